@@ -1,0 +1,107 @@
+"""What the contract is tested on: one case for every variant of every registered separator."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import torchsep.registry
+from torchsep import Separator, build
+from torchsep.configurable import registry_name
+from torchsep.registry import register, separator_class
+
+__all__ = ["CASES", "SMALL", "Case", "registered"]
+
+Inputs = tuple[Tensor, dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A separator in one configuration, and the inputs that suit it.
+
+    ``name`` is the registry's, ``arguments`` the constructor's. A mixture of ``shortest`` samples is long enough, a
+    shorter one raises. The tensors required beside the mixture have ``num_sources`` sources, which sum to it.
+    """
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    variant: str = ""
+    shortest: int = 1
+    num_sources: int = 4
+    compile_backend: str = "eager"
+
+    def __str__(self) -> str:
+        return f"{self.name}-{self.variant}" if self.variant else self.name
+
+    @property
+    def kind(self) -> type[Separator]:
+        return separator_class(self.name)
+
+    def build(self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Separator:
+        """The separator; equal weights every time, and no draw from the global generator."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            separator = build(self.name, **self.arguments)
+        return separator.to(device, dtype).eval()
+
+    def inputs(
+        self,
+        device: torch.device | str,
+        length: int = 401,
+        *,
+        batch: int = 3,
+        channels: int | None = None,
+        dtype: torch.dtype = torch.float32,
+        seed: int = 0,
+    ) -> Inputs:
+        """A mixture, and the required tensors by name."""
+        channels = channels or self.kind.channels or 2
+        generator = torch.Generator().manual_seed(seed)
+        shape = (batch, self.num_sources, channels, length)
+        sources = torch.randn(shape, generator=generator, dtype=torch.float64).to(device, dtype)
+        return sources.sum(1), {name: sources.clone() for name in self.kind.requires}
+
+
+@contextmanager
+def registered(kind: type[Separator]) -> Iterator[str]:
+    """Register a class for a while, under the name that is given."""
+    register(kind)
+    try:
+        yield registry_name(kind)
+    finally:
+        del torchsep.registry._REGISTERED[registry_name(kind)]
+
+
+# 8 ms windows, so that short signals, which are quick, have frames enough.
+SMALL = {"sample_rate": 8000, "stft": {"name": "stft", "n_fft": 64, "hop_length": 16}}
+_HPSS = {**SMALL, "kernel_size": 5}
+_REPET = {**SMALL, "min_period": 0.002, "high_pass_cutoff": 300.0}
+
+CASES = [
+    Case("high_low_pass_filter", {**SMALL, "cutoff_hz": 700.0}, "binary"),
+    Case("high_low_pass_filter", {**SMALL, "cutoff_hz": 700.0, "mask_type": "soft"}, "soft"),
+    Case(
+        "high_low_pass_filter",
+        {**SMALL, "cutoff_hz": 1900.0, "mask_type": "soft", "trainable": ("cutoff_hz",)},
+        "soft_trainable",
+    ),
+    Case("high_low_pass_filter", {**SMALL, "cutoff_hz": 700.0, "trainable": ("cutoff_hz",)}, "binary_trainable"),
+    Case("hpss", _HPSS, "soft"),
+    Case("hpss", {**_HPSS, "mask_type": "binary", "mask_threshold": 0.4}, "binary"),
+    Case("hpss", {**_HPSS, "kernel_size": (5, 4), "power": 1.0, "margin": (1.5, 2.0)}, "residual"),
+    Case("hpss", {**_HPSS, "margin": 1.5, "mask_type": "binary"}, "residual_binary"),
+    Case("hpss", {**_HPSS, "power": 1.5, "margin": (1.5, 2.0), "trainable": ("power", "margin")}, "trainable"),
+    Case("ideal_binary_mask", SMALL, "binary"),
+    Case("ideal_binary_mask", {**SMALL, "mask_type": "soft"}, "soft"),
+    Case("ideal_binary_mask", {**SMALL, "mask_threshold": 0.3}, "two_sources", num_sources=2),
+    Case("ideal_ratio_mask", SMALL, "psa"),
+    Case("ideal_ratio_mask", {**SMALL, "approach": "msa"}, "msa"),
+    Case("ideal_ratio_mask", {**SMALL, "mask_type": "binary"}, "binary", num_sources=2),
+    Case("mix_as_estimate", {"sample_rate": 8000, "num_sources": 4}),
+    Case("repet", _REPET, "soft", shortest=49),
+    Case("repet", {**_REPET, "mask_type": "binary"}, "binary", shortest=49),
+    Case("repet", {**_REPET, "period": 0.006}, "fixed_period", shortest=33),
+]

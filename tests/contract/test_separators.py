@@ -1,0 +1,31 @@
+"""The contract: every promise, held by every separator."""
+
+import dataclasses
+
+import pytest
+import torch
+from contract.cases import CASES
+from contract.promises import PARAMETERS, assert_near, run
+
+from torchsep import list_separators
+
+
+@pytest.fixture(params=CASES, ids=str)
+def case(request, compile_backend):
+    return dataclasses.replace(request.param, compile_backend=compile_backend)
+
+
+@pytest.mark.parametrize("promise", PARAMETERS)
+def test_promise(promise, case, device):
+    promise(case, device)
+
+
+def test_every_separator_is_here():
+    assert {case.name for case in CASES} == set(list_separators())
+
+
+@pytest.mark.gpu
+def test_accelerator_agrees(case):
+    expected = run(case.build(dtype=torch.float64), case.inputs("cpu", dtype=torch.float64))
+    estimates = run(case.build("cuda", torch.float64), case.inputs("cuda", dtype=torch.float64))
+    assert_near(estimates.cpu(), expected, 1e-9)

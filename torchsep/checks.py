@@ -1,0 +1,105 @@
+"""The few checks that every constructor and call shares: ``<argument> must <rule>, got <value>``."""
+
+import difflib
+import math
+from collections.abc import Collection, Iterable, Mapping
+from numbers import Integral, Real
+
+import torch
+from torch import Tensor
+
+__all__ = ["check_choice", "check_integer", "check_mixture", "check_number", "check_required", "nearest"]
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known word most like a mistyped one, as a question to append to a message; empty if none is like it.
+
+    Example:
+        >>> nearest("kernelsize", ["kernel_size", "power"])
+        '; did you mean kernel_size?'
+    """
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def check_choice(value: object, choices: Collection[str], argument: str) -> None:
+    """Raise unless a value is one of the choices.
+
+    Example:
+        >>> check_choice("sofd", ("soft", "binary"), "mask_type")
+        Traceback (most recent call last):
+        ...
+        ValueError: mask_type must be one of soft, binary, got 'sofd'; did you mean soft?
+    """
+    if not (isinstance(value, str) and value in choices):
+        hint = nearest(value, choices) if isinstance(value, str) else ""
+        raise ValueError(f"{argument} must be one of {', '.join(choices)}, got {value!r}{hint}")
+
+
+def check_integer(value: object, argument: str, *, at_least: int) -> None:
+    """Raise unless a value is an integer of at least a given size."""
+    if type(value) is bool or not isinstance(value, Integral):
+        raise ValueError(f"{argument} must be an integer, got {value!r}")
+    if value < at_least:
+        raise ValueError(f"{argument} must be at least {at_least}, got {value}")
+
+
+def check_number(
+    value: object, argument: str, *, at_least: float = -math.inf, above: float = -math.inf, at_most: float = math.inf
+) -> None:
+    """Raise unless a value is a finite real number within bounds.
+
+    Example:
+        >>> check_number(-1.0, "power", above=0.0)
+        Traceback (most recent call last):
+        ...
+        ValueError: power must be above 0, got -1.0
+    """
+    if type(value) is bool or not isinstance(value, Real):
+        raise ValueError(f"{argument} must be a number, got {value!r}")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{argument} must be finite, got {value!r}")
+    if number < at_least:
+        raise ValueError(f"{argument} must be at least {at_least:g}, got {value!r}")
+    if number <= above:
+        raise ValueError(f"{argument} must be above {above:g}, got {value!r}")
+    if number > at_most:
+        raise ValueError(f"{argument} must be at most {at_most:g}, got {value!r}")
+
+
+def check_mixture(mixture: Tensor, channels: int | None = None) -> None:
+    """Raise unless a tensor is a mixture ``(B, C, T)`` or ``(C, T)`` with something good in it.
+
+    Example:
+        >>> check_mixture(torch.zeros(16000))
+        Traceback (most recent call last):
+        ...
+        ValueError: mixture must have shape (B, C, T) or (C, T), got (16000,)
+    """
+    shape = tuple(mixture.shape)
+    if mixture.dim() not in {2, 3}:
+        raise ValueError(f"mixture must have shape (B, C, T) or (C, T), got {shape}")
+    if mixture.numel() == 0:
+        raise ValueError(f"mixture must have at least one item, channel and sample, got shape {shape}")
+    if not mixture.is_floating_point():
+        raise ValueError(f"mixture must be floating point, got {mixture.dtype}; divide integers by full scale")
+    if channels is not None and shape[-2] != channels:
+        raise ValueError(f"mixture must have {channels} channels, got {shape[-2]}")
+    # One bad item of a batch stays alone; a call in which nothing is good is an error of the caller's. A compiled
+    # graph cannot raise on values.
+    if not torch.compiler.is_compiling() and not mixture.detach().abs().amax((-2, -1)).isfinite().any():
+        raise ValueError(f"mixture must have finite samples, got NaN or infinity in shape {shape}")
+
+
+def check_required(given: Mapping[str, Tensor], names: Collection[str], shape: tuple[int, ...]) -> None:
+    """Raise unless the tensors given beside a mixture of that shape are those asked for, ``(B, S, C, T)``."""
+    if set(given) != set(names):
+        wanted, got = ", ".join(names) or "no tensor", ", ".join(given) or "none"
+        raise ValueError(f"a call must be given {wanted} beside the mixture, got {got}")
+    for name, tensor in given.items():
+        if tensor.dim() != len(shape) + 1 or (*tensor.shape[:-3], *tensor.shape[-2:]) != shape or not tensor.numel():
+            wanted = ("B, " if len(shape) == 3 else "") + "S, C, T"
+            raise ValueError(f"{name} must have shape ({wanted}) for mixture {shape}, got {tuple(tensor.shape)}")
+        if not tensor.is_floating_point():
+            raise ValueError(f"{name} must be floating point, got {tensor.dtype}")

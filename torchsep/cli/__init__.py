@@ -1,0 +1,5 @@
+"""The ``torchsep`` command: parsing and printing only."""
+
+from torchsep.cli.main import main
+
+__all__ = ["main"]

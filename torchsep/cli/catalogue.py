@@ -1,0 +1,77 @@
+"""``torchsep list`` and ``torchsep info``: what there is, and what it takes."""
+
+import inspect
+import re
+from typing import Annotated
+
+import typer
+
+from torchsep import registry
+from torchsep.cli.messages import fail
+from torchsep.separators import Separator
+
+__all__ = ["info", "list_command"]
+
+
+def list_command() -> None:
+    """List the separators: name, sources, what for."""
+    rows = []
+    for name in registry.list_separators():
+        kind = registry.separator_class(name)
+        needs = f" (needs the true {', '.join(kind.requires)})" if kind.requires else ""
+        rows.append((name, _sources(kind), _summary(kind) + needs))
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    for name, sources, summary in rows:
+        typer.echo(f"{name:{widths[0]}}  {sources:{widths[1]}}  {summary}")
+
+
+def info(name: Annotated[str, typer.Argument(help="Name of a separator, as `torchsep list` shows it.")]) -> None:
+    """Show one separator: parameters, defaults, reference."""
+    try:
+        kind = registry.separator_class(name)
+    except ValueError as error:
+        fail(error)
+    sections = _sections(inspect.getdoc(kind) or "")
+    typer.echo(f"{name}: {sections['']}\n")
+    typer.echo(f"sources: {_sources(kind)}")
+    if kind.channels is not None:
+        typer.echo(f"channels: {kind.channels}")
+    if kind.requires:
+        typer.echo(f"needs: the mixture and {', '.join(kind.requires)}")
+    if kind.trainable_parameters:
+        typer.echo(f"trainable: {', '.join(kind.trainable_parameters)}")
+    typer.echo("\nparameters:")
+    described = _arguments(sections.get("Args", ""))
+    for argument, parameter in kind.arguments().items():
+        default = "required" if parameter.default is inspect.Parameter.empty else f"default {parameter.default!r}"
+        typer.echo(f"  {argument} ({default}): {described.get(argument, '')}")
+    for section in ("Shape", "Raises", "Gradient", "References"):
+        if section in sections:
+            typer.echo(f"\n{section.lower()}:\n{_indented(sections[section])}")
+
+
+def _sources(kind: type[Separator]) -> str:
+    """The names of a class's sources, as far as they are known before it is built."""
+    return ", ".join(kind.names) or ("as given" if kind.requires else "as many as asked for")
+
+
+def _summary(kind: type[Separator]) -> str:
+    """The first line of the docstring."""
+    return (inspect.getdoc(kind) or "").split("\n", 1)[0]
+
+
+def _sections(text: str) -> dict[str, str]:
+    """A Google-style docstring by section; what stands before the first has no name."""
+    parts = re.split(r"(?m)^(Args|Shape|Raises|Gradient|Example|References):\n", text)
+    named = dict(zip(parts[1::2], parts[2::2], strict=True))
+    return {"": parts[0].strip(), **{name: inspect.cleandoc(body) for name, body in named.items()}}
+
+
+def _arguments(section: str) -> dict[str, str]:
+    """What a docstring says of each argument, on one line each."""
+    parts = re.split(r"(?m)^(\w+): ", section)
+    return {name: " ".join(text.split()) for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())

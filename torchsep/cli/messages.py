@@ -1,0 +1,46 @@
+"""What every command says in the same way."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, NoReturn
+
+import typer
+
+__all__ = ["fail", "parse_parameters"]
+
+USAGE_ERROR = 2
+
+
+def fail(message: object, code: int = USAGE_ERROR) -> NoReturn:
+    """End the command with one line on standard error."""
+    typer.echo(f"torchsep: {' '.join(str(message).split())}", err=True)
+    raise typer.Exit(code)
+
+
+def parse_parameters(assignments: Sequence[str]) -> dict[str, Any]:
+    """Arguments from ``name=value`` texts, the values as YAML: numbers, lists, true, false, null or words.
+
+    Raises:
+        ValueError: if a text has no name or its value is not YAML.
+
+    Example:
+        >>> parse_parameters(["kernel_size=[17, 31]", "mask_type=binary", "power=1e1"])
+        {'kernel_size': [17, 31], 'mask_type': 'binary', 'power': 10.0}
+    """
+    import yaml
+
+    parsed: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        name = name.strip()
+        if not equals or not name.isidentifier():
+            raise ValueError(f"-p must be given as name=value, got {assignment!r}")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ValueError(f"-p {name} must be a number, a word or a [list], got {text!r}") from None
+        if isinstance(value, str):  # YAML 1.1 takes 1e1 for a word
+            with suppress(ValueError):
+                value = float(value)
+        parsed[name] = value
+    return parsed

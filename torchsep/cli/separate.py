@@ -1,0 +1,141 @@
+"""``torchsep separate``: files in, the sources of each out."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import typer
+
+from torchsep import audio, registry
+from torchsep.checkpoint import load
+from torchsep.cli.messages import fail, parse_parameters
+from torchsep.separators import Separator
+
+if TYPE_CHECKING:
+    from torchsep.engine import FileResult
+
+__all__ = ["separate"]
+
+INTERRUPTED = 130
+
+
+def separate(
+    files: Annotated[list[Path], typer.Argument(help="Audio files, or folders of them.", show_default=False)],
+    separator: Annotated[
+        str,
+        typer.Option(
+            "--separator",
+            "-s",
+            help="A name from `torchsep list`, a checkpoint, a YAML file, or module:Class of your own.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder; each file gets one in it.")] = Path(
+        "separated"
+    ),
+    parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="name=value, repeatable.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    format_: Annotated[str, typer.Option("--format", help="wav, flac, ogg, mp3 or aiff.")] = "wav",
+    subtype: Annotated[str | None, typer.Option(help="PCM_16, PCM_24, FLOAT, ...; 24 bits if possible.")] = None,
+    overflow: Annotated[
+        str | None,
+        typer.Option(help="Above full scale: float, rescale (all sources together) or clip; float if possible."),
+    ] = None,
+) -> None:
+    """Separate audio files; any sample rate and number of channels goes in and comes out the same.
+
+    Exit code: 0 if all is done, 1 if some files failed (the others are done), 2 if the command is wrong.
+    """
+    from torchsep.data import find_audio_files
+    from torchsep.engine import WriteOptions, separate_files
+
+    try:
+        chosen = _chosen(separator, parse_parameters(parameter or []))
+        audio.check_encoding(format_, subtype, overflow)
+        found = find_audio_files(files)
+        if output.exists() and not output.is_dir():
+            raise ValueError(f"-o must be a folder, got the file {output}")
+    except (ValueError, OSError) as error:
+        fail(error)
+    reporter = _Reporter(len(found))
+    options = WriteOptions(format_, subtype, overflow)  # type: ignore[arg-type]  # checked just above
+    try:
+        with reporter:
+            results = separate_files(found, chosen, output, options, device=device, receive=reporter)
+    except ValueError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        fail(f"interrupted; {reporter.done} of {len(found)} files are done, and their sources are whole", INTERRUPTED)
+    failed = [result for result in results if result.error]
+    if failed:
+        names = ", ".join(str(result.path) for result in failed)
+        fail(f"{len(failed)} of {len(found)} files failed: {names}", code=1)
+
+
+def _chosen(choice: str, parameters: dict[str, Any]) -> Separator | dict[str, Any]:
+    """A separator that runs on nothing but mixtures, built once to find mistakes before any file is read."""
+    from torchsep.engine import separator_config
+
+    is_checkpoint = Path(choice).is_dir() or choice.endswith(".safetensors")
+    if is_checkpoint or (choice not in registry.list_separators() and _is_released(choice)):
+        if parameters:
+            raise ValueError(f"-p does not go with a checkpoint, got {', '.join(parameters)} for {choice}")
+        return load(choice)
+    config = {**separator_config(choice), **parameters}
+    if "sample_rate" in config:
+        raise ValueError("sample_rate follows each file and must not be given")
+    built = registry.build(config, sample_rate=44100)
+    if built.requires:
+        needs = ", ".join(built.requires)
+        raise ValueError(
+            f"{choice} needs the true {needs}, which files alone do not hold; try `torchsep demo -s {choice}`"
+        )
+    return config
+
+
+def _is_released(choice: str) -> bool:
+    try:
+        load(choice)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+class _Reporter:
+    """Says what became of each file: under a progress bar on a terminal, else in plain lines."""
+
+    def __init__(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        self.done = 0
+        self._bar = Progress(console=Console(stderr=True), transient=True) if sys.stderr.isatty() else None
+        self._task = self._bar.add_task("separating", total=total) if self._bar else None
+
+    def __enter__(self) -> Self:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def __call__(self, result: "FileResult") -> None:
+        """Print one result."""
+        if result.error:
+            self._say(f"failed: {result.error}", is_error=True)
+        else:
+            self.done += 1
+            note = f" ({result.note})" if result.note else ""
+            names = ", ".join(path.name for path in result.written)
+            took = f"{result.duration:.1f} s in {result.seconds:.2f} s"
+            self._say(f"{result.path} -> {result.written[0].parent}: {names}; {took}{note}")
+        if self._bar and self._task is not None:
+            self._bar.advance(self._task)
+
+    def _say(self, line: str, *, is_error: bool = False) -> None:
+        if self._bar:  # above the bar
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            typer.echo(line, err=is_error)

@@ -1,0 +1,59 @@
+"""Modules that can be told from their constructor's arguments alone."""
+
+import inspect
+import re
+from typing import Any
+
+from torch import Tensor, nn
+
+__all__ = ["Configurable", "registry_name"]
+
+
+def registry_name(kind: type) -> str:
+    """The name under which a class is built, listed and saved: its own in snake case.
+
+    Example:
+        >>> registry_name(type("HighLowPassFilter", (), {})), registry_name(type("FT2D", (), {}))
+        ('high_low_pass_filter', 'ft2d')
+    """
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind.__name__)
+    return words.lower()
+
+
+def _plain(value: Any) -> Any:
+    """An argument as JSON can hold it."""
+    if isinstance(value, Configurable):
+        return value.config
+    if isinstance(value, Tensor):
+        return value.tolist()
+    if isinstance(value, (list, tuple, nn.ModuleList)):
+        return [_plain(item) for item in value]
+    return value
+
+
+class Configurable(nn.Module):
+    """A module whose constructor stores every argument under the argument's own name.
+
+    From that follow its ``repr``, and its ``config``, from which the registry builds an equal module.
+    """
+
+    @classmethod
+    def arguments(cls) -> dict[str, inspect.Parameter]:
+        """The constructor's arguments by name."""
+        return dict(list(inspect.signature(cls.__init__).parameters.items())[1:])
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The registry name and the arguments, in plain values; modules among them as their own config."""
+        return {"name": registry_name(type(self)), **{name: _plain(value) for name, value in self._stored().items()}}
+
+    def extra_repr(self) -> str:
+        """The arguments that are not modules, which have lines of their own."""
+        plain = {name: _plain(value) for name, value in self._stored().items() if not isinstance(value, nn.Module)}
+        return ", ".join(f"{name}={value!r}" for name, value in plain.items())
+
+    def _stored(self) -> dict[str, Any]:
+        missing = [name for name in self.arguments() if not hasattr(self, name)]
+        if missing:  # not an AttributeError, which torch would take for one of the property that asks
+            raise TypeError(f"{type(self).__name__} must store its arguments under their names: {', '.join(missing)}")
+        return {name: getattr(self, name) for name in self.arguments()}

@@ -1,0 +1,26 @@
+"""Ingredients that more than one algorithm uses: pure functions of tensors with any leading axes."""
+
+from torchsep.functional.filtering import (
+    box_filter,
+    maximum_filter,
+    median_filter,
+    minimum_filter,
+    pad,
+    rank_filter,
+)
+from torchsep.functional.masks import binary_masks, ratio_masks, soft_mask
+from torchsep.functional.periodicity import autocorrelation, periodic_median
+
+__all__ = [
+    "autocorrelation",
+    "binary_masks",
+    "box_filter",
+    "maximum_filter",
+    "median_filter",
+    "minimum_filter",
+    "pad",
+    "periodic_median",
+    "rank_filter",
+    "ratio_masks",
+    "soft_mask",
+]

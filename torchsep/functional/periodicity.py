@@ -1,0 +1,190 @@
+"""What repeats in a spectrogram, and what it looks like when it does."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from torchsep.functional.selection import rank_network, run_network
+
+__all__ = ["autocorrelation", "periodic_median"]
+
+# Elements of the spectrogram that are worked on together, so that many repetitions of many bins stay in memory.
+_BLOCK = 1 << 22
+
+# Repetitions above which a sort is shorter than the network (whose length grows faster than its count).
+_LARGEST_NETWORK = 192
+
+
+def autocorrelation(x: Float[Tensor, "*any N"], dims: tuple[int, ...] = ()) -> Float[Tensor, "*some N"]:
+    r"""The unbiased autocorrelation along the last axis, averaged over other axes.
+
+    .. math::
+        r_k = \frac{1}{N - k} \sum_{n=0}^{N - 1 - k} x_n x_{n + k}
+
+    Args:
+        x: values.
+        dims: axes to average over. That is done on the power spectra, so that one inverse transform serves all.
+
+    Gradient:
+        Exact.
+
+    Example:
+        >>> autocorrelation(torch.tensor([1.0, 0.0, 1.0, 0.0])).round(decimals=3)
+        tensor([0.5000, 0.0000, 0.5000, 0.0000])
+    """
+    length = x.shape[-1]
+    # Twice the length, so that nothing wraps around, rounded up to a fast transform.
+    n_fft = 1 << (2 * length - 1).bit_length()
+    transformed = torch.fft.rfft(x, n=n_fft)
+    power = transformed.real.square() + transformed.imag.square()
+    if dims:
+        power = power.mean(dims)
+    summed = torch.fft.irfft(power, n=n_fft)[..., :length]
+    return summed / torch.arange(length, 0, -1, device=x.device, dtype=x.dtype)
+
+
+def periodic_median(x: Float[Tensor, "B *any N"], period: Int[Tensor, " B"]) -> Float[Tensor, "B *any N"]:
+    """At each frame, the median over all frames a whole number of periods away.
+
+    What repeats stays; what happens in fewer than half of the repetitions is gone. A last, partial repetition counts
+    where it exists. Of an even number of frames the mean of the two middle values is taken.
+
+    Args:
+        x: values; a NaN makes NaN of the frames that it repeats in.
+        period: in frames, at least 1, one for each batch item.
+
+    Gradient:
+        Exact: it goes to the one or two frames that are the median. Two indices an output are kept for backward.
+
+    Example:
+        >>> x = torch.tensor([[1.0, 5.0, 1.0, 5.0, 9.0, 5.0]])
+        >>> periodic_median(x, torch.tensor([2]))
+        tensor([[1., 5., 1., 5., 1., 5.]])
+    """
+    if period.shape != x.shape[:1] or period.is_floating_point():
+        wanted = tuple(x.shape[:1])
+        raise ValueError(f"period must hold integers of shape {wanted}, got {period.dtype} {tuple(period.shape)}")
+    lower, upper = _periodic_middles(x, period)
+    return torch.lerp(lower, upper, 0.5)
+
+
+def _repetitions(length: int, period: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """For each phase, the frames of its repetitions, ``(B, R, P)``, with their number, ``(B, P)``, and their mark."""
+    longest, shortest = int(period.max()), int(period.min())
+    phase = torch.arange(min(longest, length), device=period.device)
+    repetition = torch.arange(-(-length // shortest), device=period.device)
+    frame = phase + repetition[:, None] * period[:, None, None]
+    exists = (frame < length) & (phase < period[:, None, None])
+    return frame.clamp(max=length - 1), exists.sum(1), exists
+
+
+def _middles(values: Tensor, count: Tensor, exists: Tensor) -> tuple[Tensor, Tensor]:
+    """The lower and the upper median over the first axis of what exists, ``(R, B, P, E)`` with ``count (B, P, 1)``."""
+    slots = len(values) + len(values) % 2
+    # Values that do not exist become as many small as large ones, so that the median has the same rank everywhere.
+    small = slots // 2 - 1 - torch.div(count - 1, 2, rounding_mode="floor")
+    slot = torch.arange(slots, device=values.device).view(-1, 1, 1, 1)
+    padding = torch.where(slot - count < small, -torch.inf, torch.inf).to(values.dtype)
+    if slots > len(values):
+        values = torch.cat((values, padding[-1:].expand_as(values[:1])))
+    values[: len(exists)] = torch.where(exists, values[: len(exists)], padding[: len(exists)])
+    ranks = slots // 2 - 1, slots // 2
+    if slots <= _LARGEST_NETWORK:
+        lower, upper = run_network(rank_network(slots, ranks), list(values.unbind()), values.shape[1])
+    else:
+        lower, upper = values.sort(0).values[list(ranks)]
+    return lower, torch.where(count % 2 == 1, lower, upper)
+
+
+def _over_blocks(x: Tensor, period: Tensor) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
+    """Blocks of the other axes with their repetitions gathered, ``(R, B, P, E)``, counted and marked."""
+    frame, count, exists = _repetitions(x.shape[-1], period)
+    frame, exists = frame.movedim(1, 0), exists.movedim(1, 0)
+    rows = _frames_first(x)
+    item = torch.arange(len(x), device=x.device)[:, None]
+    together = max(1, _BLOCK // frame.numel())
+    for first in range(0, rows.shape[-1], together):
+        block = slice(first, first + together)
+        yield block, rows[..., block][item, frame], count[..., None], exists[..., None]
+
+
+def _frames_first(x: Tensor) -> Tensor:
+    """The tensor as ``(B, N, E)``."""
+    return x.mT if x.dim() == 3 else x.reshape(x.shape[0], -1, x.shape[-1]).mT
+
+
+def _phases(length: int, period: Tensor) -> tuple[Tensor, Tensor]:
+    """Indices that give each frame what belongs to its phase."""
+    item = torch.arange(len(period), device=period.device)[:, None]
+    return item, torch.arange(length, device=period.device) % period[:, None]
+
+
+@torch.library.custom_op("torchsep::periodic_middles", mutates_args=())
+def _periodic_middles(x: Tensor, period: Tensor) -> tuple[Tensor, Tensor]:
+    rows = _frames_first(x)
+    lower, upper = torch.empty_like(rows), torch.empty_like(rows)
+    phases = _phases(x.shape[-1], period)
+    for block, values, count, exists in _over_blocks(x, period):
+        low, high = _middles(values, count, exists)
+        lower[..., block], upper[..., block] = low[phases], high[phases]
+    return lower.mT.reshape(x.shape), upper.mT.reshape(x.shape)
+
+
+@_periodic_middles.register_fake
+def _(x: Tensor, period: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG001
+    rows = _frames_first(x)
+    return torch.empty_like(rows).mT.reshape(x.shape), torch.empty_like(rows).mT.reshape(x.shape)
+
+
+@torch.library.custom_op("torchsep::locate_repetition", mutates_args=())
+def _locate(x: Tensor, period: Tensor, chosen: Tensor) -> Tensor:
+    """For each frame, the first repetition of its phase that equals the chosen value."""
+    rows = _frames_first(chosen)
+    repetition = torch.zeros_like(rows, dtype=torch.int32)
+    phases = _phases(x.shape[-1], period)
+    starts = slice(int(period.max()))  # the first frame of every phase
+    for block, values, _, exists in _over_blocks(x, period):
+        found = (values == rows[:, starts, block]) & exists
+        repetition[..., block] = found.byte().argmax(0)[phases].int()
+    return repetition
+
+
+@_locate.register_fake
+def _(x: Tensor, period: Tensor, chosen: Tensor) -> Tensor:  # noqa: ARG001
+    return torch.empty_like(_frames_first(chosen), dtype=torch.int32)
+
+
+@torch.library.custom_op("torchsep::scatter_to_repetition", mutates_args=())
+def _scatter(gradient: Tensor, period: Tensor, repetition: Tensor) -> Tensor:
+    """The sum, at each frame, of the gradients of the frames that chose it."""
+    rows = _frames_first(gradient)
+    scattered = torch.zeros_like(rows)
+    _, phase = _phases(rows.shape[1], period)
+    together = max(1, _BLOCK // rows[..., 0].numel())
+    for first in range(0, rows.shape[-1], together):
+        block = slice(first, first + together)
+        frame = phase[..., None] + repetition[..., block].long() * period[:, None, None]
+        scattered[..., block].scatter_add_(1, frame, rows[..., block])
+    return scattered.mT.reshape(gradient.shape)
+
+
+@_scatter.register_fake
+def _(gradient: Tensor, period: Tensor, repetition: Tensor) -> Tensor:  # noqa: ARG001
+    return torch.empty_like(_frames_first(gradient)).mT.reshape(gradient.shape)
+
+
+def _setup(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
+    x, period = inputs
+    lower, upper = output
+    ctx.save_for_backward(period, _locate(x, period, lower), _locate(x, period, upper))
+
+
+def _backward(ctx: Any, lower: Tensor, upper: Tensor) -> tuple[Tensor, None]:
+    period, lower_repetition, upper_repetition = ctx.saved_tensors
+    return _scatter(lower, period, lower_repetition) + _scatter(upper, period, upper_repetition), None
+
+
+_periodic_middles.register_autograd(_backward, setup_context=_setup)

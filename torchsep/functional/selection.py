@@ -1,0 +1,187 @@
+"""Order statistics by networks of comparators: which minima and maxima of which values give the wanted ranks.
+
+A comparator network has no branches, so it runs as a sequence of whole-array minima and maxima, on any device. Three
+things keep it small. Neighbouring windows of a filter overlap, so a tile of windows sorts what they have in common
+once and each half adds its own elements to it, down to the single window. Values that can no longer become the wanted
+rank are dropped. And of each comparator only the half that somebody reads is computed.
+For a median of 31 that leaves 26 operations an output, where a sorting network on each window takes 174.
+
+References:
+    K. E. Batcher, "Sorting networks and their applications", AFIPS 1968 (the merge).
+    A. Adams, "Fast median filters using separable sorting networks", ACM Transactions on Graphics, 2021 (the tiles).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Network", "rank_network", "run_network", "sliding_network"]
+
+
+class Value(NamedTuple):
+    """An array of the network, read from a number of tiles further on."""
+
+    array: int
+    shift: int
+
+
+class Step(NamedTuple):
+    """One whole-array operation: ``array[target] = minimum or maximum of two values`` over ``tiles + halo`` tiles."""
+
+    target: int
+    is_minimum: bool
+    first: Value
+    second: Value
+    halo: int
+    last_use_of: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A straight-line program from input arrays (numbered from zero) to output values."""
+
+    num_inputs: int
+    steps: tuple[Step, ...]
+    outputs: tuple[Value, ...]
+    halo: int
+
+
+@dataclass
+class _Builder:
+    """Collects comparators, so that equal ones, also of neighbouring tiles, exist once."""
+
+    num_inputs: int
+    operations: dict[tuple[bool, Value, Value], int] = field(default_factory=dict)
+
+    def element(self, position: int) -> Value:
+        return Value(position % self.num_inputs, position // self.num_inputs)
+
+    def operation(self, is_minimum: bool, first: Value, second: Value) -> Value:  # noqa: FBT001
+        first, second = sorted((first, second), key=lambda value: (value.shift, value.array))
+        shift = first.shift
+        key = (is_minimum, Value(first.array, 0), Value(second.array, second.shift - shift))
+        array = self.operations.setdefault(key, self.num_inputs + len(self.operations))
+        return Value(array, shift)
+
+    def compare(self, first: Value, second: Value) -> list[Value]:
+        return [self.operation(True, first, second), self.operation(False, first, second)]
+
+    def merge(self, first: list[Value], second: list[Value]) -> list[Value]:
+        """Merge two sorted lists of any lengths by Batcher's odd-even rule."""
+        if not first or not second:
+            return first or second
+        if len(first) == len(second) == 1:
+            return self.compare(first[0], second[0])
+        odd = self.merge(first[0::2], second[0::2])
+        even = self.merge(first[1::2], second[1::2])
+        pairs = min(len(even), len(odd) - 1)
+        merged = odd[:1]
+        for low, high in zip(even[:pairs], odd[1 : pairs + 1], strict=True):
+            merged += self.compare(low, high)
+        return merged + even[pairs:] + odd[pairs + 1 :]
+
+    def sort(self, positions: range) -> list[Value]:
+        if len(positions) <= 1:
+            return [self.element(position) for position in positions]
+        half = 1 << ((len(positions) - 1).bit_length() - 1)
+        return self.merge(self.sort(positions[:half]), self.sort(positions[half:]))
+
+    def finish(self, outputs: Sequence[Value]) -> Network:
+        """Keep what the outputs need, with the tiles and the lifetime of each array."""
+        operands = {array: (first, second) for (_, first, second), array in self.operations.items()}
+        halo: dict[int, int] = {}
+        for output in outputs:
+            halo[output.array] = max(halo.get(output.array, 0), output.shift)
+        for array in sorted(operands, reverse=True):  # an operation reads only arrays of lower numbers
+            if array in halo:
+                for operand in operands[array]:
+                    halo[operand.array] = max(halo.get(operand.array, 0), halo[array] + operand.shift)
+        last_reader = {
+            operand.array: array for array in sorted(operands) if array in halo for operand in operands[array]
+        }
+        kept = {output.array for output in outputs}
+        released: dict[int, list[int]] = {}
+        for array, reader in last_reader.items():
+            if array >= self.num_inputs and array not in kept:
+                released.setdefault(reader, []).append(array)
+        steps = tuple(
+            Step(array, is_minimum, first, second, halo[array], tuple(released.get(array, ())))
+            for (is_minimum, first, second), array in self.operations.items()
+            if array in halo
+        )
+        input_halo = max(halo.get(array, 0) for array in range(self.num_inputs))
+        return Network(self.num_inputs, steps, tuple(outputs), input_halo)
+
+
+@lru_cache(maxsize=64)
+def sliding_network(size: int, rank: int) -> Network:
+    """The network for one rank in every window of a number of neighbours.
+
+    Input ``p`` of ``W`` holds the elements ``p, p + W, p + 2 W, ...``; output ``p`` the windows that begin there.
+
+    Args:
+        size: number of elements in a window.
+        rank: rank wanted, from 0 for the least.
+    """
+    width = 1 << (((size + 1) // 2).bit_length() - 1)
+    builder = _Builder(width)
+    outputs: dict[int, Value] = {}
+
+    def keep(merged: list[Value], dropped: int, count: int) -> tuple[list[Value], int]:
+        """Drop what cannot become the wanted rank, whatever the ``size - count`` elements to come are."""
+        low = max(0, rank - (size - count))
+        high = min(count - 1, rank)
+        return merged[low - dropped : high - dropped + 1], low
+
+    def split(first: int, width: int, core: list[Value], dropped: int) -> None:
+        if width == 1:
+            outputs[first] = core[rank - dropped]
+            return
+        half = width // 2
+        before = range(first + half - 1, first + width - 1)
+        after = range(first + size, first + size + half)
+        for start, new in ((first, before), (first + half, after)):
+            split(start, half, *keep(builder.merge(core, builder.sort(new)), dropped, size - half + 1))
+
+    split(0, width, *keep(builder.sort(range(width - 1, size)), 0, size - width + 1))
+    return builder.finish([outputs[position] for position in range(width)])
+
+
+@lru_cache(maxsize=64)
+def rank_network(count: int, ranks: tuple[int, ...]) -> Network:
+    """The network for some ranks, from 0 for the least, of a number of arrays, element by element."""
+    builder = _Builder(count)
+    ordered = builder.sort(range(count))
+    return builder.finish([ordered[rank] for rank in ranks])
+
+
+@torch.no_grad()
+def run_network(network: Network, inputs: Sequence[Tensor], tiles: int) -> list[Tensor]:
+    """The outputs of a network, each with ``tiles`` rows.
+
+    Args:
+        network: the program.
+        inputs: its arrays, of equal shape, with ``tiles + network.halo`` rows, contiguous.
+        tiles: rows of the outputs.
+    """
+    arrays = dict(enumerate(inputs))
+    buffers: dict[int, Tensor] = {}
+    spare: list[Tensor] = []
+
+    def read(value: Value, rows: int) -> Tensor:
+        return arrays[value.array][value.shift : value.shift + rows]
+
+    for step in network.steps:
+        rows = tiles + step.halo
+        buffer = spare.pop() if spare else torch.empty_like(inputs[0])
+        operation = torch.minimum if step.is_minimum else torch.maximum
+        operation(read(step.first, rows), read(step.second, rows), out=buffer[:rows])
+        arrays[step.target] = buffers[step.target] = buffer
+        for array in step.last_use_of:
+            del arrays[array]
+            spare.append(buffers.pop(array))
+    return [read(output, tiles) for output in network.outputs]

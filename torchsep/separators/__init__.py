@@ -1,0 +1,21 @@
+"""Every separator: a mixture in, estimates of its sources out."""
+
+from torchsep.separators.high_low_pass_filter import HighLowPassFilter
+from torchsep.separators.hpss import HPSS
+from torchsep.separators.ideal_binary_mask import IdealBinaryMask
+from torchsep.separators.ideal_ratio_mask import IdealRatioMask
+from torchsep.separators.mix_as_estimate import MixAsEstimate
+from torchsep.separators.repet import Repet
+from torchsep.separators.separator import Interval, MaskSeparator, Separator
+
+__all__ = [
+    "HPSS",
+    "HighLowPassFilter",
+    "IdealBinaryMask",
+    "IdealRatioMask",
+    "Interval",
+    "MaskSeparator",
+    "MixAsEstimate",
+    "Repet",
+    "Separator",
+]

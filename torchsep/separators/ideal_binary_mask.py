@@ -1,0 +1,57 @@
+"""The oracle of binary masks."""
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from torchsep.functional.masks import ratio_masks
+from torchsep.separators.separator import MaskSeparator
+from torchsep.transforms import STFT
+from torchsep.typing import Masks, Spectrogram
+
+__all__ = ["IdealBinaryMask"]
+
+
+class IdealBinaryMask(MaskSeparator):
+    """Separate by giving each bin to the true source that is loudest in it.
+
+    The upper baseline of methods that cluster bins. Of equally loud sources the first owns the bin.
+
+    Args:
+        sample_rate: of the mixtures, in Hz.
+        mask_type: ``binary``, or ``soft`` for the ratio of magnitudes that it is made of.
+        mask_threshold: share of the second of two sources, from 0 to 1, above which it owns a bin.
+        stft: front end; that of :meth:`STFT.from_sample_rate` if None.
+
+    Shape:
+        ``(B, C, T)`` and ``sources (B, S, C, T) -> (B, S, C, T)``, in the order given.
+
+    Gradient:
+        Exact into the mixture; into the sources straight through.
+
+    Example:
+        >>> import torch
+        >>> sources = torch.randn(1, 3, 2, 4000)
+        >>> estimates = IdealBinaryMask(sample_rate=8000)(sources.sum(1), sources=sources)
+        >>> torch.allclose(estimates.sum(1), sources.sum(1), atol=1e-5)
+        True
+
+    References:
+        D. Wang, "On ideal binary mask as the computational goal of auditory scene analysis", 2005.
+    """
+
+    requires: ClassVar = ("sources",)
+
+    def __init__(
+        self,
+        *,
+        sample_rate: int,
+        mask_type: str = "binary",
+        mask_threshold: float = 0.5,
+        stft: STFT | None = None,
+    ) -> None:
+        super().__init__(sample_rate=sample_rate, mask_type=mask_type, mask_threshold=mask_threshold, stft=stft)
+
+    def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
+        """Share each bin by magnitude."""
+        return ratio_masks(self.stft(required["sources"]).abs())

@@ -1,0 +1,246 @@
+"""The short-time Fourier transform and its exact inverse."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from torchsep.checks import check_choice, check_integer, check_number
+from torchsep.configurable import Configurable
+
+__all__ = ["STFT", "WINDOWS", "window_values"]
+
+# Names of torch.signal.windows with the parameter that they take, if any.
+WINDOWS: dict[str, str | None] = {
+    "bartlett": None,
+    "blackman": None,
+    "cosine": None,
+    "exponential": "tau",
+    "gaussian": "std",
+    "general_cosine": "a",
+    "general_hamming": "alpha",
+    "hamming": None,
+    "hann": None,
+    "kaiser": "beta",
+    "nuttall": None,
+    "rectangular": None,
+}
+
+# A window whose squares add up to less than this share of their maximum anywhere cannot be inverted in float32.
+_LEAST_OVERLAP = 1e-4
+
+# Where no gradient is asked, frames are inverted in groups of about this many samples: they stay in a processor's
+# cache, and a device's memory stays small.
+_SAMPLES_TOGETHER = {"cpu": 1 << 20}
+_DEVICE_SAMPLES_TOGETHER = 1 << 25
+
+Window = str | Sequence[str | float | Sequence[float]]
+
+
+def window_values(window: Window, length: int) -> Float[Tensor, " n"]:
+    """The values of a periodic window, in float64.
+
+    Args:
+        window: a name of ``torch.signal.windows`` or ``rectangular``, with ``sqrt_`` before it for the square root;
+            or a pair of such a name and the window's parameter, as ``("kaiser", 8.0)``.
+        length: number of values.
+
+    Raises:
+        ValueError: if the name is unknown, or a parameter is missing, not taken, or invalid.
+
+    Example:
+        >>> window_values("hann", 4)
+        tensor([0.0000, 0.5000, 1.0000, 0.5000], dtype=torch.float64)
+    """
+    name, *parameters = [window] if isinstance(window, str) else list(window)
+    check_choice(name, [*WINDOWS, *(f"sqrt_{known}" for known in WINDOWS)], "window")
+    kind = str(name).removeprefix("sqrt_")
+    wanted = WINDOWS[kind]
+    if len(parameters) > 1 or (parameters and wanted is None):
+        raise ValueError(f"window must be a name{'' if wanted is None else f' and {wanted}'}, got {window!r}")
+    if wanted in {"a", "alpha", "tau", "std"} and not parameters and kind != "general_hamming":
+        raise ValueError(f"window must come with its {wanted}, as ({kind!r}, {wanted}), got {window!r}")
+    if kind == "rectangular":
+        return torch.ones(length, dtype=torch.float64)
+    arguments = {} if wanted is None or not parameters else {wanted: parameters[0]}
+    values: Tensor = getattr(torch.signal.windows, kind)(length, sym=False, dtype=torch.float64, **arguments)
+    if str(name).startswith("sqrt_"):
+        if (values < -1e-12).any():
+            raise ValueError(f"window must not be negative to have a square root, got {window!r}")
+        values = values.clamp(min=0).sqrt()
+    return values
+
+
+class STFT(Configurable):
+    r"""Turn waveforms into complex spectrograms, and those back into exactly the same waveforms.
+
+    Frame :math:`n` is centred on sample ``n * hop_length``; the signal is taken as zero outside. There are frames
+    enough to cover the last sample as well as the first, so that any length survives the round trip, one sample too.
+
+    .. math::
+        X_{fn} = \sum_t w_t\, x_{nh + t - L / 2}\, e^{-2 \pi i f t / L}
+
+    Args:
+        n_fft: length :math:`L` of the transform, in samples.
+        hop_length: samples :math:`h` from one frame to the next; a quarter of ``n_fft`` if None.
+        window: :math:`w`, the same in both directions: a name of ``torch.signal.windows`` or ``rectangular``,
+            ``sqrt_`` before it for its square root, or a pair with its parameter, as ``("kaiser", 8.0)``.
+        win_length: length of the window, in samples, centred in the transform; ``n_fft`` if None.
+
+    Shape:
+        ``(..., T) -> (..., F, N)`` with ``F = n_fft // 2 + 1`` and ``N = 1 + ceil(T / hop_length)``.
+
+    Raises:
+        ValueError: if the windows, squared, do not overlap to something invertible at every sample (the condition
+            known as NOLA, here at least 1e-4 of the maximum).
+
+    Gradient:
+        Exact in both directions.
+
+    Example:
+        >>> stft = STFT(n_fft=8)
+        >>> signal = torch.arange(5.0)
+        >>> spectrogram = stft(signal)
+        >>> spectrogram.shape
+        torch.Size([5, 4])
+        >>> stft.inverse(spectrogram, length=5).allclose(signal, atol=1e-6)
+        True
+
+    References:
+        D. Griffin and J. Lim, "Signal estimation from modified short-time Fourier transform", IEEE TASSP, 1984.
+    """
+
+    def __init__(
+        self,
+        n_fft: int,
+        hop_length: int | None = None,
+        window: Window = "sqrt_hann",
+        win_length: int | None = None,
+    ) -> None:
+        super().__init__()
+        check_integer(n_fft, "n_fft", at_least=2)
+        self.n_fft = int(n_fft)
+        self.hop_length = max(1, self.n_fft // 4) if hop_length is None else hop_length
+        self.window = window if isinstance(window, str) else tuple(window)
+        self.win_length = self.n_fft if win_length is None else win_length
+        check_integer(self.hop_length, "hop_length", at_least=1)
+        check_integer(self.win_length, "win_length", at_least=1)
+        if self.win_length > self.n_fft:
+            raise ValueError(f"win_length must be at most n_fft={self.n_fft}, got {self.win_length}")
+        left = (self.n_fft - self.win_length) // 2
+        values = window_values(self.window, self.win_length)
+        # Not a buffer: a module cast to half precision and back must keep the window's digits.
+        self._window = torch.nn.functional.pad(values, (left, self.n_fft - self.win_length - left))
+        self._check_overlap()
+
+    @classmethod
+    def from_sample_rate(cls, sample_rate: int) -> "STFT":
+        """The default front end of a sample rate in Hz: the next power of two of 32 ms, hopped by a quarter.
+
+        Example:
+            >>> STFT.from_sample_rate(44100).n_fft, STFT.from_sample_rate(8000).n_fft
+            (2048, 256)
+        """
+        check_number(sample_rate, "sample_rate", above=0)
+        return cls(n_fft=max(4, 2 ** math.ceil(math.log2(0.032 * sample_rate))))
+
+    @property
+    def num_bins(self) -> int:
+        """The number ``F`` of frequency bins."""
+        return self.n_fft // 2 + 1
+
+    def num_frames(self, length: int) -> int:
+        """The number ``N`` of frames of a signal of that many samples."""
+        return 1 + math.ceil(length / self.hop_length)
+
+    def frequencies(self, sample_rate: float) -> Float[Tensor, " F"]:
+        """The centre of each bin in Hz, in float64."""
+        return torch.arange(self.num_bins, dtype=torch.float64) * (sample_rate / self.n_fft)
+
+    def forward(self, waveform: Float[Tensor, "*any T"]) -> Complex[Tensor, "*any F N"]:
+        """The spectrogram of a waveform; half precision is computed in single."""
+        length = waveform.shape[-1]
+        if waveform.dim() < 1 or length < 1:
+            raise ValueError(f"waveform must have at least one sample, got shape {tuple(waveform.shape)}")
+        flat = waveform.reshape(-1, length)
+        if flat.dtype in {torch.float16, torch.bfloat16}:
+            flat = flat.float()
+        # To whole hops, and one sample more for an odd transform, whose two halves are one short of it.
+        missing = (self.num_frames(length) - 1) * self.hop_length - length + self.n_fft % 2
+        spectrogram = torch.stft(
+            torch.nn.functional.pad(flat, (0, missing)),
+            self.n_fft,
+            self.hop_length,
+            window=self._window.to(flat),
+            pad_mode="constant",
+            return_complex=True,
+        )
+        return spectrogram.view(*waveform.shape[:-1], *spectrogram.shape[-2:])
+
+    def inverse(
+        self,
+        spectrogram: Complex[Tensor, "*any F N"],
+        length: int,
+        masks: Float[Tensor, "*any #F #N"] | None = None,
+    ) -> Float[Tensor, "*any T"]:
+        """The waveform whose spectrogram is nearest, in the least-squares sense, to the one given.
+
+        Args:
+            spectrogram: bins and frames as :meth:`forward` returns them.
+            length: number of samples to return.
+            masks: factors on the spectrogram, with which it broadcasts. The product is never held as a whole where no
+                gradient is asked, so that many masks on a long spectrogram take little memory.
+
+        Raises:
+            ValueError: if bins or frames do not fit ``n_fft`` and ``length``.
+        """
+        bins, frames = spectrogram.shape[-2:]
+        if bins != self.num_bins or frames != self.num_frames(length):
+            wanted = (self.num_bins, self.num_frames(length))
+            raise ValueError(f"spectrogram must have (bins, frames) = {wanted} for length={length}, got {bins, frames}")
+        leading = spectrogram.shape[:-2]
+        if masks is not None:
+            leading = torch.broadcast_shapes(leading, masks.shape[:-2])
+        recorded = spectrogram.requires_grad or (masks is not None and masks.requires_grad)
+        together = frames
+        if not (recorded and torch.is_grad_enabled()):
+            samples = _SAMPLES_TOGETHER.get(spectrogram.device.type, _DEVICE_SAMPLES_TOGETHER)
+            together = max(1, min(frames, samples // (max(1, math.prod(leading)) * self.n_fft)))
+        window = self._window.to(spectrogram.device, spectrogram.real.dtype)
+        total = window.new_zeros(*leading, frames + self._reach - 1, self.hop_length)
+        for first in range(0, frames, together):
+            part = spectrogram[..., first : first + together]
+            if masks is not None:
+                part = part * masks[..., first : first + together]
+            windowed = torch.fft.irfft(part.mT, n=self.n_fft).mul_(window)
+            self._overlap_add(total[..., first : first + windowed.shape[-2] + self._reach - 1, :], windowed)
+        weight = window.new_zeros(frames + self._reach - 1, self.hop_length)
+        self._overlap_add(weight, window.square().expand(frames, -1))
+        start = self.n_fft // 2
+        inside = slice(start, start + length)
+        signal = total.flatten(-2)[..., inside]
+        return signal / weight.flatten()[inside] if signal.requires_grad else signal.div_(weight.flatten()[inside])
+
+    @property
+    def _reach(self) -> int:
+        """The number of hops that a frame reaches over."""
+        return math.ceil(self.n_fft / self.hop_length)
+
+    def _overlap_add(self, total: Tensor, frames: Tensor) -> None:
+        """Add frames ``(..., N, n_fft)`` to rows of one hop each, ``(..., N + reach - 1, hop_length)``."""
+        count = frames.shape[-2]
+        for hop in range(self._reach):
+            piece = frames[..., hop * self.hop_length : (hop + 1) * self.hop_length]
+            total[..., hop : hop + count, : piece.shape[-1]] += piece
+
+    def _check_overlap(self) -> None:
+        period = torch.zeros(self._reach * self.hop_length, dtype=torch.float64)
+        period[: self.n_fft] = self._window.square()
+        overlap = period.view(self._reach, self.hop_length).sum(0)
+        if overlap.min() < _LEAST_OVERLAP * overlap.max() or overlap.max() == 0:
+            raise ValueError(
+                f"hop_length must let the squared windows overlap everywhere (NOLA), "
+                f"got hop_length={self.hop_length} with window={self.window!r} of {self.win_length} samples"
+            )
