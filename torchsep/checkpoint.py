@@ -134,7 +134,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ValueError(f"{path} is not a safetensors file, or is damaged: {error}") from None
     try:
         header = json.loads(text or "")
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict) or not isinstance(header.get("config"), dict):
         raise ValueError(f"{path} is not a torchsep checkpoint: its header does not say what to build")

@@ -57,7 +57,10 @@ def check_number(
     """
     if type(value) is bool or not isinstance(value, Real):
         raise ValueError(f"{argument} must be a number, got {value!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond all floats
+        number = math.inf
     if not math.isfinite(number):
         raise ValueError(f"{argument} must be finite, got {value!r}")
     if number < at_least:

@@ -83,7 +83,7 @@ def build(separator: str | Mapping[str, Any], **arguments: Any) -> Separator:
         >>> build(separator.config).config == separator.config
         True
     """
-    given = {"name": separator} if isinstance(separator, str) else dict(separator)
+    given = dict(separator) if isinstance(separator, Mapping) else {"name": separator}
     name = given.pop("name", None)
     if not isinstance(name, str):
         raise ValueError(f"separator must be a name or a mapping with a name, got {separator!r}")
@@ -113,7 +113,7 @@ def _value(value: Any) -> Any:
     """An argument with the configs in it built."""
     if isinstance(value, Mapping) and "name" in value:
         name = value["name"]
-        if name not in _REGISTERED:
+        if not isinstance(name, str) or name not in _REGISTERED:
             raise ValueError(f"name must be registered, got {name!r}{nearest(str(name), _REGISTERED)}")
         return _construct(_REGISTERED[name], name, {key: item for key, item in value.items() if key != "name"})
     if isinstance(value, (list, tuple)):

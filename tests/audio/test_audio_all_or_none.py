@@ -167,7 +167,7 @@ def full_disk(tmp_path_factory):
     folder = tmp_path_factory.mktemp("full")
     command = [sys.executable, "-c", DISK_FULL, ",".join(FORMATS), str(folder)]
     root = Path(__file__).parents[2]
-    out = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)  # noqa: S603
+    out = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     return folder, out.stdout.splitlines()
 
 

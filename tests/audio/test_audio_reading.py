@@ -122,5 +122,5 @@ def test_read_needs_little_more_than_its_result(tmp_path):
         "print((most - before) / (waveform.numel() * 4))"
     )
     root = Path(__file__).parents[2]
-    out = subprocess.run([sys.executable, "-c", script, path], cwd=root, capture_output=True, text=True, check=True)  # noqa: S603
+    out = subprocess.run([sys.executable, "-c", script, path], cwd=root, capture_output=True, text=True, check=True)
     assert 0.9 < float(out.stdout) < 1.6

@@ -109,7 +109,7 @@ def _trainer(device: str, callback: pl.Callback) -> pl.Trainer:
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     kind, _, index = device.partition(":")
     accelerators = {"auto": "auto", "cpu": "cpu", "cuda": "gpu", "gpu": "gpu"}
-    if kind not in accelerators or (index and not index.isdigit()):
+    if kind not in accelerators or (index and not (index.isdigit() and accelerators[kind] == "gpu")):
         raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {device!r}")
     overrides = [f"trainer.accelerator={accelerators[kind]}", f"trainer.devices={f'[{index}]' if index else 1}"]
     try:

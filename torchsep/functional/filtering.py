@@ -4,6 +4,7 @@ The rank filters are one operation, :func:`rank_filter`, computed by a comparato
 (:mod:`torchsep.functional.selection`) on blocks that stay in cache; nothing of the size of all windows is ever formed.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from torchsep.checks import check_choice, check_integer
+from torchsep.functional.operators import operator, register_gradient
 from torchsep.functional.selection import run_network, sliding_network
 
 __all__ = ["BOUNDARY_MODES", "box_filter", "maximum_filter", "median_filter", "minimum_filter", "pad", "rank_filter"]
@@ -83,10 +85,7 @@ def rank_filter(
     if rank >= size:
         raise ValueError(f"rank must be less than size={size}, got {rank}")
     check_choice(mode, BOUNDARY_MODES, "mode")
-    if not x.is_floating_point():
-        raise ValueError(f"x must be floating point, got {x.dtype}")
-    if x.dim() == 0 or x.shape[dim] == 0:
-        raise ValueError(f"x must have elements along axis {dim}, got shape {tuple(x.shape)}")
+    _check_values(x, dim)
     filtered: Tensor = _rank_filter(x, size, rank, dim % x.dim(), mode, cval)
     return filtered
 
@@ -104,6 +103,7 @@ def box_filter(
         tensor([1., 3., 3., 2.])
     """
     check_integer(size, "size", at_least=1)
+    _check_values(x, dim)
     length = x.shape[dim]
     power = pad(x, size // 2, (size - 1) // 2, dim, mode, cval)
     total: Tensor | None = None
@@ -138,6 +138,13 @@ def pad(
     return padded
 
 
+def _check_values(x: Tensor, dim: int) -> None:
+    if not x.is_floating_point():
+        raise ValueError(f"x must be floating point, got {x.dtype}")
+    if x.dim() == 0 or x.shape[dim] == 0:
+        raise ValueError(f"x must have elements along axis {dim}, got shape {tuple(x.shape)}")
+
+
 def _source_positions(length: int, start: int, stop: int, mode: str, device: torch.device) -> Tensor:
     """Which element stands at each position from start to stop; -1 for the constant."""
     position = torch.arange(start, stop, device=device)
@@ -162,10 +169,10 @@ def _dense(x: Tensor, dim: int) -> Tensor:
 
 
 def _rows_first(x: Tensor, dim: int) -> Tensor:
-    """A view ``(filtered axis, other axes but the last, last other axis)``."""
-    rows = x.movedim(dim, 0)
-    rows = rows.reshape(rows.shape[0], 1, -1) if rows.dim() <= 2 else rows
-    return rows.flatten(1, -2)
+    """A view ``(filtered axis, axes before it, axes after it)`` of a tensor from :func:`_dense`."""
+    if not x.is_contiguous():
+        x, dim = x.mT, 2 * x.dim() - 3 - dim
+    return x.view(math.prod(x.shape[:dim]), x.shape[dim], math.prod(x.shape[dim + 1 :])).movedim(1, 0)
 
 
 def _blocks(rows: Tensor) -> Iterator[tuple[slice, slice]]:
@@ -178,7 +185,7 @@ def _blocks(rows: Tensor) -> Iterator[tuple[slice, slice]]:
             yield slice(first, first + together), slice(column, column + columns)
 
 
-@torch.library.custom_op("torchsep::rank_filter", mutates_args=())
+@operator(lambda x, size, rank, dim, mode, cval: torch.empty_like(_dense(x, dim)))  # noqa: ARG005
 def _rank_filter(x: Tensor, size: int, rank: int, dim: int, mode: str, cval: float) -> Tensor:
     network = sliding_network(size, rank)
     width = network.num_inputs
@@ -204,17 +211,17 @@ def _rank_filter(x: Tensor, size: int, rank: int, dim: int, mode: str, cval: flo
     return filtered
 
 
-@_rank_filter.register_fake
-def _(x: Tensor, size: int, rank: int, dim: int, mode: str, cval: float) -> Tensor:  # noqa: ARG001
-    return torch.empty_like(_dense(x, dim))
-
-
-@torch.library.custom_op("torchsep::locate_in_window", mutates_args=())
-def _locate(x: Tensor, chosen: Tensor, size: int, dim: int, mode: str, cval: float) -> Tensor:
-    """The offset in each window of the first element that equals the chosen value; 0 where none does (NaN)."""
+def _offsets_like(x: Tensor, size: int, dim: int) -> Tensor:
+    """Room for an offset in each window."""
     dtype = torch.uint8 if size <= 256 else torch.int16 if size <= 2**15 else torch.int32
+    return torch.empty_like(_dense(x, dim), dtype=dtype)
+
+
+@operator(lambda x, chosen, size, dim, mode, cval: _offsets_like(x, size, dim))  # noqa: ARG005
+def _locate_in_window(x: Tensor, chosen: Tensor, size: int, dim: int, mode: str, cval: float) -> Tensor:
+    """The offset in each window of the first element that equals the chosen value; 0 where none does (NaN)."""
     x = _dense(x, dim)
-    offset = torch.zeros_like(x, dtype=dtype)
+    offset = _offsets_like(x, size, dim)
     rows, chosen_rows, offset_rows = _rows_first(x, dim), _rows_first(chosen, dim), _rows_first(offset, dim)
     length = rows.shape[0]
     source = _source_positions(length, -(size // 2), length + (size - 1) // 2, mode, x.device)
@@ -223,7 +230,7 @@ def _locate(x: Tensor, chosen: Tensor, size: int, dim: int, mode: str, cval: flo
         values = rows[:, *block].flatten(1).contiguous().index_select(0, source.clamp(min=0))
         values[outside] = cval
         wanted = chosen_rows[:, *block].flatten(1).contiguous()
-        found = torch.zeros_like(wanted, dtype=dtype)
+        found = torch.zeros_like(wanted, dtype=offset.dtype)
         for k in range(size - 1, 0, -1):
             found.masked_fill_(values[k : k + length] == wanted, k)
         found.masked_fill_(values[:length] == wanted, 0)
@@ -231,14 +238,8 @@ def _locate(x: Tensor, chosen: Tensor, size: int, dim: int, mode: str, cval: flo
     return offset
 
 
-@_locate.register_fake
-def _(x: Tensor, chosen: Tensor, size: int, dim: int, mode: str, cval: float) -> Tensor:  # noqa: ARG001
-    dtype = torch.uint8 if size <= 256 else torch.int16 if size <= 2**15 else torch.int32
-    return torch.empty_like(_dense(x, dim), dtype=dtype)
-
-
-@torch.library.custom_op("torchsep::scatter_from_window", mutates_args=())
-def _scatter(gradient: Tensor, offset: Tensor, size: int, dim: int, mode: str) -> Tensor:
+@operator(lambda gradient, offset, size, dim, mode: torch.empty_like(_dense(gradient, dim)))  # noqa: ARG005
+def _scatter_from_window(gradient: Tensor, offset: Tensor, size: int, dim: int, mode: str) -> Tensor:
     """The sum, at each element, of the gradients of the windows that chose it."""
     before = size // 2
     gradient = _dense(gradient, dim)
@@ -261,20 +262,15 @@ def _scatter(gradient: Tensor, offset: Tensor, size: int, dim: int, mode: str) -
     return scattered
 
 
-@_scatter.register_fake
-def _(gradient: Tensor, offset: Tensor, size: int, dim: int, mode: str) -> Tensor:  # noqa: ARG001
-    return torch.empty_like(_dense(gradient, dim))
-
-
 def _setup(ctx: Any, inputs: tuple[Tensor, int, int, int, str, float], output: Tensor) -> None:
     x, size, _, dim, mode, cval = inputs
     ctx.window = size, dim, mode
-    ctx.save_for_backward(_locate(x, output, size, dim, mode, cval))
+    ctx.save_for_backward(_locate_in_window(x, output, size, dim, mode, cval))
 
 
 def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None, None]:
     (offset,) = ctx.saved_tensors
-    return _scatter(gradient, offset, *ctx.window), None, None, None, None, None
+    return _scatter_from_window(gradient, offset, *ctx.window), None, None, None, None, None
 
 
-_rank_filter.register_autograd(_backward, setup_context=_setup)
+register_gradient(_rank_filter, _setup, _backward)

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from torchsep.functional.operators import operator, register_gradient
 from torchsep.functional.selection import rank_network, run_network
 
 __all__ = ["autocorrelation", "periodic_median"]
@@ -68,7 +69,7 @@ def periodic_median(x: Float[Tensor, "B *any N"], period: Int[Tensor, " B"]) -> 
         wanted = tuple(x.shape[:1])
         raise ValueError(f"period must hold integers of shape {wanted}, got {period.dtype} {tuple(period.shape)}")
     lower, upper = _periodic_middles(x, period)
-    return torch.lerp(lower, upper, 0.5)
+    return 0.5 * lower + 0.5 * upper
 
 
 def _repetitions(length: int, period: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -95,7 +96,7 @@ def _middles(values: Tensor, count: Tensor, exists: Tensor) -> tuple[Tensor, Ten
     if slots <= _LARGEST_NETWORK:
         lower, upper = run_network(rank_network(slots, ranks), list(values.unbind()), values.shape[1])
     else:
-        lower, upper = values.sort(0).values[list(ranks)]
+        lower, upper = values.sort(0).values[list(ranks)].masked_fill_(values.isnan().any(0), torch.nan)
     return lower, torch.where(count % 2 == 1, lower, upper)
 
 
@@ -122,7 +123,12 @@ def _phases(length: int, period: Tensor) -> tuple[Tensor, Tensor]:
     return item, torch.arange(length, device=period.device) % period[:, None]
 
 
-@torch.library.custom_op("torchsep::periodic_middles", mutates_args=())
+def _like(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Room for a result of the shape of a tensor, frames first in memory."""
+    return torch.empty_like(_frames_first(x), dtype=dtype).mT.reshape(x.shape)
+
+
+@operator(lambda x, period: (_like(x), _like(x)))  # noqa: ARG005
 def _periodic_middles(x: Tensor, period: Tensor) -> tuple[Tensor, Tensor]:
     rows = _frames_first(x)
     lower, upper = torch.empty_like(rows), torch.empty_like(rows)
@@ -133,14 +139,8 @@ def _periodic_middles(x: Tensor, period: Tensor) -> tuple[Tensor, Tensor]:
     return lower.mT.reshape(x.shape), upper.mT.reshape(x.shape)
 
 
-@_periodic_middles.register_fake
-def _(x: Tensor, period: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG001
-    rows = _frames_first(x)
-    return torch.empty_like(rows).mT.reshape(x.shape), torch.empty_like(rows).mT.reshape(x.shape)
-
-
-@torch.library.custom_op("torchsep::locate_repetition", mutates_args=())
-def _locate(x: Tensor, period: Tensor, chosen: Tensor) -> Tensor:
+@operator(lambda x, period, chosen: torch.empty_like(_frames_first(chosen), dtype=torch.int32))  # noqa: ARG005
+def _locate_repetition(x: Tensor, period: Tensor, chosen: Tensor) -> Tensor:
     """For each frame, the first repetition of its phase that equals the chosen value."""
     rows = _frames_first(chosen)
     repetition = torch.zeros_like(rows, dtype=torch.int32)
@@ -152,13 +152,8 @@ def _locate(x: Tensor, period: Tensor, chosen: Tensor) -> Tensor:
     return repetition
 
 
-@_locate.register_fake
-def _(x: Tensor, period: Tensor, chosen: Tensor) -> Tensor:  # noqa: ARG001
-    return torch.empty_like(_frames_first(chosen), dtype=torch.int32)
-
-
-@torch.library.custom_op("torchsep::scatter_to_repetition", mutates_args=())
-def _scatter(gradient: Tensor, period: Tensor, repetition: Tensor) -> Tensor:
+@operator(lambda gradient, period, repetition: _like(gradient))  # noqa: ARG005
+def _scatter_to_repetition(gradient: Tensor, period: Tensor, repetition: Tensor) -> Tensor:
     """The sum, at each frame, of the gradients of the frames that chose it."""
     rows = _frames_first(gradient)
     scattered = torch.zeros_like(rows)
@@ -171,20 +166,16 @@ def _scatter(gradient: Tensor, period: Tensor, repetition: Tensor) -> Tensor:
     return scattered.mT.reshape(gradient.shape)
 
 
-@_scatter.register_fake
-def _(gradient: Tensor, period: Tensor, repetition: Tensor) -> Tensor:  # noqa: ARG001
-    return torch.empty_like(_frames_first(gradient)).mT.reshape(gradient.shape)
-
-
 def _setup(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
     x, period = inputs
     lower, upper = output
-    ctx.save_for_backward(period, _locate(x, period, lower), _locate(x, period, upper))
+    ctx.save_for_backward(period, _locate_repetition(x, period, lower), _locate_repetition(x, period, upper))
 
 
 def _backward(ctx: Any, lower: Tensor, upper: Tensor) -> tuple[Tensor, None]:
     period, lower_repetition, upper_repetition = ctx.saved_tensors
-    return _scatter(lower, period, lower_repetition) + _scatter(upper, period, upper_repetition), None
+    below = _scatter_to_repetition(lower, period, lower_repetition)
+    return below + _scatter_to_repetition(upper, period, upper_repetition), None
 
 
-_periodic_middles.register_autograd(_backward, setup_context=_setup)
+register_gradient(_periodic_middles, _setup, _backward)

@@ -12,7 +12,7 @@ References:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -127,6 +127,8 @@ def sliding_network(size: int, rank: int) -> Network:
         size: number of elements in a window.
         rank: rank wanted, from 0 for the least.
     """
+    if 2 * rank > size - 1:  # merges yield their low ranks first, and so with fewer operations
+        return _mirrored(sliding_network(size, size - 1 - rank))
     width = 1 << (((size + 1) // 2).bit_length() - 1)
     builder = _Builder(width)
     outputs: dict[int, Value] = {}
@@ -149,6 +151,12 @@ def sliding_network(size: int, rank: int) -> Network:
 
     split(0, width, *keep(builder.sort(range(width - 1, size)), 0, size - width + 1))
     return builder.finish([outputs[position] for position in range(width)])
+
+
+def _mirrored(network: Network) -> Network:
+    """The network for the rank as far from the greatest as another's is from the least."""
+    steps = tuple(step._replace(is_minimum=not step.is_minimum) for step in network.steps)
+    return replace(network, steps=steps)
 
 
 @lru_cache(maxsize=64)

@@ -80,7 +80,7 @@ class HighLowPassFilter(MaskSeparator):
 
     def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
         """Weigh each bin by its frequency."""
-        frequencies = self.stft.frequencies(self.sample_rate).to(spectrogram.device)
-        high = high_pass_mask(frequencies, self.cutoff_hz).to(spectrogram.real.dtype)
+        frequencies = self.stft.frequencies(self.sample_rate).to(spectrogram.device, spectrogram.real.dtype)
+        high = high_pass_mask(frequencies, self.cutoff_hz)
         masks = torch.stack((1 - high, high))[None, :, None, :, None]
         return masks.expand(len(spectrogram), -1, -1, -1, spectrogram.shape[-1])

@@ -1,6 +1,6 @@
 """Harmonic-percussive separation by median filtering."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -96,8 +96,8 @@ class HPSS(MaskSeparator):
         J. Driedger, M. Müller and S. Disch, "Extending harmonic-percussive separation of audio signals", ISMIR 2014.
     """
 
-    names = ("harmonic", "percussive")
-    trainable_parameters = {"power": Interval(0.0), "margin": Interval(1.0)}
+    names: tuple[str, ...] = ("harmonic", "percussive")
+    trainable_parameters: Mapping[str, Interval] = {"power": Interval(0.0), "margin": Interval(1.0, pairs=True)}
 
     power: float | Tensor
     margin: float | Sequence[float] | Tensor

@@ -22,14 +22,16 @@ class Interval:
     Args:
         low: least value; a value that is learned stays above it.
         high: largest value; a value that is learned stays below it.
+        pairs: whether a pair of values may stand for one.
     """
 
     low: float
     high: float = math.inf
+    pairs: bool = False
 
     def check(self, value: object, name: str) -> None:
         """Raise unless a number, or every number of a pair, lies in the interval."""
-        for number in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:
+        for number in value if self.pairs and isinstance(value, Sequence) and not isinstance(value, str) else [value]:
             check_number(number, name, at_least=self.low, at_most=self.high)
 
     def to_free(self, value: float | Sequence[float], name: str) -> Tensor:

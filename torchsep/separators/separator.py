@@ -61,12 +61,12 @@ class Separator(Configurable, ABC):
     def __init__(self, *, sample_rate: int, trainable: Sequence[str] = ()) -> None:
         super().__init__()
         check_integer(sample_rate, "sample_rate", at_least=1)
-        if isinstance(trainable, str):
+        if isinstance(trainable, str) or not isinstance(trainable, Sequence):
             raise ValueError(f"trainable must be a sequence of names, got {trainable!r}")
-        for name in trainable:
+        for name in map(str, trainable):
             if name not in self.trainable_parameters:
                 known = ", ".join(self.trainable_parameters) or "nothing"
-                hint = nearest(str(name), self.trainable_parameters)
+                hint = nearest(name, self.trainable_parameters)
                 raise ValueError(f"trainable must name parameters out of: {known}; got {name!r}{hint}")
         self.sample_rate = sample_rate
         self.trainable = tuple(trainable)

@@ -27,6 +27,7 @@ WINDOWS: dict[str, str | None] = {
     "nuttall": None,
     "rectangular": None,
 }
+_INCOMPLETE = {"exponential", "gaussian", "general_cosine"}  # without their parameter
 
 # A window whose squares add up to less than this share of their maximum anywhere cannot be inverted in float32.
 _LEAST_OVERLAP = 1e-4
@@ -54,18 +55,25 @@ def window_values(window: Window, length: int) -> Float[Tensor, " n"]:
         >>> window_values("hann", 4)
         tensor([0.0000, 0.5000, 1.0000, 0.5000], dtype=torch.float64)
     """
-    name, *parameters = [window] if isinstance(window, str) else list(window)
+    if not isinstance(window, (str, list, tuple)) or not window:
+        raise ValueError(f"window must be a name, or a pair of a name and its parameter, got {window!r}")
+    name, *parameters = [window] if isinstance(window, str) else window
     check_choice(name, [*WINDOWS, *(f"sqrt_{known}" for known in WINDOWS)], "window")
     kind = str(name).removeprefix("sqrt_")
     wanted = WINDOWS[kind]
-    if len(parameters) > 1 or (parameters and wanted is None):
-        raise ValueError(f"window must be a name{'' if wanted is None else f' and {wanted}'}, got {window!r}")
-    if wanted in {"a", "alpha", "tau", "std"} and not parameters and kind != "general_hamming":
-        raise ValueError(f"window must come with its {wanted}, as ({kind!r}, {wanted}), got {window!r}")
+    if len(parameters) > (wanted is not None):
+        raise ValueError(f"window must be a name{f' and {wanted}' if wanted else ''}, got {window!r}")
+    if not parameters and kind in _INCOMPLETE:
+        raise ValueError(f"window must come with its {wanted}, as ({name!r}, {wanted}), got {window!r}")
     if kind == "rectangular":
         return torch.ones(length, dtype=torch.float64)
-    arguments = {} if wanted is None or not parameters else {wanted: parameters[0]}
-    values: Tensor = getattr(torch.signal.windows, kind)(length, sym=False, dtype=torch.float64, **arguments)
+    arguments = {wanted: parameters[0]} if wanted and parameters else {}
+    try:
+        make = getattr(torch.signal.windows, kind)
+        values: Tensor = make(length, sym=False, dtype=torch.float64, **arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"window must have a valid {wanted}, got {window!r}: {reason}") from None
     if str(name).startswith("sqrt_"):
         if (values < -1e-12).any():
             raise ValueError(f"window must not be negative to have a square root, got {window!r}")
@@ -123,14 +131,14 @@ class STFT(Configurable):
         check_integer(n_fft, "n_fft", at_least=2)
         self.n_fft = int(n_fft)
         self.hop_length = max(1, self.n_fft // 4) if hop_length is None else hop_length
-        self.window = window if isinstance(window, str) else tuple(window)
         self.win_length = self.n_fft if win_length is None else win_length
         check_integer(self.hop_length, "hop_length", at_least=1)
         check_integer(self.win_length, "win_length", at_least=1)
         if self.win_length > self.n_fft:
             raise ValueError(f"win_length must be at most n_fft={self.n_fft}, got {self.win_length}")
         left = (self.n_fft - self.win_length) // 2
-        values = window_values(self.window, self.win_length)
+        values = window_values(window, self.win_length)
+        self.window = window if isinstance(window, str) else tuple(window)
         # Not a buffer: a module cast to half precision and back must keep the window's digits.
         self._window = torch.nn.functional.pad(values, (left, self.n_fft - self.win_length - left))
         self._check_overlap()
@@ -161,9 +169,9 @@ class STFT(Configurable):
 
     def forward(self, waveform: Float[Tensor, "*any T"]) -> Complex[Tensor, "*any F N"]:
         """The spectrogram of a waveform; half precision is computed in single."""
-        length = waveform.shape[-1]
-        if waveform.dim() < 1 or length < 1:
+        if waveform.dim() == 0 or waveform.numel() == 0:
             raise ValueError(f"waveform must have at least one sample, got shape {tuple(waveform.shape)}")
+        length = waveform.shape[-1]
         flat = waveform.reshape(-1, length)
         if flat.dtype in {torch.float16, torch.bfloat16}:
             flat = flat.float()
@@ -213,7 +221,7 @@ class STFT(Configurable):
         for first in range(0, frames, together):
             part = spectrogram[..., first : first + together]
             if masks is not None:
-                part = part * masks[..., first : first + together]
+                part = part * (masks if masks.shape[-1] == 1 else masks[..., first : first + together])
             windowed = torch.fft.irfft(part.mT, n=self.n_fft).mul_(window)
             self._overlap_add(total[..., first : first + windowed.shape[-2] + self._reach - 1, :], windowed)
         weight = window.new_zeros(frames + self._reach - 1, self.hop_length)

@@ -1,0 +1,137 @@
+"""What torchsep is measured beside: librosa's and SciPy's functions, and plain NumPy versions of what they lack.
+
+All take NumPy arrays. They are written to be as fast as is natural in NumPy: no loops over bins, float32 throughout.
+The STFT is librosa's with torchsep's parameters. Where a padded waveform is asked, it is one of whole hops, so that
+librosa has as many frames as torchsep.
+"""
+
+import math
+
+import librosa
+import numpy as np
+import scipy.fft
+import scipy.ndimage
+import scipy.signal
+
+SAMPLE_RATE = 44100
+N_FFT = 2048
+HOP_LENGTH = 512
+WINDOW = np.sqrt(scipy.signal.get_window("hann", N_FFT)).astype(np.float32)
+
+
+def padded(waveform):
+    """The waveform with zeros up to whole hops."""
+    missing = -waveform.shape[-1] % HOP_LENGTH
+    return np.pad(waveform, [(0, 0)] * (waveform.ndim - 1) + [(0, missing)])
+
+
+def stft(padded_waveform):
+    return librosa.stft(padded_waveform, n_fft=N_FFT, hop_length=HOP_LENGTH, window=WINDOW, pad_mode="constant")
+
+
+def inverse(spectrogram, length):
+    return librosa.istft(spectrogram, n_fft=N_FFT, hop_length=HOP_LENGTH, window=WINDOW, length=length)
+
+
+def median_filter_by_rows(x, size, axis):
+    """SciPy's median filter of one axis, called on one row after the other, for which it has a faster algorithm."""
+    rows = np.ascontiguousarray(np.moveaxis(x, axis, -1))
+    filtered = np.empty_like(rows)
+    for row, target in zip(rows.reshape(-1, rows.shape[-1]), filtered.reshape(-1, rows.shape[-1]), strict=True):
+        scipy.ndimage.median_filter(row, size, output=target, mode="reflect")
+    return np.moveaxis(filtered, -1, axis)
+
+
+def hpss_masks(magnitude):
+    return librosa.decompose.hpss(magnitude, kernel_size=31, power=2.0, margin=1.0, mask=True)
+
+
+def hpss(padded_waveform, length):
+    spectrogram = stft(padded_waveform)
+    parts = librosa.decompose.hpss(spectrogram, kernel_size=31, power=2.0, margin=1.0, mask=False)
+    return [inverse(part, length) for part in parts]
+
+
+def hpss_by_rows(padded_waveform, length):
+    """The same with the faster median filter."""
+    spectrogram = stft(padded_waveform)
+    magnitude = np.abs(spectrogram)
+    harmonic = median_filter_by_rows(magnitude, 31, axis=-1)
+    percussive = median_filter_by_rows(magnitude, 31, axis=-2)
+    larger = np.maximum(harmonic, percussive)
+    larger[larger == 0] = 1.0
+    first, second = (harmonic / larger) ** 2, (percussive / larger) ** 2
+    total = first + second
+    silent = total == 0
+    total[silent] = 1.0
+    mask = np.where(silent, np.float32(0.5), first / total)
+    return [inverse(spectrogram * share, length) for share in (mask, 1 - mask)]
+
+
+def repet(padded_waveform, length, min_period=0.8, max_period=8.0, high_pass_cutoff=100.0):
+    spectrogram = stft(padded_waveform)
+    magnitude = np.abs(spectrogram)
+    segment, period = repeating_segment(magnitude, min_period, max_period)
+    repetitions = -(-magnitude.shape[-1] // period)
+    background = np.tile(segment, repetitions)[..., : magnitude.shape[-1]]
+    mask = np.ones_like(magnitude)
+    np.divide(np.minimum(background, magnitude), magnitude, out=mask, where=magnitude > 0)
+    mask[..., librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT) < high_pass_cutoff, :] = 1.0
+    return [inverse(spectrogram * share, length) for share in (mask, 1 - mask)]
+
+
+def repeating_segment(magnitude, min_period, max_period):
+    """One period of the background, ``(C, F, P)``, and the number of frames that it has."""
+    frames = magnitude.shape[-1]
+    n_fft = scipy.fft.next_fast_len(2 * frames, real=True)
+    transformed = scipy.fft.rfft(magnitude**2, n=n_fft)
+    power = (transformed.real**2 + transformed.imag**2).mean((0, 1))
+    beat_spectrum = scipy.fft.irfft(power, n=n_fft)[:frames] / np.arange(frames, 0, -1)
+    shortest = math.ceil(min_period * SAMPLE_RATE / HOP_LENGTH)
+    longest = min(math.floor(max_period * SAMPLE_RATE / HOP_LENGTH), (frames - 1) // 3)
+    period = shortest + int(beat_spectrum[shortest : longest + 1].argmax())
+    # Whole repetitions first, then the partial one; what is not there is infinite and so comes last in order.
+    whole, rest = divmod(frames, period)
+    ordered = np.full((whole + 1, *magnitude.shape[:-1], period), np.inf, dtype=magnitude.dtype)
+    ordered[:whole] = np.moveaxis(magnitude[..., : whole * period].reshape(*ordered.shape[1:-1], whole, period), -2, 0)
+    ordered[whole, ..., :rest] = magnitude[..., whole * period :]
+    ordered.sort(axis=0)
+    segment = np.empty_like(ordered[0])
+    for phases, count in ((slice(rest), whole + 1), (slice(rest, None), whole)):
+        segment[..., phases] = (ordered[(count - 1) // 2, ..., phases] + ordered[count // 2, ..., phases]) / 2
+    return segment, period
+
+
+def high_low_pass_filter(padded_waveform, length, cutoff_hz):
+    spectrogram = stft(padded_waveform)
+    high = (librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT) > cutoff_hz)[:, None]
+    return [inverse(spectrogram * share, length) for share in (~high, high)]
+
+
+def ideal_binary_mask(padded_waveform, padded_sources, length):
+    """Of two sources; the first has the bins in which both are equally loud."""
+    spectrogram = stft(padded_waveform)
+    first, second = np.abs(stft(padded_sources))
+    owns = second > first
+    return [inverse(spectrogram * share, length) for share in (~owns, owns)]
+
+
+def ideal_ratio_mask(padded_waveform, padded_sources, length):
+    """Of the phase-sensitive magnitudes."""
+    spectrogram = stft(padded_waveform)
+    sources = stft(padded_sources)
+    magnitude = np.abs(spectrogram)
+    # The real part of the product with the conjugate, without the imaginary part that is not needed.
+    along = sources.real * spectrogram.real + sources.imag * spectrogram.imag
+    np.divide(along, magnitude, out=along, where=magnitude > 0)
+    np.clip(along, 0.0, magnitude, out=along)
+    total = along.sum(0)
+    silent = total == 0
+    total[silent] = 1.0
+    shares = along / total
+    shares[:, silent] = 1 / len(shares)
+    return inverse(spectrogram * shares, length)
+
+
+def mix_as_estimate(mixture):
+    return np.repeat((mixture / 2)[None], 2, axis=0)

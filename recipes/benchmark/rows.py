@@ -1,0 +1,271 @@
+"""The rows of the benchmark: what is timed, on what, and beside whom.
+
+A new row is an entry of ``ROWS``: the inputs of both sides, made by a function of a number of seconds, and the two
+callables. Every registered separator has one, which ``tests/test_benchmark.py`` holds.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+import peers
+import scipy.ndimage
+import torch
+from torch import Tensor
+
+from torchsep import STFT, build
+from torchsep.data import music_and_voice
+from torchsep.functional import maximum_filter, median_filter
+from torchsep.separators.hpss import hpss_masks
+
+RATE = peers.SAMPLE_RATE
+FRONT_END = STFT(n_fft=peers.N_FFT, hop_length=peers.HOP_LENGTH)
+CUTOFF = 1000.0
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The same signal for both sides, each in its own layout, with what each also needs."""
+
+    ours: tuple[Any, ...]
+    peer: tuple[Any, ...]
+    keywords: Mapping[str, Tensor] = field(default_factory=dict)  # of ours
+
+
+def largest_deviation(ours: Any, peer: Any) -> float:
+    """The largest difference, relative to the peer's largest value."""
+    ours, peer = _one_array(ours), _one_array(peer)
+    if ours.shape != peer.shape:
+        raise ValueError(f"ours and the peer's must have one shape, got {ours.shape} and {peer.shape}")
+    largest = np.abs(peer).max()
+    return float(np.abs(ours - peer).max() / (largest if largest > 0 else 1.0))
+
+
+def _one_array(result: Any) -> np.ndarray:
+    if isinstance(result, (list, tuple)):
+        return np.stack([_one_array(part) for part in result])
+    return result.cpu().numpy() if isinstance(result, Tensor) else np.asarray(result)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison.
+
+    ``prepare`` makes the inputs for a number of seconds; ``ours`` takes the tensors, ``peer`` the arrays. What they
+    return may be an array, or a sequence of arrays that are stacked. ``seconds`` is the length of an item, of which
+    the inputs have ``items``.
+    """
+
+    name: str
+    problem: str
+    prepare: Callable[[float], Inputs]
+    ours: Callable[..., Any]
+    peer: Callable[..., Any] | None = None
+    peer_name: str = ""
+    peer_packages: tuple[str, ...] = ("librosa",)
+    seconds: float = 15.0
+    items: int = 1
+    deviation: Callable[[Any, Any], float] = largest_deviation
+    separator: str | None = None  # its name in the registry, where the row is of one
+
+
+@lru_cache(maxsize=1)
+def scene(seconds: float) -> Tensor:
+    """Music and voice, ``(2 sources, 2 channels, T)``."""
+    return torch.stack(list(music_and_voice(seconds, sample_rate=RATE).values()))
+
+
+def mixture(seconds: float) -> Inputs:
+    waveform = scene(seconds).sum(0)
+    return Inputs((waveform,), (peers.padded(waveform.numpy()), waveform.shape[-1]))
+
+
+def unpadded_mixture(seconds: float) -> Inputs:
+    waveform = scene(seconds).sum(0)
+    return Inputs((waveform,), (waveform.numpy(),))
+
+
+def mixture_and_sources(seconds: float) -> Inputs:
+    sources = scene(seconds)
+    waveform = sources.sum(0)
+    arrays = peers.padded(waveform.numpy()), peers.padded(sources.numpy())
+    return Inputs((waveform,), (*arrays, waveform.shape[-1]), {"sources": sources})
+
+
+def waveform_to_transform(seconds: float) -> Inputs:
+    inputs = mixture(seconds)
+    return Inputs(inputs.ours, inputs.peer[:1])
+
+
+def spectrogram(seconds: float) -> Inputs:
+    waveform = scene(seconds).sum(0)
+    # Each side has what it would have computed itself: librosa's spectrograms lie in memory frame by frame.
+    own, other = FRONT_END(waveform), peers.stft(peers.padded(waveform.numpy()))
+    return Inputs((own, waveform.shape[-1]), (other, waveform.shape[-1]))
+
+
+def magnitude(seconds: float) -> Inputs:
+    values = FRONT_END(scene(seconds).sum(0)).abs().contiguous()
+    return Inputs((values,), (values.numpy(),))
+
+
+def batch_and_items(seconds: float, items: int) -> Inputs:
+    batch = torch.stack([scene(seconds).sum(0).roll(1000 * number, -1) for number in range(items)])
+    return Inputs((batch,), (batch,))
+
+
+def one_by_one(separator: Callable[[Tensor], Tensor]) -> Callable[[Tensor], list[Tensor]]:
+    return lambda batch: [separator(item) for item in batch]
+
+
+def separator_row(separator: str, arguments: Mapping[str, Any] | None = None, **row: Any) -> Row:
+    """A row of a registered separator, under its name and on the mixture unless told otherwise."""
+    ours = build(separator, sample_rate=RATE, **(arguments or {}))
+    return Row(**{"name": separator, "prepare": mixture, "ours": ours, "separator": separator, **row})
+
+
+STEREO = "stereo, 44.1 kHz, STFT 2048 / 512"
+MAGNITUDE = "magnitude spectrogram 2 x 1025 x frames"
+
+ROWS = [
+    Row(
+        name="median_filter_time",
+        problem=f"{MAGNITUDE}, 31 frames",
+        prepare=magnitude,
+        ours=partial(median_filter, size=31, dim=-1),
+        peer=partial(scipy.ndimage.median_filter, size=(1, 1, 31), mode="reflect"),
+        peer_name="scipy.ndimage.median_filter",
+        peer_packages=("scipy",),
+    ),
+    Row(
+        name="median_filter_time_by_rows",
+        problem=f"{MAGNITUDE}, 31 frames",
+        prepare=magnitude,
+        ours=partial(median_filter, size=31, dim=-1),
+        peer=partial(peers.median_filter_by_rows, size=31, axis=-1),
+        peer_name="scipy.ndimage.median_filter, row by row",
+        peer_packages=("scipy",),
+    ),
+    Row(
+        name="median_filter_frequency",
+        problem=f"{MAGNITUDE}, 31 bins",
+        prepare=magnitude,
+        ours=partial(median_filter, size=31, dim=-2),
+        peer=partial(scipy.ndimage.median_filter, size=(1, 31, 1), mode="reflect"),
+        peer_name="scipy.ndimage.median_filter",
+        peer_packages=("scipy",),
+    ),
+    Row(
+        name="median_filter_frequency_by_rows",
+        problem=f"{MAGNITUDE}, 31 bins",
+        prepare=magnitude,
+        ours=partial(median_filter, size=31, dim=-2),
+        peer=partial(peers.median_filter_by_rows, size=31, axis=-2),
+        peer_name="scipy.ndimage.median_filter, row by row",
+        peer_packages=("scipy",),
+    ),
+    Row(
+        name="maximum_filter_time",
+        problem=f"{MAGNITUDE}, 31 frames",
+        prepare=magnitude,
+        ours=partial(maximum_filter, size=31, dim=-1),
+        peer=partial(scipy.ndimage.maximum_filter, size=(1, 1, 31), mode="reflect"),
+        peer_name="scipy.ndimage.maximum_filter",
+        peer_packages=("scipy",),
+    ),
+    Row(
+        name="maximum_filter_frequency",
+        problem=f"{MAGNITUDE}, 31 bins",
+        prepare=magnitude,
+        ours=partial(maximum_filter, size=31, dim=-2),
+        peer=partial(scipy.ndimage.maximum_filter, size=(1, 31, 1), mode="reflect"),
+        peer_name="scipy.ndimage.maximum_filter",
+        peer_packages=("scipy",),
+    ),
+    Row(
+        name="stft",
+        problem=STEREO,
+        prepare=waveform_to_transform,
+        ours=FRONT_END,
+        peer=peers.stft,
+        peer_name="librosa.stft",
+    ),
+    Row(
+        name="stft_inverse",
+        problem=STEREO,
+        prepare=spectrogram,
+        ours=FRONT_END.inverse,
+        peer=peers.inverse,
+        peer_name="librosa.istft",
+    ),
+    Row(
+        name="hpss_masks",
+        problem=f"{MAGNITUDE}, kernel 31",
+        prepare=magnitude,
+        ours=hpss_masks,
+        peer=peers.hpss_masks,
+        peer_name="librosa.decompose.hpss(mask=True)",
+    ),
+    separator_row("hpss", problem=STEREO, peer=peers.hpss, peer_name="librosa.stft, decompose.hpss, istft"),
+    separator_row(
+        "hpss",
+        name="hpss_by_rows",
+        problem=STEREO,
+        peer=peers.hpss_by_rows,
+        peer_name="NumPy, scipy.ndimage.median_filter row by row, librosa.stft, istft",
+        peer_packages=("librosa", "numpy", "scipy"),
+    ),
+    separator_row(
+        "hpss",
+        name="hpss_batch",
+        problem=f"batch of 16 items, {STEREO}",
+        seconds=2.0,
+        items=16,
+        prepare=partial(batch_and_items, items=16),
+        peer=one_by_one(build("hpss", sample_rate=RATE)),
+        peer_name="torchsep, item by item",
+        peer_packages=("torchsep",),
+    ),
+    separator_row(
+        "repet",
+        problem=STEREO,
+        peer=peers.repet,
+        peer_name="NumPy, scipy.fft, librosa.stft, istft",
+        peer_packages=("librosa", "numpy", "scipy"),
+    ),
+    separator_row(
+        "high_low_pass_filter",
+        {"cutoff_hz": CUTOFF},
+        problem=STEREO,
+        peer=partial(peers.high_low_pass_filter, cutoff_hz=CUTOFF),
+        peer_name="NumPy, librosa.stft, istft",
+        peer_packages=("librosa", "numpy"),
+    ),
+    separator_row(
+        "ideal_binary_mask",
+        problem=f"two sources, {STEREO}",
+        prepare=mixture_and_sources,
+        peer=peers.ideal_binary_mask,
+        peer_name="NumPy, librosa.stft, istft",
+        peer_packages=("librosa", "numpy"),
+    ),
+    separator_row(
+        "ideal_ratio_mask",
+        problem=f"two sources, phase-sensitive, {STEREO}",
+        prepare=mixture_and_sources,
+        peer=peers.ideal_ratio_mask,
+        peer_name="NumPy, librosa.stft, istft",
+        peer_packages=("librosa", "numpy"),
+    ),
+    separator_row(
+        "mix_as_estimate",
+        {"num_sources": 2},
+        problem="two copies, stereo, 44.1 kHz",
+        prepare=unpadded_mixture,
+        peer=peers.mix_as_estimate,
+        peer_name="NumPy",
+        peer_packages=("numpy",),
+    ),
+]

@@ -1,0 +1,251 @@
+"""`torchsep separate` on files written here."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from typer.testing import CliRunner
+
+import torchsep
+from torchsep.cli.main import app
+
+
+def separate(*arguments):
+    return CliRunner().invoke(app, ["separate", *map(str, arguments)])
+
+
+def write_noise(path, *, rate=8000, channels=2, seconds=1.0, level=0.1, subtype="PCM_16"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(0).standard_normal((round(rate * seconds), channels)) * level
+    soundfile.write(path, noise, rate, subtype=subtype)
+    return soundfile.read(path, always_2d=True)[0]
+
+
+def read_sources(folder, suffix="wav"):
+    return {path.stem: soundfile.read(path, always_2d=True) for path in sorted(folder.glob(f"*.{suffix}"))}
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels", "suffix", "format_"),
+    [
+        (8000, 1, "wav", "wav"),
+        (11025, 3, "wav", "flac"),
+        (22050, 2, "flac", "wav"),
+        (44100, 2, "ogg", "flac"),
+        (192000, 2, "wav", "wav"),
+    ],
+)
+def test_rate_channels_and_length_come_back(tmp_path, rate, channels, suffix, format_):
+    path = tmp_path / f"song.{suffix}"
+    mixture = write_noise(path, rate=rate, channels=channels, seconds=0.5, subtype=None)
+    result = separate(path, "-s", "hpss", "-o", tmp_path / "out", "--format", format_)
+    assert result.exit_code == 0, result.output
+    sources = read_sources(tmp_path / "out/song", format_)
+    assert sorted(sources) == ["harmonic", "percussive"]
+    assert {found_rate for _, found_rate in sources.values()} == {rate}
+    total = sum(samples for samples, _ in sources.values())
+    assert total.shape == mixture.shape
+    assert np.abs(total - mixture).max() < 1e-4 * np.abs(mixture).max()
+
+
+def test_default_encoding_is_24_bits(tmp_path):
+    write_noise(tmp_path / "song.wav")
+    separate(tmp_path / "song.wav", "-s", "hpss", "-o", tmp_path / "out")
+    assert soundfile.info(tmp_path / "out/song/harmonic.wav").subtype == "PCM_24"
+
+
+def test_parameters_reach_the_separator(tmp_path):
+    write_noise(tmp_path / "song.wav")
+    arguments = ["-s", "hpss", "-p", "margin=[2.0, 3.0]", "-p", "kernel_size=17", "-o", tmp_path / "out"]
+    result = separate(tmp_path / "song.wav", *arguments)
+    assert result.exit_code == 0, result.output
+    sources = read_sources(tmp_path / "out/song")
+    assert sorted(sources) == ["harmonic", "percussive", "residual"]
+    mixture = torch.from_numpy(soundfile.read(tmp_path / "song.wav", dtype="float32")[0].T.copy())
+    expected = torchsep.build("hpss", sample_rate=8000, margin=[2.0, 3.0], kernel_size=17)(mixture)
+    assert np.abs(sources["residual"][0].T - expected[2].numpy()).max() < 1e-6
+
+
+def test_failures_do_not_stop_the_others(tmp_path):
+    write_noise(tmp_path / "good.wav")
+    (tmp_path / "bad.wav").write_bytes(b"RIFF nonsense")
+    write_noise(tmp_path / "better.wav")
+    files = [tmp_path / name for name in ("good.wav", "bad.wav", "missing.wav", "better.wav")]
+    result = separate(*files, "-s", "hpss", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["better", "good"]
+    last = result.output.strip().splitlines()[-1]
+    assert last.startswith("torchsep: 2 of 4 files failed: ")
+    assert "bad.wav" in last
+    assert "missing.wav" in last
+    assert "good.wav" not in last
+
+
+def test_a_file_that_does_not_suit_the_separator_is_named_once(tmp_path):
+    write_noise(tmp_path / "short.wav", seconds=0.5)
+    result = separate(tmp_path / "short.wav", "-s", "repet", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    line = result.output.strip().splitlines()[0]
+    assert line.startswith(f"failed: {tmp_path / 'short.wav'}: mixture must last at least")
+    assert line.count("short.wav") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-s", "hpps"], "did you mean hpss?"),
+        (["-s", "hpss", "-p", "kernelsize=3"], "did you mean kernel_size?"),
+        (["-s", "hpss", "-p", "kernel_size"], "must be given as name=value, got 'kernel_size'"),
+        (["-s", "hpss", "-p", "kernel_size=0"], "kernel_size must be at least 1, got 0"),
+        (["-s", "hpss", "-p", "sample_rate=1"], "sample_rate follows each file"),
+        (["-s", "hpss", "--format", "wma"], "format must be one of"),
+        (["-s", "hpss", "--format", "flac", "--subtype", "FLOAT"], "subtype must be one of"),
+        (["-s", "hpss", "--overflow", "wrap"], "overflow must be"),
+        (["-s", "hpss", "--device", "toaster"], "device must be auto, cpu, cuda or cuda:N, got 'toaster'"),
+        (["-s", "hpss", "--device", "cpu:1"], "device must be auto, cpu, cuda or cuda:N, got 'cpu:1'"),
+        (["-s", "ideal_ratio_mask"], "needs the true sources"),
+        (["-s", "none.yaml"], "none.yaml does not exist"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_writes_nothing(tmp_path, arguments, message):
+    write_noise(tmp_path / "song.wav")
+    result = separate(tmp_path / "song.wav", *arguments, "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert message in result.output
+    assert result.output.startswith("torchsep: ")
+    assert len(result.output.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_arguments_are_usage_errors(tmp_path):
+    assert separate().exit_code == 2
+    assert separate(tmp_path / "song.wav").exit_code == 2
+
+
+def test_folders_are_searched_and_names_kept_apart(tmp_path):
+    write_noise(tmp_path / "in/a/song.wav", seconds=0.2)
+    write_noise(tmp_path / "in/b/song.wav", seconds=0.2)
+    write_noise(tmp_path / "in/b/song.flac", seconds=0.2)
+    write_noise(tmp_path / "in/b/deep/voice.wav", seconds=0.2)
+    (tmp_path / "in/notes.txt").write_text("no audio")
+    arguments = [tmp_path / "in", tmp_path / "in/a/song.wav", "-s", "mix_as_estimate", "-o", tmp_path / "out"]
+    result = separate(*arguments)
+    assert result.exit_code == 0, result.output
+    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    folders = {path.parent.relative_to(tmp_path / "out").as_posix() for path in written}
+    assert folders == {"song", "song.wav", "song.flac", "voice"}
+    assert len(written) == 2 * len(folders)
+
+
+def test_folder_without_audio_is_refused(tmp_path):
+    result = separate(tmp_path, "-s", "hpss", "-o", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "holds no audio file" in result.output
+
+
+def test_output_must_not_be_a_file(tmp_path):
+    write_noise(tmp_path / "song.wav")
+    result = separate(tmp_path / "song.wav", "-s", "hpss", "-o", tmp_path / "song.wav")
+    assert result.exit_code == 2
+    assert "-o must be a folder" in result.output
+
+
+def test_mixtures_are_never_overwritten(tmp_path):
+    write_noise(tmp_path / "harmonic/harmonic.wav")
+    before = (tmp_path / "harmonic/harmonic.wav").read_bytes()
+    result = separate(tmp_path / "harmonic/harmonic.wav", "-s", "hpss", "-o", tmp_path)
+    assert result.exit_code == 2
+    assert "land beside a mixture" in result.output
+    assert (tmp_path / "harmonic/harmonic.wav").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("overflow", "note", "subtype"),
+    [
+        ("float", "32-bit float", "FLOAT"),
+        ("rescale", "all sources were scaled by", "PCM_24"),
+        ("clip", "were clipped", "PCM_24"),
+    ],
+)
+def test_what_happens_above_full_scale_is_said(tmp_path, overflow, note, subtype):
+    mixture = write_noise(tmp_path / "loud.wav", level=2.0, subtype="FLOAT")
+    arguments = ["-s", "mix_as_estimate", "--overflow", overflow, "-o", tmp_path / "out"]
+    result = separate(tmp_path / "loud.wav", *arguments)
+    assert result.exit_code == 0, result.output
+    assert note in result.output
+    assert soundfile.info(tmp_path / "out/loud/source_1.wav").subtype == subtype
+    sources = read_sources(tmp_path / "out/loud")
+    peak = max(np.abs(samples).max() for samples, _ in sources.values())
+    total = sum(samples for samples, _ in sources.values())
+    if overflow == "float":
+        assert np.allclose(total, mixture, atol=1e-6)
+    else:
+        assert peak <= 1.0
+    if overflow == "rescale":
+        assert np.allclose(total * np.abs(mixture).max() / 2, mixture, atol=1e-5)
+
+
+def test_checkpoint_is_resampled_to_its_rate_and_back(tmp_path):
+    separator = torchsep.build("high_low_pass_filter", cutoff_hz=1000.0, sample_rate=8000)
+    torchsep.save(separator, tmp_path / "low.safetensors")
+    time_axis = np.arange(22050) / 22050
+    tones = 0.3 * np.sin(2 * np.pi * 300 * time_axis) + 0.3 * np.sin(2 * np.pi * 2500 * time_axis)
+    soundfile.write(tmp_path / "tones.wav", tones, 22050)
+    result = separate(tmp_path / "tones.wav", "-s", tmp_path / "low.safetensors", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    low, rate = soundfile.read(tmp_path / "out/tones/low.wav")
+    assert (rate, low.shape) == (22050, tones.shape)
+    inside = slice(2000, -2000)
+    assert np.abs(low - 0.3 * np.sin(2 * np.pi * 300 * time_axis))[inside].max() < 0.01
+
+
+def test_parameters_do_not_go_with_a_checkpoint(tmp_path):
+    torchsep.save(torchsep.build("hpss", sample_rate=8000), tmp_path / "mine.safetensors")
+    write_noise(tmp_path / "song.wav")
+    result = separate(tmp_path / "song.wav", "-s", tmp_path / "mine.safetensors", "-p", "power=3")
+    assert result.exit_code == 2
+    assert "-p does not go with a checkpoint" in result.output
+
+
+def test_class_of_a_module_is_found(tmp_path):
+    write_noise(tmp_path / "song.wav", seconds=0.2)
+    result = separate(tmp_path / "song.wav", "-s", "torchsep.separators:HPSS", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals differ")
+def test_interrupt_leaves_whole_files_only(tmp_path):
+    files = [tmp_path / f"song{number}.wav" for number in range(40)]
+    for file in files:
+        write_noise(file, seconds=2.0, rate=44100)
+    command = [sys.executable, "-c", "from torchsep.cli import main; main()", "separate", *map(str, files)]
+    process = subprocess.Popen(
+        [*command, "-s", "hpss", "-o", str(tmp_path / "out")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "out").rglob("[!.]*.wav")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "of 40 files are done" in errors
+    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert written
+    assert all(soundfile.info(path).frames == 88200 for path in written)
+    assert not [path for path in written if path.name.startswith(".")]
+
+
+def test_plain_lines_without_a_terminal(tmp_path):
+    write_noise(tmp_path / "song.wav", seconds=0.2)
+    result = separate(tmp_path / "song.wav", "-s", "hpss", "-o", tmp_path / "out")
+    assert "\x1b" not in result.output
+    assert result.output.startswith(f"{tmp_path / 'song.wav'} -> {tmp_path / 'out/song'}: harmonic.wav, percussive.wav")
+    assert Path(tmp_path / "out/song/harmonic.wav").is_file()

@@ -1,0 +1,84 @@
+"""Every YAML file composes and builds, and holds nothing that the code does not know."""
+
+import pytest
+from hydra.utils import instantiate
+
+from torchsep import list_separators, registry
+from torchsep.engine import compose, separator_config
+from torchsep.resources import resource_folder
+
+NAMES = sorted(path.stem for path in (resource_folder("configs") / "separator").glob("*.yaml"))
+
+
+def test_every_separator_has_a_config():
+    assert list_separators() == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_separator_builds_from_its_config(name):
+    separator = registry.build(separator_config(name), sample_rate=16000)
+    assert separator.config["name"] == name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_config_holds_only_what_differs_from_the_defaults(name):
+    parameters = registry.separator_class(name).arguments()
+    for argument, value in separator_config(name).items():
+        assert argument == "name" or parameters[argument].default != value
+
+
+def test_overrides_reach_the_separator():
+    config = compose(["separator=repet", "+separator.min_period=1.5"])
+    assert config.separator.min_period == 1.5
+
+
+def test_trainer_builds():
+    trainer = instantiate(compose(["trainer.accelerator=cpu"]).trainer)
+    assert trainer.num_devices == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: hpps", "did you mean hpss"),
+        ("kernel_size: 3", "name of a separator"),
+        ("- hpss", "mapping"),
+        ("name: [", "not valid YAML"),
+    ],
+)
+def test_bad_separator_file_is_refused(tmp_path, text, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        separator_config(str(path))
+
+
+def test_separator_file_is_read(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: hpss\nkernel_size: [17, 31]\nstft: {name: stft, n_fft: 1024}\n")
+    separator = registry.build(separator_config(str(path)), sample_rate=8000)
+    assert separator.kernel_size == [17, 31]
+    assert separator.stft.n_fft == 1024
+
+
+def test_missing_separator_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.yaml does not exist"):
+        separator_config(str(tmp_path / "none.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ("no_such_module:Thing", "cannot be imported"),
+        ("torchsep.separators:STFT", "subclass of Separator"),
+        ("torchsep.separators:Nothing", "subclass of Separator"),
+    ],
+)
+def test_bad_class_is_refused(choice, message):
+    with pytest.raises(ValueError, match=message):
+        separator_config(choice)
+
+
+def test_missing_python_file_is_named():
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.py does not exist"):
+        separator_config("nowhere.py:Thing")

@@ -1,0 +1,152 @@
+"""What users see: names, documentation, and a light import."""
+
+import importlib
+import inspect
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+import torchsep
+from torchsep.transforms import STFT
+
+NAMES = {
+    "torchsep": [
+        "STFT",
+        "MaskSeparator",
+        "Separator",
+        "build",
+        "functional",
+        "list_separators",
+        "load",
+        "register",
+        "save",
+        "separators",
+        "transforms",
+    ],
+    "torchsep.functional": [
+        "autocorrelation",
+        "binary_masks",
+        "box_filter",
+        "maximum_filter",
+        "median_filter",
+        "minimum_filter",
+        "pad",
+        "periodic_median",
+        "rank_filter",
+        "ratio_masks",
+        "soft_mask",
+    ],
+    "torchsep.separators": [
+        "HPSS",
+        "HighLowPassFilter",
+        "IdealBinaryMask",
+        "IdealRatioMask",
+        "Interval",
+        "MaskSeparator",
+        "MixAsEstimate",
+        "Repet",
+        "Separator",
+    ],
+    "torchsep.transforms": ["STFT"],
+}
+HEAVY = (
+    "hydra",
+    "librosa",
+    "matplotlib",
+    "omegaconf",
+    "pytorch_lightning",
+    "rich",
+    "scipy",
+    "sklearn",
+    "soundfile",
+    "torchaudio",
+    "torchmetrics",
+    "typer",
+    "yaml",
+)
+PUBLIC = [
+    (f"{module}.{name}", getattr(importlib.import_module(module), name))
+    for module in ("torchsep.functional", "torchsep.transforms", "torchsep.separators", "torchsep")
+    for name in NAMES[module]
+    if not inspect.ismodule(getattr(importlib.import_module(module), name))
+]
+CLASSES = [(name, kind) for name, kind in PUBLIC if inspect.isclass(kind)]
+FUNCTIONS = [(name, function) for name, function in PUBLIC if name.startswith("torchsep.functional")]
+
+
+def documented(text):
+    """The names in the ``Args:`` section of a docstring."""
+    section = re.search(r"^Args:\n((?:[ ]{4}.*\n|\n)+)", inspect.cleandoc(text) + "\n", re.MULTILINE)
+    return re.findall(r"^ {4}(\w+):", section.group(1), re.MULTILINE) if section else []
+
+
+@pytest.mark.parametrize("module", NAMES)
+def test_the_names(module):
+    assert sorted(importlib.import_module(module).__all__) == sorted(NAMES[module])
+
+
+def test_every_name_is_there():
+    assert all(hasattr(importlib.import_module(module), name) for module, names in NAMES.items() for name in names)
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*", torchsep.__version__)
+
+
+def test_dir_lists_the_rooms_that_are_imported_late():
+    assert {"audio", "data", "engine", *NAMES["torchsep"]} <= set(dir(torchsep))
+    assert torchsep.audio is importlib.import_module("torchsep.audio")
+    with pytest.raises(AttributeError, match="module 'torchsep' has no attribute 'hpss'"):
+        _ = torchsep.hpss
+
+
+def test_the_import_is_light_and_silent():
+    """In a fresh process, with every warning an error; what torch itself imports is not ours."""
+    code = """
+import json, sys, warnings
+import numpy, torch
+before = set(sys.modules)
+state = torch.get_rng_state(), torch.get_default_dtype(), torch.get_num_threads()
+warnings.simplefilter("error")
+import torchsep
+torchsep.build("hpss", sample_rate=8000)(torch.ones(1, 2, 99))
+assert torch.equal(state[0], torch.get_rng_state())
+assert state[1:] == (torch.get_default_dtype(), torch.get_num_threads())
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules if name not in before})))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    loaded = set(json.loads(done.stdout))
+    assert "torchsep" in loaded
+    assert not loaded & set(HEAVY)
+
+
+@pytest.mark.parametrize(("name", "kind"), PUBLIC, ids=[name for name, _ in PUBLIC])
+def test_everything_public_is_documented(name, kind):
+    assert len(inspect.getdoc(kind) or "") > 40
+    if inspect.isclass(kind):
+        assert kind.__doc__  # its own, not that of its base
+        methods = [value for key, value in vars(kind).items() if not key.startswith("_") and callable(value)]
+        assert all(method.__doc__ for method in methods)
+
+
+@pytest.mark.parametrize(("name", "kind"), CLASSES, ids=[name for name, _ in CLASSES])
+def test_classes_document_every_argument(name, kind):
+    assert set(documented(kind.__doc__)) == set(list(inspect.signature(kind.__init__).parameters)[1:])
+
+
+@pytest.mark.parametrize(("name", "function"), FUNCTIONS, ids=[name for name, _ in FUNCTIONS])
+def test_functions_document_every_argument(name, function):
+    if re.search(r"(?i)(arguments|modes)\b.* as for :func:`\w+`", function.__doc__):
+        return
+    assert documented(function.__doc__) == list(inspect.signature(function).parameters)
+
+
+@pytest.mark.parametrize(("name", "kind"), CLASSES, ids=[name for name, _ in CLASSES])
+def test_separators_show_an_example_and_say_what_the_gradient_is(name, kind):
+    if kind is STFT or (issubclass(kind, torchsep.Separator) and not inspect.isabstract(kind)):
+        text = inspect.cleandoc(kind.__doc__)
+        assert "\nShape:\n" in text
+        assert "\nGradient:\n" in text
+        assert "\nExample:\n    >>> " in text
