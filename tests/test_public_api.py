@@ -38,6 +38,8 @@ NAMES = {
         "rank_filter",
         "ratio_masks",
         "soft_mask",
+        "stack_masks",
+        "with_complement",
     ],
     "torchsep.separators": [
         "HPSS",

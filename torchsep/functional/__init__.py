@@ -8,7 +8,7 @@ from torchsep.functional.filtering import (
     pad,
     rank_filter,
 )
-from torchsep.functional.masks import binary_masks, ratio_masks, soft_mask
+from torchsep.functional.masks import binary_masks, ratio_masks, soft_mask, stack_masks, with_complement
 from torchsep.functional.periodicity import autocorrelation, periodic_median
 
 __all__ = [
@@ -23,4 +23,6 @@ __all__ = [
     "rank_filter",
     "ratio_masks",
     "soft_mask",
+    "stack_masks",
+    "with_complement",
 ]

@@ -21,7 +21,7 @@ __all__ = ["BOUNDARY_MODES", "box_filter", "maximum_filter", "median_filter", "m
 BOUNDARY_MODES = ("reflect", "mirror", "nearest", "wrap", "constant")
 
 # Elements of a block: a few times this must fit the last-level cache of a processor, or the memory of a device.
-_BLOCK = {"cpu": 1 << 20}
+_BLOCK = {"cpu": 1 << 21}
 _DEVICE_BLOCK = 1 << 26
 
 
@@ -205,9 +205,7 @@ def _rank_filter(x: Tensor, size: int, rank: int, dim: int, mode: str, cval: flo
         values[outside] = cval
         outputs = run_network(network, list(values.view(width, tiles + network.halo, -1)), tiles)
         target = target_rows[:, *block]
-        for phase, output in enumerate(outputs):
-            rows = target[phase::width]
-            rows.copy_(output[: len(rows)].view(rows.shape))
+        target.copy_(torch.stack(outputs, dim=1).flatten(0, 1)[:length].view(target.shape))
     return filtered
 
 
@@ -238,11 +236,11 @@ def _locate_in_window(x: Tensor, chosen: Tensor, size: int, dim: int, mode: str,
     return offset
 
 
-@operator(lambda gradient, offset, size, dim, mode: torch.empty_like(_dense(gradient, dim)))  # noqa: ARG005
+@operator(lambda gradient, offset, size, dim, mode: torch.empty_like(offset, dtype=gradient.dtype))  # noqa: ARG005
 def _scatter_from_window(gradient: Tensor, offset: Tensor, size: int, dim: int, mode: str) -> Tensor:
     """The sum, at each element, of the gradients of the windows that chose it."""
     before = size // 2
-    gradient = _dense(gradient, dim)
+    gradient = gradient.contiguous() if offset.is_contiguous() else gradient.mT.contiguous().mT
     scattered = torch.empty_like(gradient)
     rows, offset_rows, target_rows = (_rows_first(t, dim) for t in (gradient, offset, scattered))
     length = rows.shape[0]

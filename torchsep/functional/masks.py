@@ -1,10 +1,14 @@
 """Time-frequency masks from models of the sources."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["binary_masks", "ratio_masks", "soft_mask"]
+from torchsep.functional.parts import in_parts
+
+__all__ = ["binary_masks", "ratio_masks", "soft_mask", "stack_masks", "with_complement"]
 
 
 def soft_mask(
@@ -27,12 +31,16 @@ def soft_mask(
         >>> soft_mask(torch.tensor([3.0, 0.0, 1e-30]), torch.tensor([1.0, 0.0, 1e-30]), power=2.0)
         tensor([0.9000, 0.5000, 0.5000])
     """
-    scale, is_silent = _scale(torch.maximum(model.detach(), rest.detach()))
-    recorded = torch.is_grad_enabled() and any(_is_recorded(value) for value in (model, rest, power))
-    other = _raised(rest / scale, power)
-    own = _raised(model / scale if recorded else torch.div(model, scale, out=scale), power)
-    total = _filled(own + other if recorded else other.add_(own), is_silent, 1.0)
-    return _filled(own / total if recorded else own.div_(total), is_silent, silent)
+    model, rest = torch.broadcast_tensors(model, rest)
+
+    def share(model: Tensor, rest: Tensor) -> Tensor:
+        scale, is_silent = _scale(torch.maximum(model.detach(), rest.detach()))
+        own, other = _raised(model / scale, power), _raised(rest / scale, power)
+        return (own / (own + other).masked_fill(is_silent, 1.0)).masked_fill(is_silent, silent)
+
+    if isinstance(power, Tensor) and power.requires_grad and torch.is_grad_enabled():
+        return share(model, rest)
+    return in_parts(share, model, rest)
 
 
 def ratio_masks(models: Float[Tensor, "*any"], power: float | Tensor = 1.0, dim: int = -4) -> Float[Tensor, "*any"]:
@@ -53,11 +61,37 @@ def ratio_masks(models: Float[Tensor, "*any"], power: float | Tensor = 1.0, dim:
         tensor([[0.7500, 0.5000],
                 [0.2500, 0.5000]])
     """
-    scale, is_silent = _scale(models.detach().amax(dim, keepdim=True))
-    shares = _raised(models / scale, power)
-    total = _filled(shares.sum(dim, keepdim=True), is_silent, 1.0)
-    shares = shares / total if shares.requires_grad or total.requires_grad else shares.div_(total)
-    return _filled(shares, is_silent, 1 / models.shape[dim])
+
+    def shares(models: Tensor) -> Tensor:
+        scale, is_silent = _scale(models.detach().amax(dim, keepdim=True))
+        raised = _raised(models / scale, power)
+        total = raised.sum(dim, keepdim=True).masked_fill(is_silent, 1.0)
+        return (raised / total).masked_fill(is_silent, 1 / models.shape[dim])
+
+    recorded = isinstance(power, Tensor) and power.requires_grad and torch.is_grad_enabled()
+    if recorded or dim % models.dim() == models.dim() - 1:
+        return shares(models)
+    return in_parts(shares, models)
+
+
+def stack_masks(masks: Sequence[Float[Tensor, "B C F N"]]) -> Float[Tensor, "B S C F N"]:
+    """One tensor of the masks of all sources, laid out in memory as spectrograms are, which is faster to apply.
+
+    Example:
+        >>> stack_masks([torch.zeros(2, 1, 5, 3), torch.ones(2, 1, 5, 3)]).shape
+        torch.Size([2, 2, 1, 5, 3])
+    """
+    return torch.stack([mask.mT for mask in masks], dim=1).mT
+
+
+def with_complement(mask: Float[Tensor, "B C F N"]) -> Float[Tensor, "B 2 C F N"]:
+    """A mask and what it leaves, as the masks of two sources.
+
+    Example:
+        >>> with_complement(torch.full((1, 1, 1, 1), 0.25)).flatten()
+        tensor([0.2500, 0.7500])
+    """
+    return stack_masks((mask, 1 - mask))
 
 
 def binary_masks(masks: Float[Tensor, "*any"], threshold: float = 0.5, dim: int = -4) -> Float[Tensor, "*any"]:
@@ -79,15 +113,18 @@ def binary_masks(masks: Float[Tensor, "*any"], threshold: float = 0.5, dim: int 
         tensor([[1., 0.],
                 [0., 1.]])
     """
-    sources = masks.shape[dim]
-    if sources == 2:
-        owner = (masks.detach().narrow(dim, 1, 1) > threshold).long()
-    else:
-        owner = masks.detach().argmax(dim, keepdim=True)
-    shape = [1] * masks.dim()
-    shape[dim] = sources
-    hard = (owner == torch.arange(sources, device=masks.device).view(shape)).to(masks.dtype)
-    return hard + (masks - masks.detach()) if masks.requires_grad else hard
+
+    def owned(masks: Tensor) -> Tensor:
+        if masks.shape[dim] == 2:
+            owner = (masks.detach().narrow(dim, 1, 1) > threshold).long()
+        else:
+            owner = masks.detach().argmax(dim, keepdim=True)
+        shape = [1] * masks.dim()
+        shape[dim] = masks.shape[dim]
+        hard = (owner == torch.arange(masks.shape[dim], device=masks.device).view(shape)).to(masks.dtype)
+        return hard + (masks - masks.detach()) if masks.requires_grad else hard
+
+    return owned(masks) if dim % masks.dim() == masks.dim() - 1 else in_parts(owned, masks)
 
 
 def _scale(largest: Tensor) -> tuple[Tensor, Tensor]:
@@ -97,18 +134,8 @@ def _scale(largest: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _raised(share: Tensor, power: float | Tensor) -> Tensor:
-    """A fresh tensor to a power; a zero stays zero with a zero gradient, also below a power of one."""
-    if not (_is_recorded(share) or _is_recorded(power)):
-        return share if isinstance(power, float) and power == 1.0 else share.pow_(power)
+    """A tensor to a power; a zero stays zero with a zero gradient, also below a power of one."""
+    if not torch.is_grad_enabled() or not (share.requires_grad or isinstance(power, Tensor)):
+        return share if isinstance(power, float) and power == 1.0 else share**power
     zero = share == 0
     return (share.masked_fill(zero, 1.0) ** power).masked_fill(zero, 0.0)
-
-
-def _is_recorded(value: float | Tensor) -> bool:
-    """Whether a gradient may flow through a value, so that it must not be changed in place."""
-    return isinstance(value, Tensor) and value.requires_grad
-
-
-def _filled(fresh: Tensor, where: Tensor, value: float) -> Tensor:
-    """Fill in place where no gradient is recorded."""
-    return fresh.masked_fill(where, value) if fresh.requires_grad else fresh.masked_fill_(where, value)

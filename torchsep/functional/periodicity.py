@@ -37,8 +37,7 @@ def autocorrelation(x: Float[Tensor, "*any N"], dims: tuple[int, ...] = ()) -> F
         tensor([0.5000, 0.0000, 0.5000, 0.0000])
     """
     length = x.shape[-1]
-    # Twice the length, so that nothing wraps around, rounded up to a fast transform.
-    n_fft = 1 << (2 * length - 1).bit_length()
+    n_fft = _fast_length(2 * length - 1)  # twice the length, so that nothing wraps around
     transformed = torch.fft.rfft(x, n=n_fft)
     power = transformed.real.square() + transformed.imag.square()
     if dims:
@@ -72,6 +71,18 @@ def periodic_median(x: Float[Tensor, "B *any N"], period: Int[Tensor, " B"]) -> 
     return 0.5 * lower + 0.5 * upper
 
 
+def _fast_length(length: int) -> int:
+    """The least length, not less than a given one, that has no prime factor above 5."""
+    while True:
+        rest = length
+        for factor in (2, 3, 5):
+            while rest % factor == 0:
+                rest //= factor
+        if rest == 1:
+            return length
+        length += 1
+
+
 def _repetitions(length: int, period: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """For each phase, the frames of its repetitions, ``(B, R, P)``, with their number, ``(B, P)``, and their mark."""
     longest, shortest = int(period.max()), int(period.min())
@@ -100,12 +111,11 @@ def _middles(values: Tensor, count: Tensor, exists: Tensor) -> tuple[Tensor, Ten
     return lower, torch.where(count % 2 == 1, lower, upper)
 
 
-def _over_blocks(x: Tensor, period: Tensor) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
-    """Blocks of the other axes with their repetitions gathered, ``(R, B, P, E)``, counted and marked."""
-    frame, count, exists = _repetitions(x.shape[-1], period)
+def _over_blocks(rows: Tensor, period: Tensor) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
+    """Blocks of the last axis with their repetitions gathered, ``(R, items, P, E)``, counted and marked."""
+    frame, count, exists = _repetitions(rows.shape[1], period)
     frame, exists = frame.movedim(1, 0), exists.movedim(1, 0)
-    rows = _frames_first(x)
-    item = torch.arange(len(x), device=x.device)[:, None]
+    item = torch.arange(len(rows), device=rows.device)[:, None]
     together = max(1, _BLOCK // frame.numel())
     for first in range(0, rows.shape[-1], together):
         block = slice(first, first + together)
@@ -113,8 +123,18 @@ def _over_blocks(x: Tensor, period: Tensor) -> Iterator[tuple[slice, Tensor, Ten
 
 
 def _frames_first(x: Tensor) -> Tensor:
-    """The tensor as ``(B, N, E)``."""
-    return x.mT if x.dim() == 3 else x.reshape(x.shape[0], -1, x.shape[-1]).mT
+    """The tensor as ``(items, N, E)``: a view of a spectrogram as transforms make it, whose bins lie side by side."""
+    return x[..., None] if x.dim() == 2 else x.mT.flatten(0, -3)
+
+
+def _of_items(period: Tensor, items: int) -> Tensor:
+    """The period of each of the items that a batch has in :func:`_frames_first`."""
+    return period.repeat_interleave(items // len(period))
+
+
+def _restored(rows: Tensor, x: Tensor) -> Tensor:
+    """What :func:`_frames_first` makes of a tensor, in that tensor's shape."""
+    return rows[..., 0] if x.dim() == 2 else rows.view(*x.shape[:-2], *rows.shape[1:]).mT
 
 
 def _phases(length: int, period: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,31 +143,32 @@ def _phases(length: int, period: Tensor) -> tuple[Tensor, Tensor]:
     return item, torch.arange(length, device=period.device) % period[:, None]
 
 
-def _like(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """Room for a result of the shape of a tensor, frames first in memory."""
-    return torch.empty_like(_frames_first(x), dtype=dtype).mT.reshape(x.shape)
+def _like(x: Tensor) -> Tensor:
+    """Room for a result of a tensor's shape."""
+    return _restored(torch.empty_like(_frames_first(x), memory_format=torch.contiguous_format), x)
 
 
 @operator(lambda x, period: (_like(x), _like(x)))  # noqa: ARG005
 def _periodic_middles(x: Tensor, period: Tensor) -> tuple[Tensor, Tensor]:
-    rows = _frames_first(x)
-    lower, upper = torch.empty_like(rows), torch.empty_like(rows)
-    phases = _phases(x.shape[-1], period)
-    for block, values, count, exists in _over_blocks(x, period):
+    rows, lower, upper = (_frames_first(tensor) for tensor in (x, _like(x), _like(x)))
+    period = _of_items(period, len(rows))
+    phases = _phases(rows.shape[1], period)
+    for block, values, count, exists in _over_blocks(rows, period):
         low, high = _middles(values, count, exists)
         lower[..., block], upper[..., block] = low[phases], high[phases]
-    return lower.mT.reshape(x.shape), upper.mT.reshape(x.shape)
+    return _restored(lower, x), _restored(upper, x)
 
 
 @operator(lambda x, period, chosen: torch.empty_like(_frames_first(chosen), dtype=torch.int32))  # noqa: ARG005
 def _locate_repetition(x: Tensor, period: Tensor, chosen: Tensor) -> Tensor:
     """For each frame, the first repetition of its phase that equals the chosen value."""
-    rows = _frames_first(chosen)
-    repetition = torch.zeros_like(rows, dtype=torch.int32)
-    phases = _phases(x.shape[-1], period)
+    rows, wanted = _frames_first(x), _frames_first(chosen)
+    period = _of_items(period, len(rows))
+    repetition = torch.empty_like(wanted, dtype=torch.int32)
+    phases = _phases(rows.shape[1], period)
     starts = slice(int(period.max()))  # the first frame of every phase
-    for block, values, _, exists in _over_blocks(x, period):
-        found = (values == rows[:, starts, block]) & exists
+    for block, values, _, exists in _over_blocks(rows, period):
+        found = (values == wanted[:, starts, block]) & exists
         repetition[..., block] = found.byte().argmax(0)[phases].int()
     return repetition
 
@@ -156,14 +177,15 @@ def _locate_repetition(x: Tensor, period: Tensor, chosen: Tensor) -> Tensor:
 def _scatter_to_repetition(gradient: Tensor, period: Tensor, repetition: Tensor) -> Tensor:
     """The sum, at each frame, of the gradients of the frames that chose it."""
     rows = _frames_first(gradient)
-    scattered = torch.zeros_like(rows)
+    scattered = torch.zeros_like(rows, memory_format=torch.contiguous_format)
+    period = _of_items(period, len(rows))
     _, phase = _phases(rows.shape[1], period)
     together = max(1, _BLOCK // rows[..., 0].numel())
     for first in range(0, rows.shape[-1], together):
         block = slice(first, first + together)
         frame = phase[..., None] + repetition[..., block].long() * period[:, None, None]
         scattered[..., block].scatter_add_(1, frame, rows[..., block])
-    return scattered.mT.reshape(gradient.shape)
+    return _restored(scattered, gradient)
 
 
 def _setup(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from torchsep.checks import check_choice
 from torchsep.functional.masks import ratio_masks
+from torchsep.functional.parts import in_parts
 from torchsep.separators.separator import MaskSeparator
 from torchsep.transforms import STFT
 from torchsep.typing import Masks, Spectrogram
@@ -26,10 +27,13 @@ def phase_sensitive_magnitude(
         >>> phase_sensitive_magnitude(torch.tensor([1j, 0.5, 3.0 + 1j]), torch.tensor([1.0, 1.0, 2.0 + 0j]))
         tensor([0.0000, 0.5000, 2.0000])
     """
-    magnitude = mixture.abs()
-    silent = magnitude == 0
-    along = (source * mixture.conj()).real / magnitude.masked_fill(silent, 1.0)
-    return torch.minimum(along.clamp(min=0.0), magnitude)
+
+    def along(source: Tensor, mixture: Tensor) -> Tensor:
+        magnitude = mixture.abs()
+        projected = (source * mixture.conj()).real / magnitude.masked_fill(magnitude == 0, 1.0)
+        return torch.minimum(projected.clamp(min=0.0), magnitude)
+
+    return in_parts(along, source, mixture)
 
 
 class IdealRatioMask(MaskSeparator):

@@ -32,7 +32,7 @@ _INCOMPLETE = {"exponential", "gaussian", "general_cosine"}  # without their par
 # A window whose squares add up to less than this share of their maximum anywhere cannot be inverted in float32.
 _LEAST_OVERLAP = 1e-4
 
-# Where no gradient is asked, frames are inverted in groups of about this many samples: they stay in a processor's
+# Where no gradient is asked, frames are transformed in groups of about this many samples: they stay in a processor's
 # cache, and a device's memory stays small.
 _SAMPLES_TOGETHER = {"cpu": 1 << 20}
 _DEVICE_SAMPLES_TOGETHER = 1 << 25
@@ -175,17 +175,21 @@ class STFT(Configurable):
         flat = waveform.reshape(-1, length)
         if flat.dtype in {torch.float16, torch.bfloat16}:
             flat = flat.float()
-        # To whole hops, and one sample more for an odd transform, whose two halves are one short of it.
-        missing = (self.num_frames(length) - 1) * self.hop_length - length + self.n_fft % 2
-        spectrogram = torch.stft(
-            torch.nn.functional.pad(flat, (0, missing)),
-            self.n_fft,
-            self.hop_length,
-            window=self._window.to(flat),
-            pad_mode="constant",
-            return_complex=True,
-        )
-        return spectrogram.view(*waveform.shape[:-1], *spectrogram.shape[-2:])
+        frames = self.num_frames(length)
+        whole = (frames - 1) * self.hop_length + self.n_fft
+        before = self.n_fft // 2
+        padded = torch.nn.functional.pad(flat, (before, whole - before - length))
+        framed = padded.unfold(-1, self.n_fft, self.hop_length)
+        window = self._window.to(flat)
+        parts = self._groups(frames, len(flat), flat)
+        if len(parts) == 1:
+            spectrogram = torch.fft.rfft(framed * window)
+        else:
+            dtype = torch.complex128 if flat.dtype == torch.float64 else torch.complex64
+            spectrogram = torch.empty(len(flat), frames, self.num_bins, dtype=dtype, device=flat.device)
+            for part in parts:
+                spectrogram[:, part] = torch.fft.rfft(framed[:, part] * window)
+        return spectrogram.mT.view(*waveform.shape[:-1], self.num_bins, frames)
 
     def inverse(
         self,
@@ -211,19 +215,15 @@ class STFT(Configurable):
         leading = spectrogram.shape[:-2]
         if masks is not None:
             leading = torch.broadcast_shapes(leading, masks.shape[:-2])
-        recorded = spectrogram.requires_grad or (masks is not None and masks.requires_grad)
-        together = frames
-        if not (recorded and torch.is_grad_enabled()):
-            samples = _SAMPLES_TOGETHER.get(spectrogram.device.type, _DEVICE_SAMPLES_TOGETHER)
-            together = max(1, min(frames, samples // (max(1, math.prod(leading)) * self.n_fft)))
         window = self._window.to(spectrogram.device, spectrogram.real.dtype)
         total = window.new_zeros(*leading, frames + self._reach - 1, self.hop_length)
-        for first in range(0, frames, together):
-            part = spectrogram[..., first : first + together]
-            if masks is not None:
-                part = part * (masks if masks.shape[-1] == 1 else masks[..., first : first + together])
-            windowed = torch.fft.irfft(part.mT, n=self.n_fft).mul_(window)
-            self._overlap_add(total[..., first : first + windowed.shape[-2] + self._reach - 1, :], windowed)
+        factors = [] if masks is None else [masks]
+        for part in self._groups(frames, math.prod(leading), spectrogram, *factors):
+            masked = spectrogram[..., part]
+            for factor in factors:
+                masked = masked * (factor if factor.shape[-1] == 1 else factor[..., part])
+            windowed = torch.fft.irfft(masked.mT, n=self.n_fft).mul_(window)
+            self._overlap_add(total[..., part.start :, :], windowed)
         weight = window.new_zeros(frames + self._reach - 1, self.hop_length)
         self._overlap_add(weight, window.square().expand(frames, -1))
         start = self.n_fft // 2
@@ -236,8 +236,17 @@ class STFT(Configurable):
         """The number of hops that a frame reaches over."""
         return math.ceil(self.n_fft / self.hop_length)
 
+    def _groups(self, frames: int, signals: int, *inputs: Tensor) -> list[slice]:
+        """The frames in groups to be worked on one after another; all in one with a gradient or under the compiler."""
+        recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
+        if recorded or torch.compiler.is_compiling():
+            return [slice(0, frames)]
+        samples = _SAMPLES_TOGETHER.get(inputs[0].device.type, _DEVICE_SAMPLES_TOGETHER)
+        together = max(1, min(frames, samples // (max(1, signals) * self.n_fft)))
+        return [slice(first, min(first + together, frames)) for first in range(0, frames, together)]
+
     def _overlap_add(self, total: Tensor, frames: Tensor) -> None:
-        """Add frames ``(..., N, n_fft)`` to rows of one hop each, ``(..., N + reach - 1, hop_length)``."""
+        """Add frames ``(..., N, n_fft)`` to rows of one hop each, ``(..., N + reach - 1 or more, hop_length)``."""
         count = frames.shape[-2]
         for hop in range(self._reach):
             piece = frames[..., hop * self.hop_length : (hop + 1) * self.hop_length]
