@@ -28,7 +28,7 @@ def tiny_parts(monkeypatch):
     [
         lambda models: ratio_masks(models, power=2.0),
         lambda models: soft_mask(models[:, 0], models[:, 1], power=2.0),
-        lambda models: binary_masks(models),
+        binary_masks,
         lambda models: binary_masks(models[:, :2], threshold=0.3),
     ],
 )

@@ -77,6 +77,9 @@ def ratio_masks(models: Float[Tensor, "*any"], power: float | Tensor = 1.0, dim:
 def stack_masks(masks: Sequence[Float[Tensor, "B C F N"]]) -> Float[Tensor, "B S C F N"]:
     """One tensor of the masks of all sources, laid out in memory as spectrograms are, which is faster to apply.
 
+    Args:
+        masks: one for each source.
+
     Example:
         >>> stack_masks([torch.zeros(2, 1, 5, 3), torch.ones(2, 1, 5, 3)]).shape
         torch.Size([2, 2, 1, 5, 3])
@@ -86,6 +89,9 @@ def stack_masks(masks: Sequence[Float[Tensor, "B C F N"]]) -> Float[Tensor, "B S
 
 def with_complement(mask: Float[Tensor, "B C F N"]) -> Float[Tensor, "B 2 C F N"]:
     """A mask and what it leaves, as the masks of two sources.
+
+    Args:
+        mask: of the first source, in [0, 1].
 
     Example:
         >>> with_complement(torch.full((1, 1, 1, 1), 0.25)).flatten()
