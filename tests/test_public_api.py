@@ -30,6 +30,7 @@ NAMES = {
         "autocorrelation",
         "binary_masks",
         "box_filter",
+        "magnitude",
         "maximum_filter",
         "median_filter",
         "minimum_filter",

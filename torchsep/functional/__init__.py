@@ -9,12 +9,14 @@ from torchsep.functional.filtering import (
     rank_filter,
 )
 from torchsep.functional.masks import binary_masks, ratio_masks, soft_mask, stack_masks, with_complement
+from torchsep.functional.parts import magnitude
 from torchsep.functional.periodicity import autocorrelation, periodic_median
 
 __all__ = [
     "autocorrelation",
     "binary_masks",
     "box_filter",
+    "magnitude",
     "maximum_filter",
     "median_filter",
     "minimum_filter",

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Complex, Float
 from torch import Tensor
 
-__all__ = ["in_parts"]
+__all__ = ["in_parts", "magnitude"]
 
 # Elements worked on together: the few intermediate results of so many fit a processor's cache.
 _TOGETHER = {"cpu": 1 << 18}
@@ -43,3 +44,19 @@ def in_parts(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
             whole = result.new_empty(*outer[:-1], last, outer[-1]).mT if beside else result.new_empty(*outer, last)
         whole[..., part] = result
     return function(*tensors) if whole is None else whole
+
+
+def magnitude(spectrogram: Complex[Tensor, "*any F N"]) -> Float[Tensor, "*any F N"]:
+    """The absolute values of a spectrogram, without the complex copy of it that ``abs`` makes on the way.
+
+    Args:
+        spectrogram: complex values.
+
+    Gradient:
+        Exact; zero where the value is.
+
+    Example:
+        >>> magnitude(torch.tensor([[3.0 + 4.0j, 0.0]]))
+        tensor([[5., 0.]])
+    """
+    return in_parts(torch.abs, spectrogram)

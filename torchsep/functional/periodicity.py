@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from torchsep.functional.operators import operator, register_gradient
+from torchsep.functional.parts import in_parts
 from torchsep.functional.selection import rank_network, run_network
 
 __all__ = ["autocorrelation", "periodic_median"]
@@ -68,7 +69,7 @@ def periodic_median(x: Float[Tensor, "B *any N"], period: Int[Tensor, " B"]) -> 
         wanted = tuple(x.shape[:1])
         raise ValueError(f"period must hold integers of shape {wanted}, got {period.dtype} {tuple(period.shape)}")
     lower, upper = _periodic_middles(x, period)
-    return 0.5 * lower + 0.5 * upper
+    return in_parts(lambda lower, upper: 0.5 * lower + 0.5 * upper, lower, upper)
 
 
 def _fast_length(length: int) -> int:

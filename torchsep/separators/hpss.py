@@ -9,6 +9,7 @@ from torch import Tensor
 from torchsep.checks import check_integer
 from torchsep.functional.filtering import median_filter
 from torchsep.functional.masks import soft_mask, stack_masks
+from torchsep.functional.parts import magnitude
 from torchsep.separators.separator import Interval, MaskSeparator
 from torchsep.transforms import STFT
 from torchsep.typing import Masks, Spectrogram
@@ -133,7 +134,7 @@ class HPSS(MaskSeparator):
         """Compare the spectrogram smoothed along time with it smoothed along frequency."""
         kernel_size = pair(self.kernel_size, "kernel_size")
         margin = pair(self.margin, "margin") if self.has_residual else None
-        return stack_masks(hpss_masks(spectrogram.abs(), kernel_size, self.power, margin))
+        return stack_masks(hpss_masks(magnitude(spectrogram), kernel_size, self.power, margin))
 
 
 def pair(value: Any, argument: str) -> tuple[Any, Any]:

@@ -5,6 +5,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from torchsep.functional.masks import ratio_masks
+from torchsep.functional.parts import magnitude
 from torchsep.separators.separator import MaskSeparator
 from torchsep.transforms import STFT
 from torchsep.typing import Masks, Spectrogram
@@ -54,4 +55,4 @@ class IdealBinaryMask(MaskSeparator):
 
     def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
         """Share each bin by magnitude."""
-        return ratio_masks(self.stft(required["sources"]).abs())
+        return ratio_masks(magnitude(self.stft(required["sources"])))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from torchsep.checks import check_choice
 from torchsep.functional.masks import ratio_masks
-from torchsep.functional.parts import in_parts
+from torchsep.functional.parts import in_parts, magnitude
 from torchsep.separators.separator import MaskSeparator
 from torchsep.transforms import STFT
 from torchsep.typing import Masks, Spectrogram
@@ -85,5 +85,5 @@ class IdealRatioMask(MaskSeparator):
         """Weigh each source's share of each bin."""
         sources = self.stft(required["sources"])
         if self.approach == "msa":
-            return ratio_masks(sources.abs())
+            return ratio_masks(magnitude(sources))
         return ratio_masks(phase_sensitive_magnitude(sources, spectrogram[:, None]))

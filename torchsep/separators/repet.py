@@ -8,7 +8,7 @@ from torch import Tensor
 
 from torchsep.checks import check_mixture, check_number
 from torchsep.functional.masks import with_complement
-from torchsep.functional.parts import in_parts
+from torchsep.functional.parts import in_parts, magnitude
 from torchsep.functional.periodicity import autocorrelation, periodic_median
 from torchsep.separators.separator import MaskSeparator
 from torchsep.transforms import STFT
@@ -127,21 +127,21 @@ class Repet(MaskSeparator):
         """How much each mixture is like itself after each number of frames (of ``stft.hop_length`` samples)."""
         check_mixture(mixture)
         batch = mixture if mixture.dim() == 3 else mixture[None]
-        spectrum = beat_spectrum(self.stft(batch).abs())
+        spectrum = beat_spectrum(magnitude(self.stft(batch)))
         return spectrum if mixture.dim() == 3 else spectrum[0]
 
     def repeating_period(self, mixture: Waveform) -> Float[Tensor, " B"]:
         """The period of each mixture in seconds, on a grid of hops."""
         check_mixture(mixture)
         batch = mixture if mixture.dim() == 3 else mixture[None]
-        frames = self._period_in_frames(self.stft(batch).abs())
+        frames = self._period_in_frames(magnitude(self.stft(batch)))
         seconds = frames.to(batch.dtype) * (self.stft.hop_length / self.sample_rate)
         return seconds if mixture.dim() == 3 else seconds[0]
 
     def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
         """Compare the spectrogram with the median over its repetitions."""
-        magnitude = spectrogram.abs()
-        mask = repeating_mask(magnitude, self._period_in_frames(magnitude))
+        heard = magnitude(spectrogram)
+        mask = repeating_mask(heard, self._period_in_frames(heard))
         low = self.stft.frequencies(self.sample_rate) < self.high_pass_cutoff
         background = mask.masked_fill(low[:, None].to(mask.device), 1.0)
         return with_complement(background)
