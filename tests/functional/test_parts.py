@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from torchsep.functional import binary_masks, parts, ratio_masks, soft_mask, stack_masks, with_complement
+from torchsep.functional import (
+    binary_masks,
+    magnitude,
+    parts,
+    ratio_masks,
+    soft_mask,
+    stack_masks,
+    with_complement,
+)
 from torchsep.functional.parts import in_parts
 
 
@@ -66,3 +74,15 @@ def test_masks_are_stacked_as_spectrograms_lie():
     pair = with_complement(masks[0])
     assert torch.equal(pair[:, 0], masks[0])
     assert torch.equal(pair[:, 1], 1 - masks[0])
+
+
+def test_magnitude_is_the_absolute_value():
+    values = torch.randn(2, 5, 7, dtype=torch.complex64) * torch.logspace(-15, 15, 7)
+    assert torch.allclose(magnitude(values), values.abs(), rtol=1e-6, atol=0)
+    assert torch.equal(magnitude(torch.zeros(3, 4, dtype=torch.complex64)), torch.zeros(3, 4))
+
+
+def test_gradient_of_magnitude_is_zero_at_zero():
+    values = torch.tensor([[0.0, 3.0 + 4.0j]], requires_grad=True)
+    magnitude(values).sum().backward()
+    assert torch.allclose(values.grad, torch.tensor([[0.0, 0.6 + 0.8j]]))

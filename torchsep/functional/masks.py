@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import reduce
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from torchsep.functional.parts import in_parts
@@ -89,17 +89,27 @@ def stack_masks(masks: Sequence[Float[Tensor, "B C F N"]]) -> Float[Tensor, "B S
     return torch.stack([mask.mT for mask in masks], dim=1).mT
 
 
-def with_complement(mask: Float[Tensor, "B C F N"]) -> Float[Tensor, "B 2 C F N"]:
+def with_complement(
+    mask: Float[Tensor, "B C F N"], always: Bool[Tensor, " F"] | None = None
+) -> Float[Tensor, "B 2 C F N"]:
     """A mask and what it leaves, as the masks of two sources.
 
     Args:
         mask: of the first source, in [0, 1].
+        always: bins that belong to the first source whatever its mask says.
 
     Example:
-        >>> with_complement(torch.full((1, 1, 1, 1), 0.25)).flatten()
-        tensor([0.2500, 0.7500])
+        >>> mask = torch.full((1, 1, 2, 1), 0.25)
+        >>> with_complement(mask, always=torch.tensor([True, False])).flatten(0, 2).squeeze()
+        tensor([[1.0000, 0.2500],
+                [0.0000, 0.7500]])
     """
-    return stack_masks((mask, 1 - mask))
+
+    def both(mask: Tensor) -> Tensor:
+        first = mask if always is None else mask.masked_fill(always[:, None].to(mask.device), 1.0)
+        return stack_masks((first, 1 - first))
+
+    return in_parts(both, mask)
 
 
 def binary_masks(masks: Float[Tensor, "*any"], threshold: float = 0.5, dim: int = -4) -> Float[Tensor, "*any"]:

@@ -17,13 +17,14 @@ from torchsep.typing import Masks, Spectrogram, Waveform
 __all__ = ["Repet", "beat_spectrum", "repeating_mask"]
 
 
-def beat_spectrum(magnitude: Float[Tensor, "B C F N"]) -> Float[Tensor, "B N"]:
+def beat_spectrum(magnitude: Float[Tensor, "B C F N"], max_lag: int | None = None) -> Float[Tensor, "B K"]:
     r"""How much a spectrogram is like itself so many frames later, 1 for no lag.
 
     The mean over channels and bins of the unbiased autocorrelation of the power spectrogram along time.
 
     Args:
         magnitude: non-negative spectrogram. Its level plays no part.
+        max_lag: the longest lag wanted, in frames; all if None.
 
     Example:
         >>> magnitude = torch.tensor([1.0, 0.0]).repeat(1, 1, 3, 4)
@@ -32,7 +33,7 @@ def beat_spectrum(magnitude: Float[Tensor, "B C F N"]) -> Float[Tensor, "B N"]:
     """
     peak = magnitude.detach().amax((1, 2, 3), keepdim=True)
     power = (magnitude / peak.masked_fill(peak == 0, 1.0)).square()
-    similarity = autocorrelation(power, dims=(1, 2))
+    similarity = autocorrelation(power, dims=(1, 2), max_lag=max_lag)
     energy = similarity[:, :1]
     return similarity / energy.masked_fill(energy == 0, 1.0)
 
@@ -143,8 +144,7 @@ class Repet(MaskSeparator):
         heard = magnitude(spectrogram)
         mask = repeating_mask(heard, self._period_in_frames(heard))
         low = self.stft.frequencies(self.sample_rate) < self.high_pass_cutoff
-        background = mask.masked_fill(low[:, None].to(mask.device), 1.0)
-        return with_complement(background)
+        return with_complement(mask, always=low)
 
     def _period_in_frames(self, magnitude: Float[Tensor, "B C F N"]) -> Int[Tensor, " B"]:
         frames_per_second = self.sample_rate / self.stft.hop_length
@@ -158,7 +158,7 @@ class Repet(MaskSeparator):
             return torch.full(magnitude.shape[:1], lag, device=magnitude.device)
         low, high = self._range_of_lags(frames, frames_per_second)
         with torch.no_grad():
-            return low + beat_spectrum(magnitude)[:, low : high + 1].argmax(1)
+            return low + beat_spectrum(magnitude, max_lag=high)[:, low:].argmax(1)
 
     def _range_of_lags(self, frames: int, frames_per_second: float) -> tuple[int, int]:
         """The shortest and the longest lag to look at, in frames."""
