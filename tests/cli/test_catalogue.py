@@ -46,6 +46,10 @@ def test_info_of_an_unknown_name():
     assert result.output.strip().endswith("did you mean hpss?")
 
 
+def test_version():
+    assert run("--version").output == f"torchsep {torchsep.__version__}\n"
+
+
 def test_unknown_command_suggests():
     result = run("seperate")
     assert result.exit_code == 2

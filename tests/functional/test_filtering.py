@@ -327,3 +327,16 @@ def test_order_statistics_of_any_values(values, size, share, mode, scale, shift)
     assert torch.equal(-rank_filter(-x, size, size - 1 - rank, mode=mode), filtered)
     constant = torch.full_like(x, values[0])
     assert torch.equal(rank_filter(constant, size, rank, mode=mode, cval=values[0]), constant)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dim", [-1, -2])
+def test_accelerator_needs_a_few_copies_of_its_input(dim):
+    x = torch.rand(2, 1025, 1293)
+    expected = median_filter(x, 31, dim)
+    on_device = x.cuda()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    filtered = median_filter(on_device, 31, dim)
+    assert torch.cuda.max_memory_allocated() - before < 10 * x.numel() * x.element_size()
+    assert torch.equal(filtered.cpu(), expected)

@@ -25,7 +25,9 @@ def list_command() -> None:
         typer.echo(f"{name:{widths[0]}}  {sources:{widths[1]}}  {summary}")
 
 
-def info(name: Annotated[str, typer.Argument(help="Name of a separator, as `torchsep list` shows it.")]) -> None:
+def info(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a separator, as `torchsep list` shows it.")],
+) -> None:
     """Show one separator: parameters, defaults, reference."""
     try:
         kind = registry.separator_class(name)

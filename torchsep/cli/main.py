@@ -1,7 +1,10 @@
 """The commands by name."""
 
+from typing import Annotated
+
 import typer
 
+import torchsep
 from torchsep.cli import catalogue, demo, separate
 
 __all__ = ["app", "main"]
@@ -19,6 +22,21 @@ app.command("separate")(separate.separate)
 app.command("list")(catalogue.list_command)
 app.command("info")(catalogue.info)
 app.command("demo")(demo.demo)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - the signature of a callback
+    if wanted:
+        typer.echo(f"torchsep {torchsep.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Source separation: classical algorithms and deep models as one kind of module."""
 
 
 def main() -> None:

@@ -20,7 +20,9 @@ INTERRUPTED = 130
 
 
 def separate(
-    files: Annotated[list[Path], typer.Argument(help="Audio files, or folders of them.", show_default=False)],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE", help="Audio files, or folders of them.", show_default=False)
+    ],
     separator: Annotated[
         str,
         typer.Option(
