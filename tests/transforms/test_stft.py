@@ -325,3 +325,9 @@ def test_compiled_equals_eager():
     front, signal = STFT(16, 5), noise(2, 33)
     compiled = torch.compile(lambda x: front.inverse(front(x), 33), fullgraph=True, backend="aot_eager")
     assert torch.allclose(compiled(signal), signal, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("cutoff", "count"), [(0.0, 0), (62.0, 0), (63.0, 1), (187.0, 1), (188.0, 2), (4000.0, 32)])
+def test_bins_below_a_frequency(cutoff, count):
+    below = STFT(64, 16).bins_below(cutoff, 8000)  # bins of 125 Hz
+    assert below.tolist() == [True] * count + [False] * (33 - count)

@@ -72,7 +72,7 @@ class Repet(MaskSeparator):
         max_period: longest period looked for, in seconds; if None 8 s. Never more than a third of the signal, so that
             there are three repetitions, unless that leaves nothing to look for; then up to half of it.
         period: the period itself, in seconds; looked for if None.
-        high_pass_cutoff: bins below, in Hz, belong to the background.
+        high_pass_cutoff: in Hz; bins below the one nearest to it belong to the background.
         mask_type: ``soft`` or ``binary``.
         mask_threshold: of a binary foreground mask, from 0 to 1.
         stft: front end; that of :meth:`STFT.from_sample_rate` if None.
@@ -143,7 +143,7 @@ class Repet(MaskSeparator):
         """Compare the spectrogram with the median over its repetitions."""
         heard = magnitude(spectrogram)
         mask = repeating_mask(heard, self._period_in_frames(heard))
-        low = self.stft.frequencies(self.sample_rate) < self.high_pass_cutoff
+        low = self.stft.bins_below(self.high_pass_cutoff, self.sample_rate)
         return with_complement(mask, always=low)
 
     def _period_in_frames(self, magnitude: Float[Tensor, "B C F N"]) -> Int[Tensor, " B"]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from torchsep.checks import check_choice, check_integer, check_number
@@ -166,6 +166,15 @@ class STFT(Configurable):
     def frequencies(self, sample_rate: float) -> Float[Tensor, " F"]:
         """The centre of each bin in Hz, in float64."""
         return torch.arange(self.num_bins, dtype=torch.float64) * (sample_rate / self.n_fft)
+
+    def bins_below(self, frequency: float, sample_rate: float) -> Bool[Tensor, " F"]:
+        """Which bins lie below the one nearest to a frequency in Hz.
+
+        Example:
+            >>> STFT(n_fft=8).bins_below(1400.0, sample_rate=8000)
+            tensor([ True, False, False, False, False])
+        """
+        return torch.arange(self.num_bins) < math.floor(frequency * self.n_fft / sample_rate + 0.5)
 
     def forward(self, waveform: Float[Tensor, "*any T"]) -> Complex[Tensor, "*any F N"]:
         """The spectrogram of a waveform; half precision is computed in single."""
