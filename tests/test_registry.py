@@ -21,12 +21,14 @@ def registry_as_it_was(monkeypatch):
 
 def test_the_names():
     assert list_separators() == [
+        "ft2d",
         "high_low_pass_filter",
         "hpss",
         "ideal_binary_mask",
         "ideal_ratio_mask",
         "mix_as_estimate",
         "repet",
+        "repet_sim",
     ]
 
 
@@ -68,7 +70,11 @@ def test_build_with_a_nested_config():
     ("separator", "arguments", "message"),
     [
         ("hps", {}, r"^separator must be a registered name, got 'hps'; did you mean hpss\?$"),
-        ("xyzzy", {}, "^separator must be a registered name, got 'xyzzy'; known are high_low_pass_filter, hpss, "),
+        (
+            "xyzzy",
+            {},
+            "^separator must be a registered name, got 'xyzzy'; known are ft2d, high_low_pass_filter, hpss, ",
+        ),
         ("stft", {"n_fft": 8}, "^separator must be a registered name, got 'stft'"),
         ("", {}, "^separator must be a registered name, got ''"),
         ("hpss", {"kernelsize": 3}, r"^hpss has no argument 'kernelsize'; did you mean kernel_size\?$"),

@@ -102,6 +102,51 @@ def repeating_segment(magnitude, min_period, max_period):
     return segment, period
 
 
+def repet_sim(padded_waveform, length, min_distance=1.0, max_frames=100, high_pass_cutoff=100.0):
+    """One frame after another, as a similarity matrix is usually read."""
+    spectrogram = stft(padded_waveform)
+    magnitude = np.abs(spectrogram)
+    columns = magnitude.reshape(-1, magnitude.shape[-1])
+    units = columns / np.maximum(np.linalg.norm(columns, axis=0), np.finfo(np.float32).tiny)
+    similarity = units.T @ units
+    distance = math.ceil(min_distance * SAMPLE_RATE / HOP_LENGTH)
+    mask = np.empty_like(magnitude)
+    for frame, row in enumerate(similarity):
+        row[max(0, frame - distance + 1) : frame + distance] = -1.0
+        similar = []
+        while len(similar) < max_frames and row.max() > 0:
+            best = int(row.argmax())
+            similar.append(best)
+            row[max(0, best - distance + 1) : best + distance] = -1.0
+        background = np.median(magnitude[..., similar or [frame]], axis=-1)
+        own = magnitude[..., frame]
+        mask[..., frame] = np.minimum(background, own) / np.maximum(own, np.finfo(np.float32).tiny)
+    mask[..., librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT) < high_pass_cutoff, :] = 1.0
+    return [inverse(spectrogram * share, length) for share in (mask, 1 - mask)]
+
+
+def ft2d(padded_waveform, length, size=(1, 25), high_pass_cutoff=100.0):
+    spectrogram = stft(padded_waveform)
+    magnitude = np.abs(spectrogram)
+    mask = np.stack([repeating_share(channel, size) for channel in magnitude])
+    mask[..., librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT) < high_pass_cutoff, :] = 1.0
+    return [inverse(spectrogram * share, length) for share in (mask, 1 - mask)]
+
+
+def repeating_share(magnitude, size):
+    """The share of the peaks of the 2D Fourier transform of one channel ``(F, N)``."""
+    transform = scipy.fft.fft2(magnitude)
+    level = np.abs(scipy.fft.fftshift(transform)) / magnitude.sum()
+    largest = scipy.ndimage.maximum_filter(level, size, mode="wrap")
+    mean = scipy.ndimage.uniform_filter(level, size, mode="wrap")
+    deviation = np.sqrt(np.maximum(scipy.ndimage.uniform_filter(level**2, size, mode="wrap") - mean**2, 1e-14))
+    prominence = np.where(np.isclose(level, largest, rtol=1e-6, atol=0), (level - mean) / deviation, 0.0)
+    prominence /= prominence.max()
+    weights = scipy.fft.ifftshift(np.maximum(prominence, np.fliplr(prominence)))
+    background = np.abs(scipy.fft.ifft2(transform * weights))
+    return np.minimum(background, magnitude) / np.maximum(magnitude, np.finfo(magnitude.dtype).tiny)
+
+
 def high_low_pass_filter(padded_waveform, length, cutoff_hz):
     spectrogram = stft(padded_waveform)
     high = (librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT) > cutoff_hz)[:, None]

@@ -236,6 +236,20 @@ ROWS = [
         peer_packages=("librosa", "numpy", "scipy"),
     ),
     separator_row(
+        "repet_sim",
+        problem=STEREO,
+        peer=peers.repet_sim,
+        peer_name="NumPy frame by frame, librosa.stft, istft",
+        peer_packages=("librosa", "numpy"),
+    ),
+    separator_row(
+        "ft2d",
+        problem=STEREO,
+        peer=peers.ft2d,
+        peer_name="NumPy, scipy.fft, scipy.ndimage, librosa.stft, istft",
+        peer_packages=("librosa", "numpy", "scipy"),
+    ),
+    separator_row(
         "high_low_pass_filter",
         {"cutoff_hz": CUTOFF},
         problem=STEREO,

@@ -78,9 +78,17 @@ def registered(kind: type[Separator]) -> Iterator[str]:
 # 8 ms windows, so that short signals, which are quick, have frames enough.
 SMALL = {"sample_rate": 8000, "stft": {"name": "stft", "n_fft": 64, "hop_length": 16}}
 _HPSS = {**SMALL, "kernel_size": 5}
+_FT2D = {**SMALL, "neighborhood_size": (3, 5), "high_pass_cutoff": 300.0}
 _REPET = {**SMALL, "min_period": 0.002, "high_pass_cutoff": 300.0}
+_REPET_SIM = {**SMALL, "min_distance_between_frames": 0.01, "high_pass_cutoff": 300.0}
 
 CASES = [
+    Case("ft2d", SMALL, "default"),
+    Case("ft2d", _FT2D, "local_std"),
+    Case("ft2d", {**_FT2D, "filter_approach": "original", "neighborhood_size": (1, 7)}, "original"),
+    Case("ft2d", {**_FT2D, "use_bg_2dft": False}, "foreground"),
+    Case("ft2d", {**_FT2D, "mask_type": "binary", "mask_threshold": 0.4}, "binary"),
+    Case("ft2d", {**_FT2D, "quadrants_to_keep": (0, 3), "neighborhood_size": (1, 4)}, "quadrants"),
     Case("high_low_pass_filter", {**SMALL, "cutoff_hz": 700.0}, "binary"),
     Case("high_low_pass_filter", {**SMALL, "cutoff_hz": 700.0, "mask_type": "soft"}, "soft"),
     Case(
@@ -104,4 +112,7 @@ CASES = [
     Case("repet", _REPET, "soft", shortest=49),
     Case("repet", {**_REPET, "mask_type": "binary"}, "binary", shortest=49),
     Case("repet", {**_REPET, "period": 0.006}, "fixed_period", shortest=33),
+    Case("repet_sim", _REPET_SIM, "soft"),
+    Case("repet_sim", {**_REPET_SIM, "mask_type": "binary"}, "binary"),
+    Case("repet_sim", {**_REPET_SIM, "similarity_threshold": 0.8, "max_repeating_frames": 3}, "threshold"),
 ]

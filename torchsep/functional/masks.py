@@ -9,7 +9,7 @@ from torch import Tensor
 
 from torchsep.functional.parts import in_parts
 
-__all__ = ["binary_masks", "ratio_masks", "soft_mask", "stack_masks", "with_complement"]
+__all__ = ["background_share", "binary_masks", "ratio_masks", "soft_mask", "stack_masks", "with_complement"]
 
 
 def soft_mask(
@@ -74,6 +74,30 @@ def ratio_masks(models: Float[Tensor, "*any"], power: float | Tensor = 1.0, dim:
     if recorded or dim % models.dim() == models.dim() - 1:
         return shares(models)
     return in_parts(shares, models)
+
+
+def background_share(
+    model: Float[Tensor, "*any F N"], magnitude: Float[Tensor, "*any F N"]
+) -> Float[Tensor, "*any F N"]:
+    r"""The share of each bin that a model of the background accounts for, :math:`\min(S, V) / V`.
+
+    Args:
+        model: non-negative magnitudes :math:`S` of the background.
+        magnitude: non-negative magnitudes :math:`V` of the mixture. Where they are zero the share is one.
+
+    Gradient:
+        Exact; zero where the mixture is.
+
+    Example:
+        >>> background_share(torch.tensor([1.0, 3.0, 1.0]), torch.tensor([4.0, 2.0, 0.0]))
+        tensor([0.2500, 1.0000, 1.0000])
+    """
+
+    def share(model: Tensor, magnitude: Tensor) -> Tensor:
+        silent = magnitude == 0
+        return (torch.minimum(model, magnitude) / magnitude.masked_fill(silent, 1.0)).masked_fill(silent, 1.0)
+
+    return in_parts(share, model, magnitude)
 
 
 def stack_masks(masks: Sequence[Float[Tensor, "B C F N"]]) -> Float[Tensor, "B S C F N"]:

@@ -7,17 +7,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from torchsep.functional.layout import frames_first, in_shape_of, room_like
 from torchsep.functional.operators import operator, register_gradient
 from torchsep.functional.parts import in_parts
-from torchsep.functional.selection import rank_network, run_network
+from torchsep.functional.selection import middles
 
 __all__ = ["autocorrelation", "periodic_median"]
 
 # Elements of the spectrogram that are worked on together, so that many repetitions of many bins stay in memory.
 _BLOCK = 1 << 22
-
-# Repetitions above which a sort is shorter than the network (whose length grows faster than its count).
-_LARGEST_NETWORK = 192
 
 
 def autocorrelation(
@@ -98,24 +96,6 @@ def _repetitions(length: int, period: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return frame.clamp(max=length - 1), exists.sum(1), exists
 
 
-def _middles(values: Tensor, count: Tensor, exists: Tensor) -> tuple[Tensor, Tensor]:
-    """The lower and the upper median over the first axis of what exists, ``(R, B, P, E)`` with ``count (B, P, 1)``."""
-    slots = len(values) + len(values) % 2
-    # Values that do not exist become as many small as large ones, so that the median has the same rank everywhere.
-    small = slots // 2 - 1 - torch.div(count - 1, 2, rounding_mode="floor")
-    slot = torch.arange(slots, device=values.device).view(-1, 1, 1, 1)
-    padding = torch.where(slot - count < small, -torch.inf, torch.inf).to(values.dtype)
-    if slots > len(values):
-        values = torch.cat((values, padding[-1:].expand_as(values[:1])))
-    values[: len(exists)] = torch.where(exists, values[: len(exists)], padding[: len(exists)])
-    ranks = slots // 2 - 1, slots // 2
-    if slots <= _LARGEST_NETWORK:
-        lower, upper = run_network(rank_network(slots, ranks), list(values.unbind()), values.shape[1])
-    else:
-        lower, upper = values.sort(0).values[list(ranks)].masked_fill_(values.isnan().any(0), torch.nan)
-    return lower, torch.where(count % 2 == 1, lower, upper)
-
-
 def _over_blocks(rows: Tensor, period: Tensor) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
     """Blocks of the last axis with their repetitions gathered, ``(R, items, P, E)``, counted and marked."""
     frame, count, exists = _repetitions(rows.shape[1], period)
@@ -127,19 +107,9 @@ def _over_blocks(rows: Tensor, period: Tensor) -> Iterator[tuple[slice, Tensor, 
         yield block, rows[..., block][item, frame], count[..., None], exists[..., None]
 
 
-def _frames_first(x: Tensor) -> Tensor:
-    """The tensor as ``(items, N, E)``: a view of a spectrogram as transforms make it, whose bins lie side by side."""
-    return x[..., None] if x.dim() == 2 else x.mT.flatten(0, -3)
-
-
 def _of_items(period: Tensor, items: int) -> Tensor:
-    """The period of each of the items that a batch has in :func:`_frames_first`."""
+    """The period of each of the items that a batch has in :func:`frames_first`."""
     return period.repeat_interleave(items // len(period))
-
-
-def _restored(rows: Tensor, x: Tensor) -> Tensor:
-    """What :func:`_frames_first` makes of a tensor, in that tensor's shape."""
-    return rows[..., 0] if x.dim() == 2 else rows.view(*x.shape[:-2], *rows.shape[1:]).mT
 
 
 def _phases(length: int, period: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,26 +118,21 @@ def _phases(length: int, period: Tensor) -> tuple[Tensor, Tensor]:
     return item, torch.arange(length, device=period.device) % period[:, None]
 
 
-def _like(x: Tensor) -> Tensor:
-    """Room for a result of a tensor's shape."""
-    return _restored(torch.empty_like(_frames_first(x), memory_format=torch.contiguous_format), x)
-
-
-@operator(lambda x, period: (_like(x), _like(x)))  # noqa: ARG005
+@operator(lambda x, period: (room_like(x), room_like(x)))  # noqa: ARG005
 def _periodic_middles(x: Tensor, period: Tensor) -> tuple[Tensor, Tensor]:
-    rows, lower, upper = (_frames_first(tensor) for tensor in (x, _like(x), _like(x)))
+    rows, lower, upper = (frames_first(tensor) for tensor in (x, room_like(x), room_like(x)))
     period = _of_items(period, len(rows))
     phases = _phases(rows.shape[1], period)
     for block, values, count, exists in _over_blocks(rows, period):
-        low, high = _middles(values, count, exists)
+        low, high = middles(values, count, exists)
         lower[..., block], upper[..., block] = low[phases], high[phases]
-    return _restored(lower, x), _restored(upper, x)
+    return in_shape_of(lower, x), in_shape_of(upper, x)
 
 
-@operator(lambda x, period, chosen: torch.empty_like(_frames_first(chosen), dtype=torch.int32))  # noqa: ARG005
+@operator(lambda x, period, chosen: torch.empty_like(frames_first(chosen), dtype=torch.int32))  # noqa: ARG005
 def _locate_repetition(x: Tensor, period: Tensor, chosen: Tensor) -> Tensor:
     """For each frame, the first repetition of its phase that equals the chosen value."""
-    rows, wanted = _frames_first(x), _frames_first(chosen)
+    rows, wanted = frames_first(x), frames_first(chosen)
     period = _of_items(period, len(rows))
     repetition = torch.empty_like(wanted, dtype=torch.int32)
     phases = _phases(rows.shape[1], period)
@@ -178,10 +143,10 @@ def _locate_repetition(x: Tensor, period: Tensor, chosen: Tensor) -> Tensor:
     return repetition
 
 
-@operator(lambda gradient, period, repetition: _like(gradient))  # noqa: ARG005
+@operator(lambda gradient, period, repetition: room_like(gradient))  # noqa: ARG005
 def _scatter_to_repetition(gradient: Tensor, period: Tensor, repetition: Tensor) -> Tensor:
     """The sum, at each frame, of the gradients of the frames that chose it."""
-    rows = _frames_first(gradient)
+    rows = frames_first(gradient)
     scattered = torch.zeros_like(rows, memory_format=torch.contiguous_format)
     period = _of_items(period, len(rows))
     _, phase = _phases(rows.shape[1], period)
@@ -190,7 +155,7 @@ def _scatter_to_repetition(gradient: Tensor, period: Tensor, repetition: Tensor)
         block = slice(first, first + together)
         frame = phase[..., None] + repetition[..., block].long() * period[:, None, None]
         scattered[..., block].scatter_add_(1, frame, rows[..., block])
-    return _restored(scattered, gradient)
+    return in_shape_of(scattered, gradient)
 
 
 def _setup(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:

@@ -19,7 +19,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Network", "rank_network", "run_network", "sliding_network"]
+__all__ = ["Network", "middles", "rank_network", "run_network", "sliding_network"]
+
+# Arrays above which a sort is shorter than the network (whose length grows faster than their count).
+_LARGEST_NETWORK = 192
 
 
 class Value(NamedTuple):
@@ -193,3 +196,21 @@ def run_network(network: Network, inputs: Sequence[Tensor], tiles: int) -> list[
             del arrays[array]
             spare.append(buffers.pop(array))
     return [read(output, tiles) for output in network.outputs]
+
+
+def middles(values: Tensor, count: Tensor, exists: Tensor) -> tuple[Tensor, Tensor]:
+    """The lower and the upper median over the first axis of what exists, ``(R, B, P, E)`` with ``count (B, P, 1)``."""
+    slots = len(values) + len(values) % 2
+    # Values that do not exist become as many small as large ones, so that the median has the same rank everywhere.
+    small = slots // 2 - 1 - torch.div(count - 1, 2, rounding_mode="floor")
+    slot = torch.arange(slots, device=values.device).view(-1, 1, 1, 1)
+    padding = torch.where(slot - count < small, -torch.inf, torch.inf).to(values.dtype)
+    if slots > len(values):
+        values = torch.cat((values, padding[-1:].expand_as(values[:1])))
+    values[: len(exists)] = torch.where(exists, values[: len(exists)], padding[: len(exists)])
+    ranks = slots // 2 - 1, slots // 2
+    if slots <= _LARGEST_NETWORK:
+        lower, upper = run_network(rank_network(slots, ranks), list(values.unbind()), values.shape[1])
+    else:
+        lower, upper = values.sort(0).values[list(ranks)].masked_fill_(values.isnan().any(0), torch.nan)
+    return lower, torch.where(count % 2 == 1, lower, upper)

@@ -7,8 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from torchsep.checks import check_mixture, check_number
-from torchsep.functional.masks import with_complement
-from torchsep.functional.parts import in_parts, magnitude
+from torchsep.functional.masks import background_share, with_complement
+from torchsep.functional.parts import magnitude
 from torchsep.functional.periodicity import autocorrelation, periodic_median
 from torchsep.separators.separator import MaskSeparator
 from torchsep.transforms import STFT
@@ -52,12 +52,7 @@ def repeating_mask(magnitude: Float[Tensor, "B C F N"], period: Int[Tensor, " B"
         >>> repeating_mask(torch.tensor([[[[1.0, 2.0, 1.0, 8.0, 1.0, 2.0]]]]), torch.tensor([2]))
         tensor([[[[1.0000, 1.0000, 1.0000, 0.2500, 1.0000, 1.0000]]]])
     """
-
-    def share(segment: Tensor, magnitude: Tensor) -> Tensor:
-        silent = magnitude == 0
-        return (torch.minimum(segment, magnitude) / magnitude.masked_fill(silent, 1.0)).masked_fill(silent, 1.0)
-
-    return in_parts(share, periodic_median(magnitude, period), magnitude)
+    return background_share(periodic_median(magnitude, period), magnitude)
 
 
 class Repet(MaskSeparator):

@@ -1,0 +1,202 @@
+"""Similar frames and their median, against a plain search of one frame at a time."""
+
+import numpy as np
+import pytest
+import torch
+from scenes import noise
+
+from torchsep.functional import similarity
+from torchsep.functional.similarity import median_of_frames, similar_frames
+
+
+def plain_search(x, distance, limit, threshold):
+    """The similar frames of each frame of one item ``(D, N)``, one frame and one choice at a time."""
+    norms = np.linalg.norm(x, axis=0)
+    chosen = []
+    for frame in range(x.shape[1]):
+        with np.errstate(invalid="ignore"):
+            cosine = np.nan_to_num(x[:, frame] @ x / (norms[frame] * norms), nan=0.0)
+        far = np.abs(np.arange(x.shape[1]) - frame) >= distance
+        others = []
+        while len(others) < limit and (cosine[far] > threshold).any():
+            best = int(np.argmax(np.where(far, cosine, -1.0)))
+            others.append(best)
+            far &= np.abs(np.arange(x.shape[1]) - best) >= distance
+        chosen.append(others or [frame])
+    return chosen
+
+
+def plain_median(x, chosen):
+    return np.stack([np.median(x[..., others], axis=-1) for others in chosen], axis=-1)
+
+
+def as_lists(frames):
+    return [[frame for frame in row if frame >= 0] for row in frames.tolist()]
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.8, 1.0])
+@pytest.mark.parametrize("limit", [1, 4, 100])
+@pytest.mark.parametrize("distance", [1, 2, 7, 40, 96, 97, 500])
+@pytest.mark.parametrize("frames", [1, 2, 97])
+def test_it_is_the_plain_search(frames, distance, limit, threshold):
+    x = noise(3, 2, 5, frames).abs()
+    found = similar_frames(x, distance, limit, threshold)
+    for item in range(3):
+        flat = x[item].flatten(0, 1).numpy()
+        chosen = plain_search(flat, distance, limit, threshold)
+        assert as_lists(found[item]) == chosen
+        common = median_of_frames(x, found)[item]
+        assert np.abs(common.numpy() - plain_median(x[item].numpy(), chosen)).max() < 1e-15
+
+
+@pytest.mark.parametrize("distance", [1, 3, 20])
+def test_single_precision_and_other_shapes(distance):
+    x = noise(2, 6, 300).abs()
+    expected = similar_frames(x, distance, 9)
+    found = similar_frames(x.float(), distance, 9)
+    assert (found == expected).float().mean() > 0.99
+    assert torch.equal(similar_frames(x.unflatten(1, (3, 2)), distance, 9), expected)
+    assert torch.equal(similar_frames(x.mT.contiguous().mT, distance, 9), expected)
+
+
+def test_level_plays_no_part():
+    x = noise(2, 6, 60).abs()
+    level = torch.logspace(-30, 30, 60, dtype=torch.float64)
+    assert torch.equal(similar_frames(x.float() * level.float(), 4, 9), similar_frames(x.float(), 4, 9))
+    assert torch.equal(similar_frames(x * level.pow(9), 4, 9), similar_frames(x, 4, 9))
+
+
+def test_silent_frames_have_nothing_but_themselves():
+    x = noise(2, 6, 40).abs()
+    x[0] = 0.0
+    x[1, :, 10:20] = 0.0
+    found = similar_frames(x, 3, 5)
+    alone = torch.full((40, 5), -1)
+    alone[:, 0] = torch.arange(40)
+    assert torch.equal(found[0], alone)
+    assert torch.equal(found[1, 10:20], alone[10:20])
+    others = torch.cat((found[1, :10], found[1, 20:]))
+    assert not ((others >= 10) & (others < 20)).any()
+    assert torch.equal(median_of_frames(x, found)[0], x[0])
+
+
+@pytest.mark.parametrize("sick", [torch.nan, torch.inf])
+def test_frames_that_are_not_finite_stay_alone(sick):
+    x = noise(2, 6, 40).abs()
+    clean = similar_frames(x, 3, 5)
+    x[1, 2, 7] = sick
+    found = similar_frames(x, 3, 5)
+    assert torch.equal(found[0], clean[0])
+    assert found[1, 7].tolist() == [7, -1, -1, -1, -1]
+    assert (found[1] == 7).sum() == 1
+    common = median_of_frames(x, found)
+    assert common[1, 2, 7].isnan() if sick is torch.nan else common[1, 2, 7] == torch.inf
+    assert common[1, :, :7].isfinite().all()
+
+
+def test_not_a_number_stays_where_it_is_given():
+    x, frames = noise(1, 3, 4), torch.tensor([[[0, 1], [1, 2], [3, -1], [2, 3]]])
+    x[0, 1, 1] = torch.nan
+    common = median_of_frames(x, frames)
+    assert common.isnan().nonzero().tolist() == [[0, 1, 0], [0, 1, 1]]
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 191, 192, 193, 240])
+def test_any_number_of_frames(count):
+    """Both ways to select, by network and by sort."""
+    x, frames = noise(2, 3, 300), noise(2, 300, 300).argsort(-1)[..., :count]
+    common = median_of_frames(x, frames)
+    for item in range(2):
+        expected = plain_median(x[item].numpy(), frames[item].tolist())
+        assert np.abs(common[item].numpy() - expected).max() < 1e-15
+
+
+@pytest.mark.parametrize("shape", [(2, 60), (2, 5, 60), (2, 3, 5, 60)])
+def test_blocks_change_nothing(shape, monkeypatch):
+    x, upstream = noise(*shape).abs().requires_grad_(), noise(*shape, seed=1)
+    frames = similar_frames(x, 4, 9)
+    whole = median_of_frames(x, frames)
+    (gradient,) = torch.autograd.grad(whole, x, upstream)
+    for room in (1, 500):
+        monkeypatch.setattr(similarity, "_SIMILARITIES", {"cpu": room})
+        monkeypatch.setattr(similarity, "_FEWEST_ROWS", 7)
+        monkeypatch.setattr(similarity, "_GATHERED", {"cpu": room})
+        assert torch.equal(similar_frames(x, 4, 9), frames)
+        assert torch.equal(similar_frames(x[1:], 4, 9), frames[1:])
+        parts = median_of_frames(x, frames)
+        assert torch.equal(parts, whole)
+        found = torch.autograd.grad(parts, x, upstream)[0]
+        assert torch.allclose(found, gradient, rtol=0, atol=1e-14)
+
+
+def test_items_do_not_see_one_another():
+    x = noise(5, 2, 9, 200).abs().float()
+    together = similar_frames(x, 5, 20)
+    assert torch.equal(together, torch.cat([similar_frames(item[None], 5, 20) for item in x]))
+
+
+@pytest.mark.parametrize("distance", [1, 3, 30])
+def test_gradient_is_that_of_finite_differences(distance):
+    for shape in ((2, 11), (2, 3, 11), (2, 2, 3, 11)):
+        x = noise(*shape).abs().requires_grad_()
+        frames = similar_frames(x, distance, 6, 0.5)
+        assert not frames.requires_grad
+        assert torch.autograd.gradcheck(lambda x, frames=frames: median_of_frames(x, frames), x)
+
+
+def test_memory_kept_for_backward():
+    kept = []
+
+    def keep(tensor):
+        kept.append(tensor.untyped_storage().nbytes())
+        return tensor
+
+    x = noise(2, 3, 5, 60).abs().requires_grad_()
+    frames = similar_frames(x, 4, 9)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        median_of_frames(x, frames)
+    assert sum(kept) == 2 * 4 * x.numel()  # two indices an output
+
+
+@pytest.mark.slow
+def test_operators_keep_the_rules_of_torch():
+    for shape in ((2, 9), (2, 4, 9), (2, 3, 4, 9)):
+        x = noise(*shape).abs()
+        torch.library.opcheck(torch.ops.torchsep.similar_frames.default, (x, 2, 3, 0.0))
+        frames = similar_frames(x, 2, 3)
+        torch.library.opcheck(torch.ops.torchsep.middles_of_frames.default, (x.clone().requires_grad_(), frames))
+        lower, _ = torch.ops.torchsep.middles_of_frames(x, frames)
+        torch.library.opcheck(torch.ops.torchsep.locate_frame.default, (x, frames, lower))
+        located = torch.ops.torchsep.locate_frame(x, frames, lower)
+        torch.library.opcheck(torch.ops.torchsep.scatter_to_frame.default, (x, located))
+
+
+@pytest.mark.slow
+def test_compiled_equals_eager():
+    def common(x):
+        return median_of_frames(x, similar_frames(x, 3, 4))
+
+    x, upstream = noise(2, 3, 4, 25).abs().requires_grad_(), noise(2, 3, 4, 25, seed=1)
+    compiled, eager = torch.compile(common, fullgraph=True, backend="aot_eager")(x), common(x)
+    assert torch.equal(compiled, eager)
+    assert torch.equal(torch.autograd.grad(compiled, x, upstream)[0], torch.autograd.grad(eager, x, upstream)[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0, 1), "distance must be at least 1, got 0"),
+        ((1.5, 1), r"distance must be an integer, got 1\.5"),
+        ((1, 0), "limit must be at least 1, got 0"),
+        ((1, 1, -0.1), r"threshold must be at least 0, got -0\.1"),
+    ],
+)
+def test_errors_name_the_argument(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        similar_frames(torch.zeros(2, 3, 9), *arguments)
+
+
+@pytest.mark.parametrize("frames", [torch.zeros(2, 9).long(), torch.zeros(2, 8, 1).long(), torch.zeros(2, 9, 1)])
+def test_frames_of_another_shape_are_refused(frames):
+    with pytest.raises(ValueError, match=r"frames must hold integers of shape \(2, 9, K\), got torch"):
+        median_of_frames(torch.zeros(2, 3, 9), frames)

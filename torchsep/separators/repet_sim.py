@@ -1,0 +1,115 @@
+"""Separation of a recurring background from what does not recur, be it periodic or not."""
+
+import math
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from torchsep.checks import check_integer, check_mixture, check_number
+from torchsep.functional.masks import background_share, with_complement
+from torchsep.functional.parts import magnitude
+from torchsep.functional.similarity import median_of_frames, similar_frames
+from torchsep.separators.separator import MaskSeparator
+from torchsep.transforms import STFT
+from torchsep.typing import Masks, Spectrogram, Waveform
+
+__all__ = ["RepetSim", "recurring_mask"]
+
+
+def recurring_mask(magnitude: Float[Tensor, "B C F N"], frames: Int[Tensor, "B N K"]) -> Float[Tensor, "B C F N"]:
+    r"""The share of each bin that what is common to similar frames accounts for.
+
+    .. math::
+        M = \frac{\min(S, V)}{V}, \qquad S_{fn} = \operatorname{median}_{m \in J_n} V_{fm}
+
+    Args:
+        magnitude: non-negative spectrogram :math:`V`.
+        frames: :math:`J`, for each frame the frames similar to it; -1 for none.
+
+    Example:
+        >>> frames = torch.tensor([[[0, 2], [1, -1], [2, 0]]])
+        >>> recurring_mask(torch.tensor([[[[1.0, 2.0, 4.0]]]]), frames)
+        tensor([[[[1.0000, 1.0000, 0.6250]]]])
+    """
+    return background_share(median_of_frames(magnitude, frames), magnitude)
+
+
+class RepetSim(MaskSeparator):
+    """Split a mixture into the background that recurs and the foreground over it.
+
+    The background of each frame is the median over the other frames most similar to it. It suits a voice over an
+    accompaniment that comes again at any time, where :class:`Repet` needs one period throughout. Similarity is that of
+    all channels together.
+
+    The method is covered by the United States patent 9,093,056.
+
+    Args:
+        sample_rate: of the mixtures, in Hz.
+        similarity_threshold: frames are similar whose cosine is above it, from 0 to 1.
+        min_distance_between_frames: the least between the frames of a median, and between them and the frame that
+            it is for, in seconds; one frame if that is more.
+        max_repeating_frames: most frames of a median.
+        high_pass_cutoff: in Hz; bins below the one nearest to it belong to the background.
+        mask_type: ``soft`` or ``binary``.
+        mask_threshold: of a binary foreground mask, from 0 to 1.
+        stft: front end; that of :meth:`STFT.from_sample_rate` if None.
+
+    Shape:
+        ``(B, C, T) -> (B, 2, C, T)``, background and foreground.
+
+    Gradient:
+        Exact for the similar frames found, which are held.
+
+    Example:
+        >>> separator = RepetSim(min_distance_between_frames=0.2, sample_rate=8000)
+        >>> click = torch.zeros(1, 8000)
+        >>> click[:, ::2000] = 1.0
+        >>> separator(click).shape
+        torch.Size([2, 1, 8000])
+
+    References:
+        Z. Rafii and B. Pardo, "Music/voice separation using the similarity matrix", ISMIR, 2012.
+    """
+
+    names = ("background", "foreground")
+
+    def __init__(
+        self,
+        similarity_threshold: float = 0.0,
+        min_distance_between_frames: float = 1.0,
+        max_repeating_frames: int = 100,
+        high_pass_cutoff: float = 100.0,
+        *,
+        sample_rate: int,
+        mask_type: str = "soft",
+        mask_threshold: float = 0.5,
+        stft: STFT | None = None,
+    ) -> None:
+        super().__init__(sample_rate=sample_rate, mask_type=mask_type, mask_threshold=mask_threshold, stft=stft)
+        check_number(similarity_threshold, "similarity_threshold", at_least=0.0, at_most=1.0)
+        check_number(min_distance_between_frames, "min_distance_between_frames", at_least=0.0)
+        check_integer(max_repeating_frames, "max_repeating_frames", at_least=1)
+        check_number(high_pass_cutoff, "high_pass_cutoff", at_least=0.0)
+        self.similarity_threshold = similarity_threshold
+        self.min_distance_between_frames = min_distance_between_frames
+        self.max_repeating_frames = max_repeating_frames
+        self.high_pass_cutoff = high_pass_cutoff
+
+    def similar_frames(self, mixture: Waveform) -> Int[Tensor, "B N K"]:
+        """For each frame the others that its background is made of, by decreasing similarity; -1 for none."""
+        check_mixture(mixture)
+        batch = mixture if mixture.dim() == 3 else mixture[None]
+        frames = self._similar_frames(magnitude(self.stft(batch)))
+        return frames if mixture.dim() == 3 else frames[0]
+
+    def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
+        """Compare each frame with the median over the frames similar to it."""
+        heard = magnitude(spectrogram)
+        mask = recurring_mask(heard, self._similar_frames(heard))
+        low = self.stft.bins_below(self.high_pass_cutoff, self.sample_rate)
+        return with_complement(mask, always=low)
+
+    def _similar_frames(self, magnitude: Float[Tensor, "B C F N"]) -> Int[Tensor, "B N K"]:
+        hops = self.min_distance_between_frames * self.sample_rate / self.stft.hop_length
+        distance = max(1, math.ceil(round(hops, 6)))
+        return similar_frames(magnitude, distance, self.max_repeating_frames, self.similarity_threshold)
