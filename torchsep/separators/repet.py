@@ -167,6 +167,6 @@ class Repet(MaskSeparator):
             needed = 2 * (low + 1) / frames_per_second
             raise ValueError(
                 f"mixture must last at least {needed:.3g} s to hold two periods of min_period={self.min_period} s, "
-                f"got {duration / frames_per_second:.3g} s; lower min_period or give the period"
+                f"got at most {duration / frames_per_second:.3g} s; lower min_period or give the period"
             )
         return low, high

@@ -39,7 +39,7 @@ class RepetSim(MaskSeparator):
 
     The background of each frame is the median over the other frames most similar to it. It suits a voice over an
     accompaniment that comes again at any time, where :class:`Repet` needs one period throughout. Similarity is that of
-    all channels together.
+    all channels together. The time grows with the square of the length, the memory with the length.
 
     The method is covered by the United States patent 9,093,056.
 
