@@ -206,6 +206,28 @@ def test_checkpoint_is_resampled_to_its_rate_and_back(tmp_path):
     assert np.abs(low - 0.3 * np.sin(2 * np.pi * 300 * time_axis))[inside].max() < 0.01
 
 
+def test_a_name_comes_before_a_folder_called_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hpss").mkdir()
+    write_noise(tmp_path / "song.wav", seconds=0.2)
+    assert separate("song.wav", "-s", "hpss", "-o", "out").exit_code == 0
+
+
+def test_a_parameter_may_suit_only_high_rates(tmp_path):
+    write_noise(tmp_path / "high.wav", rate=96000, seconds=0.1)
+    write_noise(tmp_path / "low.wav", rate=8000, seconds=0.1)
+    files = [tmp_path / "high.wav", tmp_path / "low.wav"]
+    result = separate(*files, "-s", "high_low_pass_filter", "-p", "cutoff_hz=30000", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["high"]
+
+
+def test_missing_checkpoint_is_named(tmp_path):
+    result = separate(tmp_path / "song.wav", "-s", "none.safetensors")
+    assert result.exit_code == 2
+    assert "none.safetensors is neither a checkpoint file nor a folder" in result.output
+
+
 def test_parameters_do_not_go_with_a_checkpoint(tmp_path):
     torchsep.save(torchsep.build("hpss", sample_rate=8000), tmp_path / "mine.safetensors")
     write_noise(tmp_path / "song.wav")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["separate"]
 
 INTERRUPTED = 130
+HIGHEST_RATE = 192000  # what is wrong here, as a cutoff above half of it, is wrong for every file
 
 
 def separate(
@@ -78,15 +79,15 @@ def _chosen(choice: str, parameters: dict[str, Any]) -> Separator | dict[str, An
     """A separator that runs on nothing but mixtures, built once to find mistakes before any file is read."""
     from torchsep.engine import separator_config
 
-    is_checkpoint = Path(choice).is_dir() or choice.endswith(".safetensors")
-    if is_checkpoint or (choice not in registry.list_separators() and _is_released(choice)):
+    checkpoint = _checkpoint(choice)
+    if checkpoint is not None:
         if parameters:
             raise ValueError(f"-p does not go with a checkpoint, got {', '.join(parameters)} for {choice}")
-        return load(choice)
+        return checkpoint
     config = {**separator_config(choice), **parameters}
     if "sample_rate" in config:
         raise ValueError("sample_rate follows each file and must not be given")
-    built = registry.build(config, sample_rate=44100)
+    built = registry.build(config, sample_rate=HIGHEST_RATE)
     if built.requires:
         needs = ", ".join(built.requires)
         raise ValueError(
@@ -95,12 +96,18 @@ def _chosen(choice: str, parameters: dict[str, Any]) -> Separator | dict[str, An
     return config
 
 
-def _is_released(choice: str) -> bool:
+def _checkpoint(choice: str) -> Separator | None:
+    """The checkpoint meant, if it is one: a registered name comes first, also where a folder is called so."""
+    is_file = choice.endswith(".safetensors")
+    is_described = choice.endswith((".yaml", ".yml")) or (":" in choice and not is_file)
+    if is_described or choice in registry.list_separators():
+        return None
     try:
-        load(choice)
+        return load(choice)
     except FileNotFoundError:
-        return False
-    return True
+        if is_file:
+            raise
+        return None
 
 
 class _Reporter:
