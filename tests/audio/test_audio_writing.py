@@ -114,7 +114,7 @@ def test_a_waveform_on_an_accelerator_is_written(tmp_path):
 
 
 def test_files_above_4_gigabytes_become_rf64(tmp_path, monkeypatch):
-    monkeypatch.setattr(audio.writing, "_RIFF_LIMIT", 5999)
+    monkeypatch.setattr(audio.encoding, "_RIFF_LIMIT", 5999)
     audio.write(tmp_path / "big.wav", tone(1000), RATE)
     audio.write(tmp_path / "small.wav", tone(1000), RATE, "PCM_16")
     assert audio.probe(tmp_path / "big.wav").format == "RF64"

@@ -5,19 +5,23 @@ path of the file where there is one: ``ValueError`` for what a file or an argume
 the system refuses.
 """
 
+from torchsep.audio.encoding import Written
 from torchsep.audio.formats import AUDIO_SUFFIXES, Overflow, check_encoding
-from torchsep.audio.reading import AudioInfo, probe, read
+from torchsep.audio.reading import AudioInfo, probe, read, read_blocks
 from torchsep.audio.resampling import resample
-from torchsep.audio.writing import Written, write, write_sources
+from torchsep.audio.source_writer import SourceWriter
+from torchsep.audio.writing import write, write_sources
 
 __all__ = [
     "AUDIO_SUFFIXES",
     "AudioInfo",
     "Overflow",
+    "SourceWriter",
     "Written",
     "check_encoding",
     "probe",
     "read",
+    "read_blocks",
     "resample",
     "write",
     "write_sources",

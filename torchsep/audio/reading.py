@@ -15,8 +15,9 @@ from torch import Tensor
 
 from torchsep.audio.containers import check_complete
 from torchsep.audio.formats import AUDIO_SUFFIXES, BLOCK, StrPath, one_line, one_line_errors
+from torchsep.checks import check_integer
 
-__all__ = ["AudioInfo", "count_nonfinite", "open_audio", "probe", "read"]
+__all__ = ["AudioInfo", "count_nonfinite", "open_audio", "probe", "read", "read_blocks"]
 
 
 @dataclass(frozen=True)
@@ -102,34 +103,70 @@ def read(path: StrPath, offset: float = 0.0, duration: float | None = None) -> t
         count = end - start
         if duration is not None and duration * rate < count:
             count = max(1, round(duration * rate))
-        waveform = _decode(path, file, start, count)
-    bad, first = count_nonfinite(waveform)
-    if bad:
-        where = f"the first at {(start + first) / rate:.3f} s"
-        raise ValueError(one_line(path, f"{bad} samples are NaN or infinite, {where}; export the file again"))
-    return waveform, rate
+        waveform = _room(path, file.channels, count)
+        done = 0
+        for block in _decode(path, file, start, count, BLOCK):
+            waveform[:, done : done + len(block)] = block.T
+            done += len(block)
+    return waveform[:, :done].contiguous(), rate
 
 
-def _decode(path: Path, file: soundfile.SoundFile, start: int, count: int) -> Tensor:
+def read_blocks(path: StrPath, size: int = BLOCK) -> Iterator[Tensor]:
+    """The waveform of an audio file block by block, float32 (channels, samples), in constant memory.
+
+    Args:
+        path: an audio file.
+        size: samples in each block; the last may have fewer.
+
+    Raises:
+        OSError: as for :func:`probe`, when the first block is asked for.
+        ValueError: as for :func:`read`; of samples that are NaN or infinite when their block is asked for.
+
+    Example:
+        >>> import tempfile
+        >>> from torchsep import audio
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = audio.write(f"{folder}/silence.wav", torch.zeros(2, 4000), 8000)
+        ...     [block.shape[1] for block in read_blocks(f"{folder}/silence.wav", size=1500)]
+        [1500, 1500, 1000]
+    """
+    path = Path(path)
+    check_integer(size, "size", at_least=1)
+    with open_audio(path) as file:
+        for block in _decode(path, file, 0, file.frames, size):
+            yield block.T.contiguous()
+
+
+def _room(path: Path, channels: int, count: int) -> Tensor:
+    """Memory for a waveform."""
     try:
-        waveform = torch.empty(file.channels, count)
+        return torch.empty(channels, count)
     except RuntimeError as error:
-        size = f"{count * file.channels * 4 / 1e9:.1f} GB"
+        size = f"{count * channels * 4 / 1e9:.1f} GB"
         raise MemoryError(
             one_line(path, f"needs {size} of memory; read parts of it with offset and duration")
         ) from error
+
+
+def _decode(path: Path, file: soundfile.SoundFile, start: int, count: int, size: int) -> Iterator[Tensor]:
+    """Blocks (samples, channels), as long as all samples are finite; what is wrong is said when all are decoded."""
     # libsndfile returns other samples after a seek into the last page of Ogg Vorbis, which holds at most 2**20.
     position = min(start, max(0, file.frames - 2**20)) if file.format == "OGG" else start
     done, failed = position - start, False  # done is negative as long as samples are skipped
+    bad, first_bad = 0, 0
     try:
         file.seek(position)
         while done < count:
-            wanted = min(BLOCK, count - done if done >= 0 else -done)
+            wanted = min(size, count - done if done >= 0 else -done)
             block = torch.from_numpy(file.read(wanted, dtype="float32", always_2d=True))
             if not len(block):
                 break
             if done >= 0:
-                waveform[:, done : done + len(block)] = block.T
+                found, first = count_nonfinite(block.T)
+                first_bad = first_bad if bad else done + first
+                bad += found
+                if not bad:
+                    yield block
             done += len(block)
     except soundfile.LibsndfileError:
         failed = True
@@ -137,7 +174,9 @@ def _decode(path: Path, file: soundfile.SoundFile, start: int, count: int) -> Te
     if failed or done < max(1, count - 2304 if file.format == "MP3" else count):
         got = f"only {max(0, done)} samples could be decoded from {start / file.samplerate:g} s on"
         raise ValueError(one_line(path, f"is cut short or damaged, {got}; copy or export it again"))
-    return waveform[:, :done].contiguous()
+    if bad:
+        where = f"the first at {(start + first_bad) / file.samplerate:.3f} s"
+        raise ValueError(one_line(path, f"{bad} samples are NaN or infinite, {where}; export the file again"))
 
 
 def count_nonfinite(waveform: Tensor) -> tuple[int, int]:

@@ -1,0 +1,177 @@
+"""How samples get into files, whether all of them are at hand or come in blocks: all files or none."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+import torch
+from torch import Tensor
+
+from torchsep.audio.formats import (
+    BLOCK,
+    SAMPLE_BYTES,
+    UNBOUNDED,
+    WRITTEN,
+    Overflow,
+    check_limits,
+    check_overflow,
+    choose_subtype,
+    holds_floats,
+    one_line,
+    one_line_errors,
+)
+from torchsep.audio.reading import count_nonfinite, open_audio
+from torchsep.checks import nearest
+
+__all__ = ["Encoding", "Written", "check_finite", "level", "write_encoded"]
+
+_RIFF_LIMIT = 2**32 - 2**16  # bytes that a 32 bit size field can announce, less the headers
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was done to the samples: subtype in the file, gain applied to all sources, number of samples clipped."""
+
+    subtype: str
+    gain: float = 1.0
+    clipped: int = 0
+
+
+def check_finite(path: Path, name: str, source: Tensor, before: int = 0) -> None:
+    """Raise if samples are NaN or infinite; of a part, with the number of those before it."""
+    bad, first = count_nonfinite(source)
+    if bad:
+        got = f"got {bad} that are not, the first at index {before + first}"
+        raise ValueError(one_line(path, f"{name} must hold finite samples, {got}"))
+
+
+def level(sources: Iterable[Tensor]) -> tuple[float, int]:
+    """The largest magnitude, and how many are above full scale."""
+    peak, above = 0.0, 0
+    for source in sources:
+        for block in source.split(BLOCK, dim=1):
+            magnitude = block.abs()
+            peak = max(peak, float(magnitude.max()))
+            above += int((magnitude > 1).sum())
+    return peak, above
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How samples are to be stored, as far as it is known before their level is."""
+
+    form: str
+    subtype: str
+    overflow: Overflow | None
+    channels: int
+    rate: int
+
+    @classmethod
+    def of(cls, path: Path, channels: int, rate: int, subtype: str | None, overflow: Overflow | None) -> "Encoding":
+        """That of a file, or a ``ValueError`` if its format cannot hold what is asked for."""
+        form = _form(path)
+        with _naming(path):
+            chosen = choose_subtype(form, subtype)
+            check_limits(form, chosen, channels, rate)
+            check_overflow(form, overflow)
+        return cls(form, chosen, overflow, channels, rate)
+
+    def fitted(self, peak: float, above: int) -> Written:
+        """What is to be done to samples of a level."""
+        if self.subtype in UNBOUNDED or not above:
+            return Written(self.subtype)
+        overflow = self.overflow or ("float" if holds_floats(self.form) else "rescale")
+        if overflow == "clip":
+            return Written(self.subtype, clipped=above)
+        return Written("FLOAT") if overflow == "float" else Written(self.subtype, gain=1 / peak)
+
+
+def write_encoded(
+    paths: list[Path], sources: Sequence[Iterable[Tensor]], length: int, encoding: Encoding, written: Written
+) -> None:
+    """Write each source, given in blocks (channels, samples), to its file; all of them or none."""
+    size = encoding.channels * length * SAMPLE_BYTES.get(written.subtype, 1)
+    form = _container(paths[0], encoding.form, size)
+    # A link is followed, as every other program which writes to it would.
+    targets = [Path(os.path.realpath(path)) for path in paths]
+    hidden = [target.with_name(f".torchsep-{uuid.uuid4().hex}{target.suffix}") for target in targets]
+    try:
+        for path, target, temporary, blocks in zip(paths, targets, hidden, sources, strict=True):
+            with one_line_errors(path, "cannot be written"):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if target.is_dir():
+                    raise IsADirectoryError(one_line(path, "is a folder; give the name of a file in it"))
+                temporary.open("xb").close()  # libsndfile would make it with other permissions than the umask says
+                with _complete(path, temporary, length, encoding):
+                    _encode(temporary, blocks, form, encoding, written)
+                with temporary.open("rb+") as stream:
+                    os.fsync(stream.fileno())
+        for path, target, temporary in zip(paths, targets, hidden, strict=True):
+            with one_line_errors(path, "cannot be written"):
+                temporary.replace(target)
+    finally:
+        for temporary in hidden:
+            with suppress(OSError):  # missing, as a rule; nothing here may hide the error on its way
+                temporary.unlink()
+
+
+def _form(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix not in WRITTEN:
+        got = f"got {path.suffix or 'no suffix'}{nearest(suffix, WRITTEN)}"
+        raise ValueError(one_line(path, f"path must end in one of {' '.join(WRITTEN)}, {got}"))
+    return WRITTEN[suffix]
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Put the path before what is said about a format."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(one_line(path, str(error))) from None
+
+
+def _container(path: Path, form: str, size: int) -> str:
+    if form == "AIFF" and size > _RIFF_LIMIT:
+        raise ValueError(one_line(path, "samples must take less than 4 GB in AIFF; write .flac or .wav"))
+    # RF64 is WAV with 64 bit sizes, which most readers take under the name .wav.
+    return "RF64" if form == "WAV" and size > _RIFF_LIMIT else form
+
+
+def _encode(temporary: Path, blocks: Iterable[Tensor], form: str, encoding: Encoding, written: Written) -> None:
+    rate, channels = encoding.rate, encoding.channels
+    with soundfile.SoundFile(str(temporary), "w", rate, channels, written.subtype, format=form) as file:
+        for part in blocks:
+            block = part.T.to("cpu", torch.float64) * written.gain
+            if written.subtype not in UNBOUNDED:
+                block = block.clamp(-1, 1)  # for "clip", and the rounding errors of a gain
+            if written.subtype.startswith("PCM_"):
+                # libsndfile would cut off the fraction in WAV and AIFF, which doubles the error of rounding.
+                bits = 8 * SAMPLE_BYTES[written.subtype]
+                half = 2.0 ** (bits - 1)
+                block = ((block * half).round().clamp(-half, half - 1) * 2.0 ** (32 - bits)).to(torch.int32)
+            file.write(block.contiguous().numpy())
+
+
+@contextmanager
+def _complete(path: Path, temporary: Path, length: int, encoding: Encoding) -> Iterator[None]:
+    """Raise unless what is written into a file is complete."""
+    try:
+        yield
+        # Encoders swallow errors when they are closed: what was written last is where a full disk shows.
+        with open_audio(temporary) as file:
+            file.seek(length - 1)
+            found = (file.frames, file.channels, file.samplerate, len(file.read(1)))
+            if found != (length, encoding.channels, encoding.rate, 1):
+                raise ValueError(temporary)
+    except (soundfile.LibsndfileError, AssertionError, ValueError) as error:  # the assertion is soundfile's own
+        folder = temporary.parent
+        free = f"{shutil.disk_usage(folder).free / 1e6:.0f} MB free in {folder}"
+        problem = f"could not be written in full (disk full? {free}); nothing was kept"
+        raise OSError(one_line(path, problem)) from error
