@@ -5,8 +5,9 @@ import pytest
 import torch
 from scenes import noise
 
-from torchsep.functional import similarity
-from torchsep.functional.similarity import median_of_frames, similar_frames
+from torchsep.functional import frame_choice, similarity
+from torchsep.functional.masks import background_share
+from torchsep.functional.similarity import median_of_frames, share_of_frames, similar_frames
 
 
 def plain_search(x, distance, limit, threshold):
@@ -118,8 +119,8 @@ def test_blocks_change_nothing(shape, monkeypatch):
     whole = median_of_frames(x, frames)
     (gradient,) = torch.autograd.grad(whole, x, upstream)
     for room in (1, 500):
-        monkeypatch.setattr(similarity, "_SIMILARITIES", {"cpu": room})
-        monkeypatch.setattr(similarity, "_FEWEST_ROWS", 7)
+        monkeypatch.setattr(frame_choice, "_SIMILARITIES", {"cpu": room})
+        monkeypatch.setattr(frame_choice, "_FEWEST_ROWS", 7)
         monkeypatch.setattr(similarity, "_GATHERED", {"cpu": room})
         assert torch.equal(similar_frames(x, 4, 9), frames)
         assert torch.equal(similar_frames(x[1:], 4, 9), frames[1:])
@@ -127,6 +128,69 @@ def test_blocks_change_nothing(shape, monkeypatch):
         assert torch.equal(parts, whole)
         found = torch.autograd.grad(parts, x, upstream)[0]
         assert torch.allclose(found, gradient, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize(("distance", "together"), [(1, 5), (3, 5), (5, 5), (20, 7), (20, 300), (70, 64)])
+def test_each_product_once_or_twice_is_the_same(distance, together, monkeypatch):
+    """All similarities at once, mirrored from part to part, and those of some frames with all."""
+    x = noise(2, 3, 6, 150).abs()
+    monkeypatch.setattr(frame_choice, "_ROWS_TOGETHER", together)
+    mirrored = similar_frames(x, distance, 9)
+    monkeypatch.setattr(frame_choice, "_SIMILARITIES", {"cpu": 1})
+    monkeypatch.setattr(frame_choice, "_FEWEST_ROWS", 11)
+    assert torch.equal(similar_frames(x, distance, 9), mirrored)
+    assert as_lists(mirrored[0]) == plain_search(x[0].flatten(0, 1).numpy(), distance, 9, 0.0)
+
+
+@pytest.mark.parametrize(("distance", "limit"), [(1, 1), (2, 2), (20, 3), (64, 1)])
+def test_of_many_blocks_the_best_are_enough(distance, limit):
+    """So many frames that most blocks are never looked at."""
+    x = noise(1, 4, 1700).abs() + torch.sin(0.02 * torch.arange(1700)).abs()
+    found = similar_frames(x, distance, limit)
+    assert as_lists(found[0]) == plain_search(x[0].numpy(), distance, limit, 0.0)
+
+
+@pytest.mark.parametrize("shape", [(2, 60), (2, 5, 60), (2, 3, 5, 60)])
+def test_share_is_that_of_the_median(shape):
+    x = noise(*shape).abs()
+    x[..., 7] = 0.0
+    frames = similar_frames(x, 4, 9, 0.6)
+    assert torch.equal(share_of_frames(x, frames)[..., 7], torch.ones_like(x[..., 7]))
+    x[1, ..., 20] = torch.nan
+    share = share_of_frames(x, frames)
+    assert torch.equal(share.nan_to_num(-1.0), background_share(median_of_frames(x, frames), x).nan_to_num(-1.0))
+    assert share[0].isfinite().all()
+    leaf, upstream = x[:1].clone().requires_grad_(), noise(1, *shape[1:], seed=1)
+    recorded = share_of_frames(leaf, frames[:1])
+    assert torch.equal(recorded.detach(), share[:1])
+    (gradient,) = torch.autograd.grad(recorded, leaf, upstream)
+    assert gradient.isfinite().all()
+    assert gradient.abs().max() > 0
+
+
+@pytest.mark.parametrize("frames", [torch.full((2, 9, 1), 9), torch.arange(18).view(2, 9, 1)])
+def test_frames_that_there_are_not_are_refused(frames):
+    with pytest.raises(ValueError, match="frames must be numbers below 9, that of frames, got"):
+        median_of_frames(torch.zeros(2, 3, 9), frames)
+
+
+@pytest.mark.parametrize("most", [3, 40, 70, 150])
+def test_numbers_of_frames_that_differ(most):
+    """Frames are taken together by their number, which is rounded up where it is large."""
+    x = noise(2, 2, 3, 160)
+    frames = noise(2, 160, 160).argsort(-1)[..., :most]
+    count = 1 + (noise(2, 160, seed=1).abs() * 1e6).long() % most
+    frames = frames.masked_fill(torch.arange(most) >= count[..., None], -1)
+    leaf = x.clone().requires_grad_()
+    common = median_of_frames(leaf, frames)
+    assert torch.equal(common.detach(), median_of_frames(x, frames))
+    for item in range(2):
+        expected = plain_median(x[item].numpy(), as_lists(frames[item]))
+        assert np.abs(common.detach()[item].numpy() - expected).max() < 1e-15
+    # Each frame passes its gradient on to those that it was made of, and so all of it arrives.
+    upstream = noise(2, 2, 3, 160, seed=2)
+    (gradient,) = torch.autograd.grad(common, leaf, upstream)
+    assert torch.allclose(gradient.sum(-1), upstream.sum(-1), rtol=0, atol=1e-12)
 
 
 def test_items_do_not_see_one_another():
@@ -162,9 +226,10 @@ def test_memory_kept_for_backward():
 def test_operators_keep_the_rules_of_torch():
     for shape in ((2, 9), (2, 4, 9), (2, 3, 4, 9)):
         x = noise(*shape).abs()
-        torch.library.opcheck(torch.ops.torchsep.similar_frames.default, (x, 2, 3, 0.0))
+        torch.library.opcheck(torch.ops.torchsep.chosen_frames.default, (x, 2, 3, 0.0))
         frames = similar_frames(x, 2, 3)
         torch.library.opcheck(torch.ops.torchsep.middles_of_frames.default, (x.clone().requires_grad_(), frames))
+        torch.library.opcheck(torch.ops.torchsep.lean_median_of_frames.default, (x, frames, True))
         lower, _ = torch.ops.torchsep.middles_of_frames(x, frames)
         torch.library.opcheck(torch.ops.torchsep.locate_frame.default, (x, frames, lower))
         located = torch.ops.torchsep.locate_frame(x, frames, lower)

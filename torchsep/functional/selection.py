@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Network", "middles", "rank_network", "run_network", "sliding_network"]
+__all__ = ["Network", "middles", "rank_network", "ranked", "run_network", "sliding_network"]
 
 # Arrays above which a sort is shorter than the network (whose length grows faster than their count).
 _LARGEST_NETWORK = 192
@@ -184,18 +184,28 @@ def run_network(network: Network, inputs: Sequence[Tensor], tiles: int) -> list[
     spare: list[Tensor] = []
 
     def read(value: Value, rows: int) -> Tensor:
-        return arrays[value.array][value.shift : value.shift + rows]
+        array = arrays[value.array]
+        return array if rows == whole else array[value.shift : value.shift + rows]
 
+    whole = len(inputs[0])
     for step in network.steps:
         rows = tiles + step.halo
         buffer = spare.pop() if spare else torch.empty_like(inputs[0])
         operation = torch.minimum if step.is_minimum else torch.maximum
-        operation(read(step.first, rows), read(step.second, rows), out=buffer[:rows])
+        target = buffer if rows == whole else buffer[:rows]
+        operation(read(step.first, rows), read(step.second, rows), out=target)
         arrays[step.target] = buffers[step.target] = buffer
         for array in step.last_use_of:
             del arrays[array]
             spare.append(buffers.pop(array))
     return [read(output, tiles) for output in network.outputs]
+
+
+def ranked(values: Tensor, ranks: tuple[int, ...]) -> list[Tensor]:
+    """The values of some ranks, from 0 for the least, over the first axis; NaN where one is."""
+    if len(values) <= _LARGEST_NETWORK:
+        return run_network(rank_network(len(values), ranks), list(values.unbind()), values.shape[1])
+    return list(values.sort(0).values[list(ranks)].masked_fill_(values.isnan().any(0), torch.nan))
 
 
 def middles(values: Tensor, count: Tensor, exists: Tensor) -> tuple[Tensor, Tensor]:
@@ -209,8 +219,5 @@ def middles(values: Tensor, count: Tensor, exists: Tensor) -> tuple[Tensor, Tens
         values = torch.cat((values, padding[-1:].expand_as(values[:1])))
     values[: len(exists)] = torch.where(exists, values[: len(exists)], padding[: len(exists)])
     ranks = slots // 2 - 1, slots // 2
-    if slots <= _LARGEST_NETWORK:
-        lower, upper = run_network(rank_network(slots, ranks), list(values.unbind()), values.shape[1])
-    else:
-        lower, upper = values.sort(0).values[list(ranks)].masked_fill_(values.isnan().any(0), torch.nan)
+    lower, upper = ranked(values, ranks)
     return lower, torch.where(count % 2 == 1, lower, upper)

@@ -1,28 +1,23 @@
 """Which frames of a spectrogram are alike, and what is common to those that are."""
 
-import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from torchsep.checks import check_integer, check_number
+from torchsep.functional.frame_choice import chosen_frames
 from torchsep.functional.layout import frames_first, in_shape_of, room_like
+from torchsep.functional.masks import background_share
 from torchsep.functional.operators import operator, register_gradient
-from torchsep.functional.parts import in_parts
-from torchsep.functional.selection import middles
+from torchsep.functional.selection import middles, ranked
 
-__all__ = ["median_of_frames", "similar_frames"]
-
-# Similarities that are held together, of some frames with all frames; of no fewer frames than pay for the calls.
-_SIMILARITIES = {"cpu": 1 << 22}
-_DEVICE_SIMILARITIES = 1 << 27
-_FEWEST_ROWS = 64
+__all__ = ["median_of_frames", "share_of_frames", "similar_frames"]
 
 # Gathered elements of the spectrogram that are worked on together.
-_GATHERED = {"cpu": 1 << 21}
+_GATHERED = {"cpu": 1 << 19}
 _DEVICE_GATHERED = 1 << 26
 
 
@@ -36,8 +31,8 @@ def similar_frames(
     on. A frame to which nothing is similar, as a silent one, is given itself.
 
     The result is exact, yet most similarities are looked at once only: of each block of frames the largest is kept,
-    and what a choice rules out lies in three blocks, whose largest are found again. Room is taken by the similarities
-    of some frames with all, never of all with all.
+    and what a choice rules out lies in three blocks, whose largest are found again. Those of a short signal are
+    computed once for both frames; of a long one, room is taken by the similarities of some frames with all.
 
     Args:
         x: non-negative values. Their level plays no part, nor that of any frame.
@@ -60,7 +55,7 @@ def similar_frames(
     check_integer(distance, "distance", at_least=1)
     check_integer(limit, "limit", at_least=1)
     check_number(threshold, "threshold", at_least=0.0, at_most=1.0)
-    frames: Tensor = _similar_frames(x.detach(), distance, limit, float(threshold))
+    frames: Tensor = chosen_frames(x.detach(), distance, limit, float(threshold))
     return frames
 
 
@@ -81,111 +76,134 @@ def median_of_frames(x: Float[Tensor, "B *any N"], frames: Int[Tensor, "B N K"])
         >>> median_of_frames(x, torch.tensor([[[0, 1, 2], [1, -1, -1], [2, 1, -1]]]))
         tensor([[2.0000, 5.0000, 3.5000]])
     """
+    _check_frames(x, frames)
+    if torch.is_grad_enabled() and x.requires_grad:
+        lower, upper = _middles_of_frames(x, frames)
+        return 0.5 * lower + 0.5 * upper
+    median: Tensor = _lean_median_of_frames(x, frames, share=False)
+    return median
+
+
+def share_of_frames(x: Float[Tensor, "B *any F N"], frames: Int[Tensor, "B N K"]) -> Float[Tensor, "B *any F N"]:
+    """:func:`background_share` of :func:`median_of_frames` in the values themselves, at once if no gradient is asked.
+
+    Args:
+        x: non-negative values.
+        frames: as for :func:`median_of_frames`.
+
+    Example:
+        >>> share_of_frames(torch.tensor([[[1.0, 2.0, 4.0]]]), torch.tensor([[[0, 2], [1, -1], [2, 0]]]))
+        tensor([[[1.0000, 1.0000, 0.6250]]])
+    """
+    if torch.is_grad_enabled() and x.requires_grad:
+        return background_share(median_of_frames(x, frames), x)
+    _check_frames(x, frames)
+    share: Tensor = _lean_median_of_frames(x, frames, share=True)
+    return share
+
+
+def _check_frames(x: Tensor, frames: Tensor) -> None:
     wanted = x.shape[0], x.shape[-1]
     if frames.dim() != 3 or frames.shape[:2] != wanted or frames.is_floating_point():
         got = f"{frames.dtype} {tuple(frames.shape)}"
         raise ValueError(f"frames must hold integers of shape ({wanted[0]}, {wanted[1]}, K), got {got}")
-    lower, upper = _middles_of_frames(x, frames)
-    return in_parts(lambda lower, upper: 0.5 * lower + 0.5 * upper, lower, upper)
 
 
-def _unit_frames(x: Tensor, before: int, after: int) -> Tensor:
-    """Frames of length one, ``(B, before + N + after, D)``; those that are silent, not finite or added are zero."""
-    vectors = x.reshape(x.shape[0], -1, x.shape[-1]).mT
-    units = vectors.new_zeros(len(vectors), before + x.shape[-1] + after, vectors.shape[-1])
-    inside = units[:, before : before + x.shape[-1]]
-    torch.div(vectors, vectors.amax(-1, keepdim=True), out=inside)  # so that no square is too large or too small
-    length = torch.linalg.vector_norm(inside, dim=-1, keepdim=True)
-    inside.div_(length).masked_fill_(~(length > 0), 0.0)
-    return units
+class _Alike(NamedTuple):
+    """Some frames for which equally many others are given; frames are rows ``(items * channels * N, E)``."""
+
+    own: Tensor  # numbers of their rows, (P)
+    others: Tensor  # those of the rows given for each, (K, P)
+    values: Tensor  # which these hold, (K, P, E)
+    existing: Tensor | None  # how many exist, (P); None if all do
+
+    def exist(self) -> Tensor | None:
+        """Which of the values do, (K, P, 1)."""
+        if self.existing is None:
+            return None
+        return (torch.arange(len(self.values), device=self.existing.device)[:, None] < self.existing)[..., None]
 
 
-def _num_similar(length: int, distance: int, limit: int) -> int:
-    """The most frames that can be chosen for one, or one."""
-    return max(1, min(limit, (length - 1) // distance))
+def _over_alike(rows: Tensor, frames: Tensor) -> Iterator[_Alike]:
+    """All frames, few enough at a time for their values to stay in cache. The room of the values is used again."""
+    length, most = frames.shape[1:]
+    given = frames.flatten(0, 1)
+    if int(given.max()) >= length:
+        raise ValueError(f"frames must be numbers below {length}, that of frames, got {int(given.max())}")
+    channel = torch.arange(0, len(rows) // len(frames), length, device=rows.device)[:, None]
+    count = (given >= 0).sum(-1).clamp_(min=1)
+    # Each number of frames is a program of its own, so that large numbers are taken for a sixteenth more at most.
+    step = torch.ones_like(count) << (torch.frexp(count.double()).exponent - 5).clamp_(min=0)
+    slots = torch.div(count + step - 1, step, rounding_mode="floor").mul_(step).clamp_(max=most)
+    order = slots.argsort(stable=True)
+    exact, sizes = (torch.bincount(number, minlength=most + 1).tolist() for number in (count, slots))
+    room = max(_GATHERED.get(rows.device.type, _DEVICE_GATHERED) // rows.shape[1], most * len(channel))
+    room = min(room, len(rows) * most)
+    gathered = rows.new_empty(room, rows.shape[1])
+    for num, alike in zip(range(most + 1), order.split(sizes), strict=True):
+        for some in alike.split(room // (max(1, num) * len(channel))) if len(alike) else ():
+            item = torch.div(some, length, rounding_mode="floor") * (len(channel) * length) + channel
+            own = (item + some % length).flatten()
+            others = (item + given[some, :num].mT.clamp(min=0)[:, None]).flatten(1)
+            values = gathered[: others.numel()]
+            torch.index_select(rows, 0, others.flatten(), out=values)
+            exist = None if exact[num] == len(alike) else count[some].repeat(len(channel))
+            yield _Alike(own, others, values.view(*others.shape, -1), exist)
 
 
-@operator(
-    lambda x, distance, limit, threshold: x.new_empty(  # noqa: ARG005
-        x.shape[0], x.shape[-1], _num_similar(x.shape[-1], distance, limit), dtype=torch.long
-    )
-)
-def _similar_frames(x: Tensor, distance: int, limit: int, threshold: float) -> Tensor:
-    items, length = len(x), x.shape[-1]
-    count = _num_similar(length, distance, limit)
-    frames = torch.empty(items, length, count, dtype=torch.long, device=x.device)
-    # Any width will do that is not less than the distance; this one balances the blocks and what is in them.
-    width = max(min(distance, length), math.ceil(math.sqrt(length / 3)))
-    blocks = -(-length // width)
-    units = _unit_frames(x, before=width, after=(blocks + 1) * width - length)  # a silent block at either end
-    # The frames worked on together do not depend on the other items, nor does therefore how a product is rounded.
-    room = _SIMILARITIES.get(x.device.type, _DEVICE_SIMILARITIES) // units.shape[1]
-    rows = min(length, max(_FEWEST_ROWS, room))
-    together = max(1, room // rows)
-    for item in range(0, items, together):
-        group = units[item : item + together]
-        for first in range(0, length, rows):
-            own = slice(width + first, width + min(first + rows, length))
-            similarity = group[:, own] @ group.mT
-            torch.threshold_(similarity, threshold, -torch.inf)
-            similarity.diagonal(own.start, 1, 2).fill_(torch.inf)
-            chosen = _choose(similarity.view(-1, blocks + 2, width), distance, 1 + count)
-            chosen[:, 1] = torch.where(chosen[:, 1] < 0, chosen[:, 0], chosen[:, 1])
-            frames[item : item + together, first : first + rows] = chosen[:, 1:].view(len(group), -1, count) - width
-    return frames.clamp_(min=-1)
+def _middles(alike: _Alike) -> tuple[Tensor, Tensor]:
+    """The lower and the upper median of the values given for some frames."""
+    exist = alike.exist()
+    if alike.existing is None or exist is None:
+        middle = (len(alike.values) - 1) // 2, len(alike.values) // 2
+        found = ranked(alike.values, tuple(dict.fromkeys(middle)))
+        return found[0], found[-1]
+    lower, upper = middles(alike.values[:, None], alike.existing[None, :, None], exist[:, None])
+    return lower[0], upper[0]
 
 
-def _choose(similarity: Tensor, distance: int, count: int) -> Tensor:
-    """Positions ``(rows, count)`` among similarities ``(rows, blocks, width)``, of which little remains."""
-    rows, blocks, width = similarity.shape
-    chosen = torch.full((rows, count), -1, device=similarity.device)
-    best = similarity.amax(-1)
-    row = torch.arange(rows, device=best.device)[:, None]
-    position = torch.arange(3 * width, device=best.device)
-    for slot in range(count):
-        value, block = best.max(-1)
-        exists = value > -torch.inf
-        if not exists.any():
-            break
-        around = block.clamp(1, blocks - 2)[:, None] + torch.arange(-1, 2, device=best.device)
-        values = similarity[row, around]
-        place = width + values[:, 1].argmax(-1, keepdim=True)
-        chosen[:, slot] = torch.where(exists, around[:, 0] * width + place[:, 0], -1)
-        values.masked_fill_(((position - place).abs() < distance).view_as(values), -torch.inf)
-        similarity[row, around] = values
-        best[row, around] = values.amax(-1)
-    return chosen
+def _rows(x: Tensor) -> Tensor:
+    """All frames of all items and channels, ``(items * channels * N, E)``."""
+    return frames_first(x).flatten(0, 1)
 
 
-def _over_blocks(rows: Tensor, frames: Tensor) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
-    """Blocks of frames with those given for each, ``(K, items, n)``, their number and their values."""
-    frames = frames[..., : int((frames >= 0).sum(-1).max())]
-    channels = len(rows) // len(frames)
-    item = torch.arange(len(rows), device=rows.device)[:, None]
-    room = _GATHERED.get(rows.device.type, _DEVICE_GATHERED)
-    together = max(1, room // (frames.shape[-1] * len(rows) * rows.shape[-1]))
-    for first in range(0, rows.shape[1], together):
-        block = slice(first, first + together)
-        given = frames[:, block].repeat_interleave(channels, 0).movedim(-1, 0)
-        yield block, given, (given >= 0).sum(0)[..., None], rows[item, given.clamp(min=0)]
+@operator(lambda x, frames, share: room_like(x))  # noqa: ARG005
+def _lean_median_of_frames(x: Tensor, frames: Tensor, share: bool) -> Tensor:  # noqa: FBT001
+    """The median, or its share in the values, of which one part after another stays in cache."""
+    rows, median = _rows(x), room_like(x)
+    for alike in _over_alike(rows, frames):
+        lower, upper = _middles(alike)
+        middle = lower if upper is lower else lower.mul_(0.5).add_(upper, alpha=0.5)
+        if share:
+            values = rows.index_select(0, alike.own)
+            silent = values == 0
+            torch.minimum(middle, values, out=middle).div_(values)
+            if silent.any():
+                middle.masked_fill_(silent, 1.0)
+        _rows(median).index_copy_(0, alike.own, middle)
+    return median
 
 
 @operator(lambda x, frames: (room_like(x), room_like(x)))  # noqa: ARG005
 def _middles_of_frames(x: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-    rows, lower, upper = (frames_first(tensor) for tensor in (x, room_like(x), room_like(x)))
-    for block, given, count, values in _over_blocks(rows, frames):
-        lower[:, block], upper[:, block] = middles(values, count, (given >= 0)[..., None])
-    return in_shape_of(lower, x), in_shape_of(upper, x)
+    found = room_like(x), room_like(x)
+    for alike in _over_alike(_rows(x), frames):
+        for room, middle in zip(found, _middles(alike), strict=True):
+            _rows(room).index_copy_(0, alike.own, middle)
+    return found
 
 
 @operator(lambda x, frames, chosen: torch.empty_like(frames_first(chosen), dtype=torch.int32))  # noqa: ARG005
 def _locate_frame(x: Tensor, frames: Tensor, chosen: Tensor) -> Tensor:
     """The first of the frames given for each that equals the chosen value."""
-    rows, wanted = frames_first(x), frames_first(chosen)
-    located = torch.empty_like(wanted, dtype=torch.int32)
-    for block, given, _, values in _over_blocks(rows, frames):
-        found = (values == wanted[:, block]) & (given >= 0)[..., None]
-        located[:, block] = given.movedim(0, -1).gather(-1, found.byte().argmax(0))
+    wanted = _rows(chosen)
+    located = torch.empty_like(frames_first(chosen), dtype=torch.int32)
+    for alike in _over_alike(_rows(x), frames):
+        found = alike.values == wanted.index_select(0, alike.own)
+        exist = alike.exist()
+        found = found if exist is None else found & exist
+        number = (alike.others % frames.shape[1]).int().mT
+        located.flatten(0, 1).index_copy_(0, alike.own, number.gather(-1, found.byte().argmax(0)))
     return located
 
 

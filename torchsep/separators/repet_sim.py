@@ -6,9 +6,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from torchsep.checks import check_integer, check_mixture, check_number
-from torchsep.functional.masks import background_share, with_complement
+from torchsep.functional.masks import with_complement
 from torchsep.functional.parts import magnitude
-from torchsep.functional.similarity import median_of_frames, similar_frames
+from torchsep.functional.similarity import share_of_frames, similar_frames
 from torchsep.separators.separator import MaskSeparator
 from torchsep.transforms import STFT
 from torchsep.typing import Masks, Spectrogram, Waveform
@@ -31,7 +31,7 @@ def recurring_mask(magnitude: Float[Tensor, "B C F N"], frames: Int[Tensor, "B N
         >>> recurring_mask(torch.tensor([[[[1.0, 2.0, 4.0]]]]), frames)
         tensor([[[[1.0000, 1.0000, 0.6250]]]])
     """
-    return background_share(median_of_frames(magnitude, frames), magnitude)
+    return share_of_frames(magnitude, frames)
 
 
 class RepetSim(MaskSeparator):
@@ -104,10 +104,12 @@ class RepetSim(MaskSeparator):
 
     def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
         """Compare each frame with the median over the frames similar to it."""
-        heard = magnitude(spectrogram)
-        mask = recurring_mask(heard, self._similar_frames(heard))
         low = self.stft.bins_below(self.high_pass_cutoff, self.sample_rate)
-        return with_complement(mask, always=low)
+        return with_complement(self._background(magnitude(spectrogram)), always=low)
+
+    def _background(self, heard: Float[Tensor, "B C F N"]) -> Float[Tensor, "B C F N"]:
+        """The background's share; on return the magnitude, which is as large as a mask, is let go."""
+        return recurring_mask(heard, self._similar_frames(heard))
 
     def _similar_frames(self, magnitude: Float[Tensor, "B C F N"]) -> Int[Tensor, "B N K"]:
         hops = self.min_distance_between_frames * self.sample_rate / self.stft.hop_length
