@@ -21,12 +21,15 @@ def registry_as_it_was(monkeypatch):
 
 def test_the_names():
     assert list_separators() == [
+        "ensemble_clustering",
         "ft2d",
         "high_low_pass_filter",
         "hpss",
         "ideal_binary_mask",
         "ideal_ratio_mask",
+        "melodia",
         "mix_as_estimate",
+        "overlap_add",
         "repet",
         "repet_sim",
     ]
@@ -73,7 +76,7 @@ def test_build_with_a_nested_config():
         (
             "xyzzy",
             {},
-            "^separator must be a registered name, got 'xyzzy'; known are ft2d, high_low_pass_filter, hpss, ",
+            "^separator must be a registered name, got 'xyzzy'; known are ensemble_clustering, ft2d, ",
         ),
         ("stft", {"n_fft": 8}, "^separator must be a registered name, got 'stft'"),
         ("", {}, "^separator must be a registered name, got ''"),
@@ -107,6 +110,11 @@ def test_build_with_a_nested_config():
             {"sample_rate": 8000, "stft": {"name": "stft", "nfft": 8}},
             r"^stft has no argument 'nfft'; .* n_fft\?$",
         ),
+        (
+            "ensemble_clustering",
+            {"sample_rate": 8000, "separators": ["hpss", "hps"]},
+            r"^separator must be a registered name, got 'hps'; did you mean hpss\?$",
+        ),
         ("hpss", {"sample_rate": 8000, "stft": {"n_fft": 8}}, "^stft must be an STFT or None"),
         ("hpss", {"sample_rate": 8000, "stft": {"name": "repet", "sample_rate": 1}}, "^stft must be an STFT or None"),
     ],
@@ -114,6 +122,19 @@ def test_build_with_a_nested_config():
 def test_what_cannot_be_built(separator, arguments, message):
     with pytest.raises(ValueError, match=message):
         build(separator, **arguments)
+
+
+def test_separators_in_a_separator_may_be_names_and_have_its_sample_rate():
+    repet, ft2d = {"name": "repet", "min_period": 0.3}, {"name": "ft2d", "sample_rate": 8000}
+    given = ["hpss", repet, ft2d, HPSS(sample_rate=8000)]
+    ensemble = build("ensemble_clustering", separators=given, sample_rate=8000)
+    assert [part.sample_rate for part in ensemble.separators] == [8000] * 4
+    assert ensemble.separators[1].min_period == 0.3
+    assert ensemble.separators[3] is given[3]
+    with pytest.raises(ValueError, match="separators must have sample_rate=16000, got ft2d of 8000"):
+        build("ensemble_clustering", separators=given, sample_rate=16000)
+    # A word that is no separator stays one.
+    assert build("hpss", mask_type="soft", sample_rate=8000).mask_type == "soft"
 
 
 def test_a_class_of_your_own():

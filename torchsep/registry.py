@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import torchsep.separators
 from torchsep.checks import nearest
@@ -68,11 +68,12 @@ def separator_class(name: str) -> type[Separator]:
     return kind
 
 
-def build(separator: str | Mapping[str, Any], **arguments: Any) -> Separator:
+def build(separator: str | Mapping[str, Any], /, **arguments: Any) -> Separator:
     """A separator from its registry name, or from another's ``config``.
 
     Args:
-        separator: a name, or a mapping of ``name`` and arguments, in which modules are such mappings again.
+        separator: a name, or a mapping of ``name`` and arguments, in which modules are such mappings again, and
+            separators may also be names. What is inside has the sample rate of what it is in, unless it says another.
         arguments: the constructor's; they take precedence over those of a mapping.
 
     Raises:
@@ -106,18 +107,32 @@ def _construct(kind: type[Any], name: str, arguments: Mapping[str, Any]) -> Any:
     ]
     if missing:
         raise ValueError(f"{name} must be given {', '.join(missing)}")
-    return kind(**{argument: _value(value) for argument, value in arguments.items()})
+    rate = arguments.get("sample_rate")
+    built = {argument: _value(value, rate, _takes_separators(known[argument])) for argument, value in arguments.items()}
+    return kind(**built)
 
 
-def _value(value: Any) -> Any:
-    """An argument with the configs in it built."""
+def _takes_separators(parameter: inspect.Parameter) -> bool:
+    """Whether an argument is a separator or a sequence of them, so that a name means one."""
+    kinds = (parameter.annotation, *get_args(parameter.annotation))
+    return any(isinstance(kind, type) and issubclass(kind, Separator) for kind in kinds)
+
+
+def _value(value: Any, sample_rate: Any, takes_separators: bool) -> Any:  # noqa: FBT001 - private
+    """An argument with the configs in it built, those without a sample rate for that of what they are in."""
+    if takes_separators and isinstance(value, str):
+        separator_class(value)  # or raise, with the nearest name
+        value = {"name": value}
     if isinstance(value, Mapping) and "name" in value:
         name = value["name"]
         if not isinstance(name, str) or name not in _REGISTERED:
             raise ValueError(f"name must be registered, got {name!r}{nearest(str(name), _REGISTERED)}")
-        return _construct(_REGISTERED[name], name, {key: item for key, item in value.items() if key != "name"})
+        arguments = {key: item for key, item in value.items() if key != "name"}
+        if sample_rate is not None and "sample_rate" in _REGISTERED[name].arguments():
+            arguments.setdefault("sample_rate", sample_rate)
+        return _construct(_REGISTERED[name], name, arguments)
     if isinstance(value, (list, tuple)):
-        return [_value(item) for item in value]
+        return [_value(item, sample_rate, takes_separators) for item in value]
     return value
 
 

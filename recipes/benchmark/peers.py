@@ -1,6 +1,7 @@
 """What torchsep is measured beside: librosa's and SciPy's functions, and plain NumPy versions of what they lack.
 
-All take NumPy arrays. They are written to be as fast as is natural in NumPy: no loops over bins, float32 throughout.
+All take NumPy arrays. They are written to be as fast as is natural in NumPy, without loops over bins and in float32,
+unless they say that they follow another program.
 The STFT is librosa's with torchsep's parameters. Where a padded waveform is asked, it is one of whole hops, so that
 librosa has as many frames as torchsep.
 """
@@ -12,6 +13,7 @@ import numpy as np
 import scipy.fft
 import scipy.ndimage
 import scipy.signal
+import sklearn.cluster
 
 SAMPLE_RATE = 44100
 N_FFT = 2048
@@ -102,8 +104,54 @@ def repeating_segment(magnitude, min_period, max_period):
     return segment, period
 
 
-def repet_sim(padded_waveform, length, min_distance=1.0, max_frames=100, high_pass_cutoff=100.0):
-    """One frame after another, as a similarity matrix is usually read."""
+def repet_sim(padded_waveform, length, min_distance=1.0, max_frames=100, threshold=0.0, high_pass_cutoff=100.0):
+    """In double precision, by a general search for peaks in each row of the similarity matrix.
+
+    As in the toolbox where the method is best known, frames are compared by the mean of the channels, and a row is
+    scaled to [0, 1] before its peaks are taken.
+    """
+    spectrogram = stft(padded_waveform.astype(np.float64))
+    magnitude = np.abs(spectrogram)
+    frames = magnitude.shape[-1]
+    compared = magnitude.mean(0).T
+    similarity = compared @ compared.T
+    with np.errstate(divide="ignore"):
+        level = 1 / np.sqrt(np.diag(similarity))
+    level[np.isinf(level)] = 0.0
+    similarity = (similarity * level).T * level
+    distance = min_distance * SAMPLE_RATE / HOP_LENGTH
+    similar = [peaks(row, max_frames, distance, threshold)[1:] for row in similarity]  # the first is the frame itself
+    shares = []
+    for channel in magnitude:
+        background = np.ones_like(channel)
+        for frame in range(frames):
+            if similar[frame]:
+                background[:, frame] = np.median(np.array([channel[:, other] for other in similar[frame]]), axis=0)
+        tiny = 1e-16
+        shares.append((np.minimum(background, channel) + tiny) / (channel + tiny))
+    mask = np.stack(shares)
+    mask[:, librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT) < high_pass_cutoff] = 1.0
+    return [inverse(spectrogram * share, length) for share in (mask, 1 - mask)]
+
+
+def peaks(values, count, distance, threshold):
+    """The places of the largest values, at least some distance apart."""
+    values = np.array(values, dtype=float)
+    values -= values.min()
+    values /= values.max()
+    values = values * (values >= threshold)
+    found = []
+    for _ in range(count):
+        (place,) = np.unravel_index(np.argmax(values.flatten()), values.shape)
+        found.append(int(place))
+        values[int(max(0, place - distance)) : int(min(len(values), place + distance + 1))] = 0.0
+        if values.sum() == 0.0:
+            break
+    return found
+
+
+def repet_sim_lean(padded_waveform, length, min_distance=1.0, max_frames=100, high_pass_cutoff=100.0):
+    """One frame after another, with no work that the result does not need."""
     spectrogram = stft(padded_waveform)
     magnitude = np.abs(spectrogram)
     columns = magnitude.reshape(-1, magnitude.shape[-1])
@@ -176,6 +224,40 @@ def ideal_ratio_mask(padded_waveform, padded_sources, length):
     shares = along / total
     shares[:, silent] = 1 / len(shares)
     return inverse(spectrogram * shares, length)
+
+
+def kmeans_inertia(problems):
+    fits = [sklearn.cluster.KMeans(4, n_init=1, random_state=0).fit(points) for points in problems]
+    return np.array([fit.inertia_ for fit in fits], np.float32) / problems[0].size
+
+
+def ensemble_clustering(padded_waveform, length, centres, beta=5.0):
+    """The masks of two separators for every bin, clustered from given centres on."""
+    spectrogram = stft(padded_waveform)
+    magnitude = np.abs(spectrogram)
+    harmonic, percussive = hpss_masks(magnitude)
+    background = np.stack([repeating_share(channel, (1, 25)) for channel in magnitude])
+    background[..., librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT) < 100.0, :] = 1.0
+    features = np.stack((harmonic, percussive, background, 1 - background), axis=-1)
+    loud = magnitude >= np.percentile(magnitude, 90.0)
+    clusterer = sklearn.cluster.KMeans(len(centres), init=np.array(centres, dtype=np.float32), n_init=1)
+    found = clusterer.fit(features[loud]).cluster_centers_
+    closeness = np.exp(-beta * np.linalg.norm(features[..., None, :] - found, axis=-1))
+    masks = np.moveaxis(closeness / closeness.sum(-1, keepdims=True), -1, 0)
+    return [inverse(spectrogram * mask, length) for mask in masks]
+
+
+def in_windows(mixture, window, hop, num_sources):
+    """Equal shares of a mixture, window by window, faded into one another."""
+    length = mixture.shape[-1]
+    weights = np.sin(np.pi * (np.arange(window) + 0.5) / window).astype(np.float32) ** 2
+    total = np.zeros((num_sources, *mixture.shape), np.float32)
+    level = np.zeros(length, np.float32)
+    for start in [*range(0, length - window, hop), length - window]:
+        part = slice(start, start + window)
+        total[..., part] += weights * mix_as_estimate(mixture[:, part])
+        level[part] += weights
+    return total / level
 
 
 def mix_as_estimate(mixture):

@@ -17,12 +17,13 @@ from torch import Tensor
 
 from torchsep import STFT, build
 from torchsep.data import music_and_voice
-from torchsep.functional import maximum_filter, median_filter
+from torchsep.functional import kmeans, maximum_filter, median_filter
 from torchsep.separators.hpss import hpss_masks
 
 RATE = peers.SAMPLE_RATE
 FRONT_END = STFT(n_fft=peers.N_FFT, hop_length=peers.HOP_LENGTH)
 CUTOFF = 1000.0
+CENTRES = [[0.9, 0.1, 0.6, 0.4], [0.2, 0.8, 0.4, 0.6]]
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Row:
 
     ``prepare`` makes the inputs for a number of seconds; ``ours`` takes the tensors, ``peer`` the arrays. What they
     return may be an array, or a sequence of arrays that are stacked. ``seconds`` is the length of an item, of which
-    the inputs have ``items``.
+    the inputs have ``items``. Where both compute the same, the deviation is below the tolerance.
     """
 
     name: str
@@ -68,6 +69,8 @@ class Row:
     seconds: float = 15.0
     items: int = 1
     deviation: Callable[[Any, Any], float] = largest_deviation
+    tolerance: float = 1e-4
+    is_audio: bool = True
     separator: str | None = None  # its name in the registry, where the row is of one
 
 
@@ -114,6 +117,19 @@ def magnitude(seconds: float) -> Inputs:
 def batch_and_items(seconds: float, items: int) -> Inputs:
     batch = torch.stack([scene(seconds).sum(0).roll(1000 * number, -1) for number in range(items)])
     return Inputs((batch,), (batch,))
+
+
+def many_points(seconds: float, problems: int, count: int) -> Inputs:
+    """Problems of points around four overlapping centres; for less than the usual seconds as many points fewer."""
+    generator = torch.Generator().manual_seed(0)
+    count = max(100, round(count * seconds / Row.seconds))
+    centres = 2.0 * torch.randn(problems, 4, 20, generator=generator)
+    points = centres.repeat(1, -(-count // 4), 1)[:, :count] + torch.randn(problems, count, 20, generator=generator)
+    return Inputs((points,), (points.numpy(),))
+
+
+def kmeans_inertia(points: Tensor) -> Tensor:
+    return kmeans(points, 4).inertia / points[0].numel()
 
 
 def one_by_one(separator: Callable[[Tensor], Tensor]) -> Callable[[Tensor], list[Tensor]]:
@@ -208,6 +224,29 @@ ROWS = [
         peer=peers.hpss_masks,
         peer_name="librosa.decompose.hpss(mask=True)",
     ),
+    Row(
+        name="kmeans",
+        problem="1,000,000 points of 20 features, 4 clusters, one start",
+        prepare=partial(many_points, problems=1, count=1_000_000),
+        ours=kmeans_inertia,
+        peer=peers.kmeans_inertia,
+        peer_name="scikit-learn KMeans",
+        peer_packages=("scikit-learn",),
+        is_audio=False,
+        tolerance=0.3,  # starts differ, and so does what is found from one of them
+    ),
+    Row(
+        name="kmeans_batch",
+        problem="64 problems of 20,000 points of 20 features, 4 clusters, one start",
+        prepare=partial(many_points, problems=64, count=20_000),
+        ours=kmeans_inertia,
+        peer=peers.kmeans_inertia,
+        peer_name="scikit-learn KMeans, one problem after another",
+        peer_packages=("scikit-learn",),
+        items=64,
+        is_audio=False,
+        tolerance=0.5,  # as above
+    ),
     separator_row("hpss", problem=STEREO, peer=peers.hpss, peer_name="librosa.stft, decompose.hpss, istft"),
     separator_row(
         "hpss",
@@ -238,9 +277,18 @@ ROWS = [
     separator_row(
         "repet_sim",
         problem=STEREO,
-        peer=peers.repet_sim,
+        peer=peers.repet_sim_lean,
         peer_name="NumPy frame by frame, librosa.stft, istft",
         peer_packages=("librosa", "numpy"),
+    ),
+    separator_row(
+        "repet_sim",
+        name="repet_sim_by_peaks",
+        problem=STEREO,
+        peer=peers.repet_sim,
+        peer_name="NumPy in double precision, a search for peaks frame by frame, librosa.stft, istft",
+        peer_packages=("librosa", "numpy"),
+        tolerance=0.5,  # it compares frames by the mean of the channels, and takes others where they are nearly alike
     ),
     separator_row(
         "ft2d",
@@ -248,6 +296,37 @@ ROWS = [
         peer=peers.ft2d,
         peer_name="NumPy, scipy.fft, scipy.ndimage, librosa.stft, istft",
         peer_packages=("librosa", "numpy", "scipy"),
+    ),
+    separator_row(
+        "melodia",
+        problem=f"batch of 4 items, {STEREO}",
+        seconds=4.0,
+        items=4,
+        prepare=partial(batch_and_items, items=4),
+        peer=one_by_one(build("melodia", sample_rate=RATE)),
+        peer_name="torchsep, item by item",
+        peer_packages=("torchsep",),
+    ),
+    separator_row(
+        "ensemble_clustering",
+        {
+            "separators": [{"name": name, "sample_rate": RATE} for name in ("hpss", "ft2d")],
+            "init": CENTRES,
+        },
+        problem=f"hpss and ft2d, two clusters from given centres, {STEREO}",
+        peer=partial(peers.ensemble_clustering, centres=CENTRES),
+        peer_name="librosa.decompose.hpss, NumPy, SciPy, scikit-learn KMeans, librosa.stft, istft",
+        peer_packages=("librosa", "numpy", "scipy", "scikit-learn"),
+        tolerance=0.05,  # k-means ends at the means of its last labels here, a step earlier there
+    ),
+    separator_row(
+        "overlap_add",
+        {"separator": {"name": "mix_as_estimate", "num_sources": 2}, "window_duration": 1.0},
+        problem="two copies in windows of 1 s, stereo, 44.1 kHz",
+        prepare=unpadded_mixture,
+        peer=partial(peers.in_windows, window=RATE, hop=RATE // 2, num_sources=2),
+        peer_name="NumPy",
+        peer_packages=("numpy",),
     ),
     separator_row(
         "high_low_pass_filter",

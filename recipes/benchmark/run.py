@@ -84,7 +84,7 @@ def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
     return {
         "name": row.name,
         "separator": row.separator,
-        "problem": f"{seconds:g} s, {row.problem}",
+        "problem": f"{seconds:g} s, {row.problem}" if row.is_audio else row.problem,
         "peer": row.peer_name if "peer" in calls else None,
         "peer_versions": {name: installed(name) for name in row.peer_packages} if "peer" in calls else {},
         "seconds": {
@@ -92,7 +92,7 @@ def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
             for side, taken in times.items()
         },
         "ratio": medians["peer"] / medians["ours"] if "peer" in calls else None,
-        "real_time_factor": seconds * row.items / medians["ours"],
+        "real_time_factor": seconds * row.items / medians["ours"] if row.is_audio else None,
         "deviation": deviation,
         "peak_memory_bytes": {side: peak_memory_elsewhere(row, side, options) for side in calls},
     }
@@ -247,7 +247,7 @@ def cells_of(result: dict[str, Any]) -> list[str]:
         result["problem"],
         *(spread(taken.get(side)) for side in SIDES),
         "-" if result["ratio"] is None else f"{result['ratio']:.2f}",
-        f"{result['real_time_factor']:.0f} x",
+        "-" if result["real_time_factor"] is None else f"{result['real_time_factor']:.0f} x",
         "-" if result["deviation"] is None else f"{result['deviation']:.1e}",
         *(f"{memory[side] / MEBIBYTE:.0f} MiB" if side in memory else "-" for side in SIDES),
         f"{result['peer']} ({versions})" if result["peer"] else "-",

@@ -11,7 +11,7 @@ from torch import Tensor
 import torchsep.registry
 from torchsep import Separator, build
 from torchsep.configurable import registry_name
-from torchsep.registry import register, separator_class
+from torchsep.registry import register
 
 __all__ = ["CASES", "SMALL", "Case", "registered"]
 
@@ -37,8 +37,14 @@ class Case:
         return f"{self.name}-{self.variant}" if self.variant else self.name
 
     @property
-    def kind(self) -> type[Separator]:
-        return separator_class(self.name)
+    def channels(self) -> int | None:
+        """The number of channels that it needs; any if None."""
+        return self.build().channels
+
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """The names of the tensors that a call needs beside the mixture."""
+        return self.build().requires
 
     def build(self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Separator:
         """The separator; equal weights every time, and no draw from the global generator."""
@@ -58,11 +64,11 @@ class Case:
         seed: int = 0,
     ) -> Inputs:
         """A mixture, and the required tensors by name."""
-        channels = channels or self.kind.channels or 2
+        channels = channels or self.channels or 2
         generator = torch.Generator().manual_seed(seed)
         shape = (batch, self.num_sources, channels, length)
         sources = torch.randn(shape, generator=generator, dtype=torch.float64).to(device, dtype)
-        return sources.sum(1), {name: sources.clone() for name in self.kind.requires}
+        return sources.sum(1), {name: sources.clone() for name in self.requires}
 
 
 @contextmanager
@@ -77,12 +83,45 @@ def registered(kind: type[Separator]) -> Iterator[str]:
 
 # 8 ms windows, so that short signals, which are quick, have frames enough.
 SMALL = {"sample_rate": 8000, "stft": {"name": "stft", "n_fft": 64, "hop_length": 16}}
+_ENSEMBLE = {
+    **SMALL,
+    "separators": [
+        {"name": "hpss", **SMALL, "kernel_size": 5},
+        {"name": "ft2d", **SMALL, "neighborhood_size": [3, 5], "high_pass_cutoff": 300.0},
+    ],
+}
 _HPSS = {**SMALL, "kernel_size": 5}
 _FT2D = {**SMALL, "neighborhood_size": (3, 5), "high_pass_cutoff": 300.0}
 _REPET = {**SMALL, "min_period": 0.002, "high_pass_cutoff": 300.0}
 _REPET_SIM = {**SMALL, "min_distance_between_frames": 0.01, "high_pass_cutoff": 300.0}
 
+
+
+def _windows(name: str, arguments: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    return {"sample_rate": 8000, "window_duration": 0.02, "separator": {"name": name, **arguments}, **more}
+
+
 CASES = [
+    Case("ensemble_clustering", _ENSEMBLE, "soft"),
+    Case("ensemble_clustering", {**_ENSEMBLE, "mask_type": "binary", "returns": [[0], [1]]}, "binary"),
+    Case("ensemble_clustering", {**_ENSEMBLE, "num_sources": 4, "weights": [2.0, 0.5], "percentile": 0.0}, "four"),
+    Case("ensemble_clustering", {**_ENSEMBLE, "clustering_type": "MiniBatchKMeans", "num_sources": 3}, "minibatch"),
+    Case("ensemble_clustering", {**_ENSEMBLE, "clustering_type": "GaussianMixture", "returns": [[0], [0]]}, "mixture"),
+    Case(
+        "ensemble_clustering",
+        {**_ENSEMBLE, "extracted_feature": "estimates", "num_cascades": 2, "num_sources": 3},
+        "cascade",
+    ),
+    Case(
+        "ensemble_clustering",
+        {**_ENSEMBLE, "fit_clusterer": False, "init": [[1.0, 0.0, 0.5, 0.5], [0.0, 1.0, 0.5, 0.5]]},
+        "given_centres",
+    ),
+    Case(
+        "ensemble_clustering",
+        {**_ENSEMBLE, "separators": [{"name": "hpss", **SMALL, "kernel_size": 5, "trainable": ["power"]}]},
+        "learned_part",
+    ),
     Case("ft2d", SMALL, "default"),
     Case("ft2d", _FT2D, "local_std"),
     Case("ft2d", {**_FT2D, "filter_approach": "original", "neighborhood_size": (1, 7)}, "original"),
@@ -108,7 +147,21 @@ CASES = [
     Case("ideal_ratio_mask", SMALL, "psa"),
     Case("ideal_ratio_mask", {**SMALL, "approach": "msa"}, "msa"),
     Case("ideal_ratio_mask", {**SMALL, "mask_type": "binary"}, "binary", num_sources=2),
+    Case("melodia", SMALL, "default"),
+    Case("melodia", {**SMALL, "mask_type": "binary"}, "binary"),
+    Case(
+        "melodia",
+        {**SMALL, "add_lower_octave": True, "apply_vowel_filter": True, "voicing_tolerance": 1.0},
+        "lower_octave_vowel",
+    ),
     Case("mix_as_estimate", {"sample_rate": 8000, "num_sources": 4}),
+    Case("overlap_add", _windows("hpss", _HPSS), "hpss"),
+    Case("overlap_add", _windows("hpss", _HPSS, find_permutation=True, batch_size=3), "permutation"),
+    Case("overlap_add", _windows("hpss", _HPSS, hop_duration=0.02), "hop_is_window"),
+    Case("overlap_add", _windows("hpss", {**_HPSS, "power": 1.5, "trainable": ("power",)}), "trainable"),
+    Case("overlap_add", _windows("mix_as_estimate", {"num_sources": 4}), "mix"),
+    Case("overlap_add", _windows("ideal_ratio_mask", SMALL), "oracle"),
+    Case("overlap_add", _windows("repet", _REPET), "repet", shortest=49),
     Case("repet", _REPET, "soft", shortest=49),
     Case("repet", {**_REPET, "mask_type": "binary"}, "binary", shortest=49),
     Case("repet", {**_REPET, "period": 0.006}, "fixed_period", shortest=33),

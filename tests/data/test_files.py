@@ -33,7 +33,7 @@ def test_empty_folder_is_refused(tmp_path):
 def test_items(folder):
     data = AudioFiles([folder / "a.wav", folder / "missing.wav"])
     assert len(data) == 2
-    assert data[0]["mixture"].shape == (2, 10)
-    assert data[0]["sample_rate"] == 8000
+    assert data[0]["info"].num_samples == 10
+    assert data[0]["info"].sample_rate == 8000
     assert set(data[1]) == {"path", "error"}
     assert "missing.wav" in data[1]["error"]

@@ -37,6 +37,14 @@ def separate(
         "separated"
     ),
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="name=value, repeatable.")] = None,
+    window: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds: separate in windows that overlap by half, in little memory however long a file is; "
+            "if not given, whole files, or windows of up to 60 s where there is too little memory.",
+            show_default=False,
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     format_: Annotated[str, typer.Option("--format", help="wav, flac, ogg, mp3 or aiff.")] = "wav",
     subtype: Annotated[str | None, typer.Option(help="PCM_16, PCM_24, FLOAT, ...; 24 bits if possible.")] = None,
@@ -64,7 +72,7 @@ def separate(
     options = WriteOptions(format_, subtype, overflow)  # type: ignore[arg-type]  # checked just above
     try:
         with reporter:
-            results = separate_files(found, chosen, output, options, device=device, receive=reporter)
+            results = separate_files(found, chosen, output, options, window=window, device=device, receive=reporter)
     except ValueError as error:
         fail(error)
     except KeyboardInterrupt:

@@ -32,7 +32,9 @@ def find_audio_files(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
 
 
 class AudioFiles(Dataset[dict[str, Any]]):
-    """Each file as ``path``, ``mixture (C, T)`` and ``sample_rate``; one that cannot be read as ``path`` and ``error``.
+    """Each file as ``path`` and ``info``, what its header says; one that cannot be read as ``path`` and ``error``.
+
+    The samples are left to who knows how many of them fit into memory.
 
     Args:
         files: paths of audio files.
@@ -47,7 +49,6 @@ class AudioFiles(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         path = self.files[index]
         try:
-            mixture, sample_rate = audio.read(path)
-        except (OSError, ValueError, MemoryError) as error:
+            return {"path": path, "info": audio.probe(path)}
+        except (OSError, ValueError) as error:
             return {"path": path, "error": str(error)}
-        return {"path": path, "mixture": mixture, "sample_rate": sample_rate}

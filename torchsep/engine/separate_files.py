@@ -12,10 +12,13 @@ from hydra.errors import HydraException
 from hydra.utils import instantiate
 from torch.utils.data import DataLoader
 
+from torchsep import registry
+from torchsep.checks import check_number
 from torchsep.data import AudioFiles
 from torchsep.engine.config import compose
 from torchsep.engine.file_task import FileResult, FileSeparationTask, WriteOptions
 from torchsep.separators import Separator
+from torchsep.separators.overlap_add import OverlapAdd
 
 __all__ = ["FileResult", "WriteOptions", "output_folders", "separate_files"]
 
@@ -63,6 +66,7 @@ def separate_files(
     folder: Path,
     options: WriteOptions | None = None,
     *,
+    window: float | None = None,
     device: str = "auto",
     receive: Callable[[FileResult], None] = lambda _: None,
 ) -> list[FileResult]:
@@ -75,14 +79,18 @@ def separate_files(
         separator: a separator, or the name and arguments of one, without the sample rate.
         folder: where the folders of the sources are made.
         options: how sources are written.
+        window: duration in seconds of windows that are separated one after another and overlap by half, in memory
+            that does not depend on the files; if None whole files, or windows where there is too little memory.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         receive: called with each result as it comes.
 
     Raises:
-        ValueError: if the device is not there, or a source would be written over one of the files.
+        ValueError: if the window or the device cannot be had, or a source would be written over one of the files.
         KeyboardInterrupt: if interrupted; what is written by then is whole.
     """
     options = options or WriteOptions()
+    if window is not None:
+        _check_window(window, separator)
     folders = output_folders(files, folder)
     inputs = {file.resolve() for file in files}
     for file, target in folders.items():
@@ -90,11 +98,11 @@ def separate_files(
             raise ValueError(f"folder must not make the sources of {file} land beside a mixture, got {folder}")
     collect = _Collect(receive)
     trainer = _trainer(device, collect)
-    task = FileSeparationTask(separator, folders, options)
+    task = FileSeparationTask(separator, folders, options, window)
     # A file is a batch of its own: files differ in length and rate.
     loader = DataLoader(AudioFiles(files), batch_size=None, shuffle=False)
     with warnings.catch_warnings():
-        # Reading a file takes a hundredth of separating it; workers would copy it between processes.
+        # Only the headers of files are loaded; the task reads what is behind them.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own use of torch
         try:
@@ -102,6 +110,13 @@ def separate_files(
         except SystemExit as stop:  # what Lightning makes of an interrupt
             raise KeyboardInterrupt from stop
     return collect.results
+
+
+def _check_window(window: float, separator: Separator | Mapping[str, Any]) -> None:
+    check_number(window, "window", above=0.0)
+    kind = type(separator) if isinstance(separator, Separator) else registry.separator_class(separator["name"])
+    if issubclass(kind, OverlapAdd):
+        raise ValueError(f"window must be left out where the separator has its own window_duration, got {window:g}")
 
 
 def _trainer(device: str, callback: pl.Callback) -> pl.Trainer:

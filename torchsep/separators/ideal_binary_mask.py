@@ -1,7 +1,5 @@
 """The oracle of binary masks."""
 
-from typing import ClassVar
-
 from torch import Tensor
 
 from torchsep.functional.masks import ratio_masks
@@ -41,7 +39,7 @@ class IdealBinaryMask(MaskSeparator):
         D. Wang, "On ideal binary mask as the computational goal of auditory scene analysis", 2005.
     """
 
-    requires: ClassVar = ("sources",)
+    requires = ("sources",)
 
     def __init__(
         self,

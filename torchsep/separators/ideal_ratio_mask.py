@@ -1,7 +1,5 @@
 """The oracle of soft masks."""
 
-from typing import ClassVar
-
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
@@ -66,7 +64,7 @@ class IdealRatioMask(MaskSeparator):
         separation using deep recurrent neural networks", ICASSP 2015.
     """
 
-    requires: ClassVar = ("sources",)
+    requires = ("sources",)
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -35,23 +35,26 @@ class Separator(Configurable, ABC):
     names: tuple[str, ...] = ()
     """Of the sources, in their order; empty where they follow a required tensor or a number of sources."""
 
-    channels: ClassVar[int | None] = None
+    channels: int | None = None
     """Number of channels needed; any if None."""
 
-    requires: ClassVar[tuple[str, ...]] = ()
+    requires: tuple[str, ...] = ()
     """Names of the tensors that a call needs beside the mixture: ``sources`` or ``estimates``."""
 
     trainable_parameters: Mapping[str, Interval] = {}
     """Hyper-parameters that may be learned, with what they may be."""
 
-    differentiable: ClassVar[bool] = True
+    differentiable: bool = True
     """Whether the gradient is that of the forward pass, discrete choices held (binary masks: straight through)."""
 
-    conservative: ClassVar[bool] = True
+    conservative: bool = True
     """Whether the estimates add up to the mixture."""
 
-    autocast: ClassVar[bool] = False
+    autocast: bool = False
     """Whether the method may run under autocast; else it is switched off inside."""
+
+    bytes_per_sample: float = 110.0
+    """Memory that is needed for each sample and channel of a mixture in single precision, roughly: as measured."""
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)

@@ -1,0 +1,187 @@
+"""What the base of clustering separators brings to one that only says what a bin's features are."""
+
+import pytest
+import torch
+from scenes import improvement, noise, si_sdr
+from sklearn.cluster import KMeans, MiniBatchKMeans
+from sklearn.mixture import GaussianMixture
+
+from torchsep.functional.confidence import CONFIDENCES
+from torchsep.separators import ClusteringSeparator
+from torchsep.transforms import STFT
+
+SMALL = {"sample_rate": 8000, "stft": STFT(64, 16)}
+
+
+class Panning(ClusteringSeparator):
+    """Cluster bins by how much of their magnitude is in each channel."""
+
+    def features(self, spectrogram):
+        level = spectrogram.abs()
+        total = level.sum(1, keepdim=True)
+        return (level / total.masked_fill(total == 0, 1.0)).movedim(1, -1)[:, None]
+
+
+def panned(count, seconds=1.0):
+    """Tone clusters that never meet, each from a place of its own: sources ``(count, 2, T)``."""
+    time = torch.arange(int(8000 * seconds), dtype=torch.float64) / 8000
+    places = torch.linspace(0.05, 0.95, count, dtype=torch.float64)
+    pitches = 300.0 + 3300 * torch.arange(count, dtype=torch.float64) / count
+    tones = [
+        torch.sin(2 * torch.pi * hertz * time + hertz) + torch.sin(2 * torch.pi * (hertz + 170) * time)
+        for hertz in pitches
+    ]
+    stereo = [torch.stack((place * tone, (1 - place) * tone)) for place, tone in zip(places, tones, strict=True)]
+    return torch.stack(stereo)
+
+
+def best_order(estimates, sources):
+    """The estimates, each moved to the source that it is nearest to."""
+    scores = torch.stack([si_sdr(estimates, source).mean(-1) for source in sources])
+    order = scores.argmax(1)
+    assert len(set(order.tolist())) == len(sources), "two sources have one estimate"
+    return estimates[order]
+
+
+@pytest.mark.parametrize("clustering_type", ["KMeans", "MiniBatchKMeans", "GaussianMixture"])
+@pytest.mark.parametrize("count", [2, 5])
+def test_clusters_are_sources(clustering_type, count):
+    sources = panned(count)
+    separator = Panning(count, clustering_type, mask_type="binary", sample_rate=8000)
+    estimates = separator(sources.sum(0))
+    assert improvement(best_order(estimates, sources), sources) > 20
+
+
+def test_all_covariances_separate():
+    sources = panned(2)
+    for covariance_type in ("full", "tied", "diag", "spherical"):
+        separator = Panning(2, "GaussianMixture", covariance_type=covariance_type, sample_rate=8000)
+        assert improvement(best_order(separator(sources.sum(0)), sources), sources) > 15
+
+
+def test_beta_sets_how_hard_masks_are():
+    spectrogram = STFT(64, 16)(noise(2, 2, 800))
+    even, soft, hard = (Panning(3, beta=beta, **SMALL).masks(spectrogram) for beta in (0.0, 5.0, 1e4))
+    assert torch.allclose(even, torch.full_like(even, 1 / 3))
+    assert (soft.amax(1) < 0.99).all()
+    assert (hard.amax(1) > 0.99).float().mean() > 0.99
+    assert torch.equal(soft.argmax(1), hard.argmax(1))
+
+
+def test_only_loud_bins_are_clustered():
+    sources = panned(2)
+    hiss = 1e-3 * noise(1, 8000).expand(2, -1) * torch.tensor([[1.0], [0.0]])  # quiet, from far left, in most bins
+    mixture = sources.sum(0) + hiss
+    separator = Panning(2, percentile=95.0, beta=50.0, sample_rate=8000)
+    estimates = best_order(separator(mixture), sources)
+    assert improvement(estimates, sources) > 20
+
+
+def test_the_seed_decides_and_items_are_alike():
+    mixture = noise(1, 2, 800)
+    first, second = (Panning(4, seed=seed, **SMALL)(mixture.expand(2, -1, -1)) for seed in (0, 1))
+    assert torch.equal(first[0], first[1])
+    assert not torch.allclose(first, second)
+
+
+@pytest.mark.parametrize("kind", [KMeans, MiniBatchKMeans, GaussianMixture])
+def test_a_fitted_scikit_learn_model_is_used(kind):
+    sources = panned(3)
+    stft = STFT.from_sample_rate(8000)
+    spectrogram = stft(sources.sum(0)[None])
+    features = Panning(3, sample_rate=8000).features(spectrogram).flatten(0, 3)
+    loud = spectrogram.abs().sum(1).flatten() > 5.0
+    count = "n_components" if kind is GaussianMixture else "n_clusters"
+    fitted = kind(**{count: 3}, random_state=0).fit(features[loud].numpy())
+    name = kind.__name__
+    separator = Panning(3, name, fit_clusterer=False, init=fitted, sample_rate=8000)
+    owners = separator.masks(spectrogram)[0, :, 0].argmax(0).flatten()
+    assert (owners[loud].numpy() == fitted.predict(features[loud].numpy())).all()
+    if kind is GaussianMixture:
+        posterior = torch.from_numpy(fitted.predict_proba(features.numpy()))
+        assert torch.allclose(separator.masks(spectrogram)[0, :, 0].flatten(1).mT, posterior, atol=1e-9)
+
+
+def test_given_centres_are_used_or_begun_from():
+    mixture = noise(1, 2, 800)
+    centres = [[0.9, 0.1], [0.5, 0.5], [0.1, 0.9]]
+    held = Panning(3, fit_clusterer=False, init=centres, **SMALL)
+    features = held.features(held.stft(mixture))
+    distance = (features[..., None, :] - torch.tensor(centres).double()).norm(dim=-1)
+    expected = torch.softmax(-5 * distance, -1).movedim(-1, 1)
+    assert torch.allclose(held.masks(held.stft(mixture)), expected)
+    fitted = Panning(3, init=torch.tensor(centres), **SMALL)
+    order = fitted.masks(fitted.stft(mixture)).argmax(1)
+    assert (order == expected.argmax(1)).double().mean() > 0.7  # clusters keep the order of what they began from
+
+
+def test_silence_and_few_loud_bins_are_defined():
+    mixture = torch.zeros(3, 2, 800)
+    mixture[1] = noise(2, 800)
+    mixture[2, :, 300] = 1.0
+    for clustering_type in ("KMeans", "MiniBatchKMeans", "GaussianMixture"):
+        separator = Panning(6, clustering_type, percentile=99.9, **SMALL)
+        masks = separator.masks(separator.stft(mixture))
+        assert masks.isfinite().all()
+        assert torch.allclose(masks.sum(1), torch.ones_like(masks[:, 0]), atol=1e-5)
+        assert (separator(mixture)[0] == 0).all()
+
+
+@pytest.mark.parametrize("approach", CONFIDENCES)
+def test_confidence_tells_panned_sources_from_noise(approach):
+    clear = panned(2).sum(0)
+    mixture = torch.stack((clear, noise(2, clear.shape[-1])))
+    for clustering_type in ("KMeans", "GaussianMixture"):
+        separator = Panning(2, clustering_type, beta=20.0, sample_rate=8000)
+        found = separator.confidence(mixture, approach)
+        assert found.shape == (2,)
+        assert found[0] > found[1]
+        assert torch.allclose(separator.confidence(clear, approach), found[0], atol=1e-6)
+
+
+def test_confidence_refuses_what_it_does_not_know():
+    with pytest.raises(ValueError, match=r"approach must be one of silhouette, .*, got 'silhouete'; did you mean"):
+        Panning(**SMALL).confidence(noise(2, 800), "silhouete")
+    with pytest.raises(ValueError, match=r"threshold must be at most 100, got 101"):
+        Panning(**SMALL).confidence(noise(2, 800), threshold=101)
+    with pytest.raises(ValueError, match=r"mixture must have shape \(B, C, T\) or \(C, T\), got \(800,\)"):
+        Panning(**SMALL).confidence(noise(800))
+
+
+FULL = {"weights": [0.5, 0.5], "means": [[0.0, 1.0], [1.0, 0.0]], "covariances": [[[1.0, 0.0], [0.0, 1.0]]] * 2}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_sources": 1}, "num_sources must be at least 2, got 1"),
+        ({"clustering_type": "kmeans"}, "clustering_type must be one of KMeans, .* did you mean KMeans"),
+        ({"percentile": 101}, "percentile must be at most 100, got 101"),
+        ({"beta": -1.0}, "beta must be at least 0, got -1.0"),
+        ({"covariance_type": "round"}, "covariance_type must be one of full, tied, diag, spherical, got 'round'"),
+        ({"fit_clusterer": False}, "init must be given where fit_clusterer is False, got None"),
+        ({"init": [[0.0, 1.0]]}, r"init must be finite, of shape \(2, D\), got shape \(1, 2\)"),
+        ({"init": [[0.0, 1.0], [float("nan"), 0.0]]}, r"init must be finite, of shape \(2, D\)"),
+        ({"init": "loud"}, "init must be numbers, got 'loud'"),
+        ({"clustering_type": "GaussianMixture", "init": [[0.0], [1.0]]}, "init must be a mapping of weights, means"),
+        ({"clustering_type": "GaussianMixture", "init": {"means": 1}}, "init must be a mapping of .*, got means"),
+        (
+            {"clustering_type": "GaussianMixture", "covariance_type": "diag", "init": FULL},
+            r"covariances of init must be finite, of shape \(2, 2\), got shape \(2, 2, 2\)",
+        ),
+    ],
+)
+def test_mistakes_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Panning(**arguments, **SMALL)
+
+
+def test_centres_must_be_of_the_features():
+    with pytest.raises(ValueError, match="init must have 2 features, as the mixture's bins, got 3"):
+        Panning(init=torch.rand(2, 3), **SMALL)(noise(2, 800))
+
+
+def test_a_fitted_mixture_must_be_of_the_covariances():
+    fitted = GaussianMixture(2, covariance_type="diag").fit(noise(50, 2).numpy())
+    with pytest.raises(ValueError, match="init must have full covariances, got diag"):
+        Panning(2, "GaussianMixture", init=fitted, **SMALL)

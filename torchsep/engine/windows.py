@@ -1,0 +1,98 @@
+"""Separators at the rate of a file, and in windows where it is long."""
+
+import re
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from torchsep import audio
+from torchsep.separators import Separator
+from torchsep.separators.overlap_add import OverlapAdd
+from torchsep.typing import Estimates, Waveform
+
+__all__ = ["Resampled", "at_rate", "fitting_window", "in_windows"]
+
+_DURATIONS = (60.0, 30.0, 15.0)  # of windows that are chosen for a file, in seconds
+_SHARE = 0.8  # of the memory there is
+
+
+class Resampled(Separator):
+    """Run a separator on mixtures of another sample rate than it was made for.
+
+    Args:
+        separator: what is run, at its own rate.
+        sample_rate: of the mixtures and the estimates, in Hz.
+    """
+
+    def __init__(self, separator: Separator, *, sample_rate: int) -> None:
+        super().__init__(sample_rate=sample_rate)
+        self.separator = separator
+        self.names = separator.names
+        # Also where it works at a lower rate: what goes in and out is at this one.
+        self.bytes_per_sample = separator.bytes_per_sample * max(1.0, separator.sample_rate / sample_rate)
+
+    def separate(self, mixture: Waveform, **required: Tensor) -> Estimates:
+        """Resample, separate, and resample back."""
+        inside = self.separator.sample_rate
+        estimates = self.separator(audio.resample(mixture, self.sample_rate, inside))
+        return audio.resample(estimates, inside, self.sample_rate)[..., : mixture.shape[-1]]
+
+
+def at_rate(separator: Separator, sample_rate: int) -> Separator:
+    """A separator for a sample rate in Hz; one in windows stays so, with whole windows resampled."""
+    if separator.sample_rate == sample_rate:
+        return separator
+    if not isinstance(separator, OverlapAdd):
+        return Resampled(separator, sample_rate=sample_rate)
+    return OverlapAdd(
+        at_rate(separator.separator, sample_rate),
+        separator.window_duration,
+        separator.hop_duration,
+        separator.window_type,
+        separator.find_permutation,
+        separator.batch_size,
+        sample_rate=sample_rate,
+    )
+
+
+def in_windows(separator: Separator, window_duration: float) -> OverlapAdd:
+    """A separator in windows of a duration in seconds, of sources in the same order all along.
+
+    Names that only number the sources say nothing of their order in a window; it is found.
+
+    Example:
+        >>> in_windows(build("hpss", sample_rate=8000), 15.0).find_permutation
+        False
+        >>> in_windows(build("mix_as_estimate", num_sources=2, sample_rate=8000), 15.0).find_permutation
+        True
+    """
+    find = _are_numbered(separator.names)
+    return OverlapAdd(separator, window_duration, find_permutation=find, sample_rate=separator.sample_rate)
+
+
+def _are_numbered(names: Sequence[str]) -> bool:
+    return all(re.fullmatch(r"\D*\d+", name) for name in names)
+
+
+def fitting_window(separator: Separator, info: audio.AudioInfo, available: int) -> tuple[float, str] | None:
+    """Seconds of a window that fits into memory, and why, in words; None if the whole file does.
+
+    Args:
+        separator: at the rate of the file.
+        info: header of the file.
+        available: memory in bytes.
+
+    Example:
+        >>> info = audio.AudioInfo(44100, 2, 44100 * 7200, "WAV", "PCM_16")
+        >>> window = fitting_window(build("hpss", sample_rate=44100), info, available=4 * 10**9)
+        >>> window[0]
+        60.0
+    """
+    each = separator.bytes_per_sample * info.channels
+    needed, room = each * info.num_samples, _SHARE * available
+    if needed <= room or info.duration <= _DURATIONS[-1]:
+        return None
+    fitting = [duration for duration in _DURATIONS if each * duration * info.sample_rate <= room]
+    duration = fitting[0] if fitting else _DURATIONS[-1]
+    gigabytes = f"{needed / 1e9:.0f}" if needed >= 1e10 else f"{needed / 1e9:.1f}"
+    return duration, f"in windows of {duration:g} s, since {gigabytes} GB would be needed at once"
