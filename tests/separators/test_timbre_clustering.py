@@ -1,0 +1,66 @@
+"""Clustering of bins by the timbre of what they are made of."""
+
+import numpy as np
+import pytest
+import torch
+from scenes import RATE, improvement, noise, tones_and_clicks
+
+from torchsep.functional.cepstrum import timbre
+from torchsep.functional.nmf import fit_nmf
+from torchsep.separators.timbre_clustering import TimbreClustering, timbre_of_bins
+from torchsep.transforms import STFT
+
+
+def test_the_mean_of_timbres_is_the_plain_one():
+    templates, activations, timbres = noise(2, 5, 4).abs(), noise(2, 3, 4, 6, seed=1).abs(), noise(2, 4, 7, seed=2)
+    vectors = timbre_of_bins(templates, activations, timbres)
+    assert vectors.shape == (2, 3, 5, 6, 7)
+    for item, channel, bin_, frame in np.ndindex(2, 3, 5, 6):
+        mean = sum(templates[item, bin_, k] * activations[item, channel, k, frame] * timbres[item, k] for k in range(4))
+        assert torch.allclose(vectors[item, channel, bin_, frame], mean / mean.norm())
+
+
+def test_nothing_has_no_direction():
+    templates, timbres = noise(1, 5, 4).abs().requires_grad_(), noise(1, 4, 7)
+    vectors = timbre_of_bins(templates, torch.zeros(1, 1, 4, 6, dtype=torch.float64), timbres)
+    assert not vectors.any()
+    assert torch.autograd.grad(vectors.sum(), templates)[0].isfinite().all()
+
+
+def test_features_are_told_channel_by_channel():
+    """Of one factorisation of both: what a channel has does not depend on the order of channels."""
+    sources, _ = tones_and_clicks()
+    separator = TimbreClustering(n_components=5, sample_rate=RATE, stft=STFT(128))
+    spectrogram = separator.stft(torch.stack((sources[0, 0], sources.sum(0)[0]))[None])
+    features = separator.features(spectrogram)
+    assert features.shape == (1, 2, *spectrogram.shape[2:], 13)
+    joined = torch.cat(tuple(spectrogram[0].abs()), -1)
+    model = fit_nmf(joined / joined.mean(), 5)
+    timbres = timbre(model.templates.mT.square(), RATE)[None]
+    frames = spectrogram.shape[-1]
+    for channel, part in enumerate(model.activations.split(frames, -1)):
+        expected = timbre_of_bins(model.templates[None], part[None, None], timbres)
+        assert torch.allclose(features[:, channel], expected[:, 0], atol=1e-8)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"mask_type": "binary"}, {"beta_loss": "frobenius", "n_mfcc": 20}])
+def test_tones_and_clicks_come_apart(arguments):
+    sources, rate = tones_and_clicks()
+    estimates = TimbreClustering(n_components=10, sample_rate=rate, **arguments)(sources.sum(0))
+    assert max(improvement(estimates, sources), improvement(estimates.flip(0), sources)) > 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_components": 0}, "n_components must be at least 1, got 0"),
+        ({"n_mfcc": 0}, "n_mfcc must be at least 1, got 0"),
+        ({"n_mfcc": 129}, "n_mfcc must be at most 128, got 129"),
+        ({"beta_loss": "euclid"}, "beta_loss must be one of"),
+        ({"max_iter": 0}, "max_iter must be at least 1"),
+        ({"num_sources": 1}, "num_sources must be at least 2"),
+    ],
+)
+def test_errors_name_the_argument(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        TimbreClustering(**arguments, sample_rate=8000)

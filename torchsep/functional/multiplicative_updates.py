@@ -1,0 +1,144 @@
+"""Multiplicative updates of a non-negative factorisation as one operator, until they change little.
+
+Nothing is kept for backward but what goes in.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from torchsep.functional.nmf_gradient import Gradients, run_back
+from torchsep.functional.nmf_updates import Updates, least_factor, parted
+from torchsep.functional.operators import operator, register_gradient
+
+__all__ = ["divergences", "multiplicative_updates"]
+
+# Convergence is looked for after every so many updates.
+_CHECKED = 10
+
+
+def divergences(data: Tensor, model: Tensor, beta: float) -> Tensor:
+    """Of each value from its model, as :func:`torchsep.functional.beta_divergence` sums them up."""
+    if beta == 2:
+        return 0.5 * (data - model).square()
+    if beta == 0:
+        ratio = data / model
+        return ratio - ratio.log() - 1
+    zero = data == 0
+    positive = data.masked_fill(zero, 1.0)
+    if beta == 1:
+        return (positive * (positive / model).log()).masked_fill(zero, 0.0) - data + model
+    own = positive.pow(beta).masked_fill(zero, 0.0) if beta > 0 else data.pow(beta)
+    cross = (beta - 1) * model.pow(beta) - beta * data * model.pow(beta - 1)
+    return (own + cross) / (beta * (beta - 1))
+
+
+def _like(*tensors: Tensor) -> tuple[Tensor, ...]:
+    return tuple(torch.empty_like(tensor, memory_format=torch.contiguous_format) for tensor in tensors)
+
+
+@operator(
+    lambda data, penalties, activations, templates, beta, max_iter, tol, learn: (  # noqa: ARG005
+        *_like(activations, templates),
+        data.new_empty(len(data), dtype=torch.long),
+    )
+)
+def multiplicative_updates(  # noqa: PLR0913, PLR0917 - an operator takes tensors and plain values alone
+    data: Tensor,
+    penalties: Tensor,
+    activations: Tensor,
+    templates: Tensor,
+    beta: float,
+    max_iter: int,
+    tol: float,
+    learn: bool,  # noqa: FBT001
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Activations and templates after updates of both, or of activations alone, and the number that each item had.
+
+    Args:
+        data: ``(B, N, F)``, not negative, of a mean about one; positive for beta at or below zero.
+        penalties: ``(B, 2)``, factors of the sums of values and of half of their squares, or ``(B, 0)`` for none.
+        activations: ``(B, N, K)`` to start from.
+        templates: ``(B, K, F)`` to start from, or to use.
+        beta: of the divergence.
+        max_iter: the most updates.
+        tol: an item is done once ten updates lower the root of its divergence by less than this share of its first.
+        learn: whether the templates are updated.
+    """
+    given = activations, templates
+    activations, templates = (tensor.clamp(min=least_factor(beta)).contiguous() for tensor in given)
+    done = torch.zeros(len(data), dtype=torch.long, device=data.device)
+    with torch.autocast(data.device.type, enabled=False):
+        for items, updates in parted(data, penalties, beta, learn=learn):
+            _run(updates, (activations[items], templates[items]), done[items], max_iter, tol)
+    return activations, templates, done
+
+
+def _run(updates: Updates, factors: tuple[Tensor, Tensor], done: Tensor, max_iter: int, tol: float) -> None:
+    """Update factors in place, and count."""
+    room = updates.room()
+    active: Bool[Tensor, " B"] | None = None
+    first = previous = _root_divergence(updates, *factors) if tol > 0 else done
+    for number in range(1, max_iter + 1):
+        updates.apply(*factors, active, room)
+        done += 1 if active is None else active
+        if tol > 0 and number % _CHECKED == 0:
+            current = _root_divergence(updates, *factors)
+            going = previous - current >= tol * first  # false for what is not a number
+            active = going if active is None else active & going
+            if not active.any():
+                break
+            previous = current
+            active = None if active.all() else active
+
+
+def _root_divergence(updates: Updates, activations: Tensor, templates: Tensor) -> Float[Tensor, " B"]:
+    total = torch.zeros(len(activations), dtype=torch.float64, device=activations.device)
+    for part in updates.parts():
+        terms = divergences(updates.data[:, part], torch.bmm(activations[:, part], templates), updates.beta)
+        total += terms.sum((1, 2))
+    return total.clamp(min=0).sqrt()
+
+
+@operator(lambda data, penalties, activations, templates, *_: _like(data, penalties, activations, templates))
+def _gradient_of_updates(  # noqa: PLR0913, PLR0917
+    data: Tensor,
+    penalties: Tensor,
+    activations: Tensor,
+    templates: Tensor,
+    done: Tensor,
+    into_activations: Tensor,
+    into_templates: Tensor,
+    beta: float,
+    learn: bool,  # noqa: FBT001
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The gradients of data, penalties, activations and templates from those of the updated factors."""
+    least = least_factor(beta)
+    zeros = (torch.zeros_like(tensor, memory_format=torch.contiguous_format) for tensor in (data, penalties))
+    copies = (tensor.clone(memory_format=torch.contiguous_format) for tensor in (into_activations, into_templates))
+    gradients = Gradients(*zeros, *copies)
+    with torch.autocast(data.device.type, enabled=False):
+        for items, updates in parted(data, penalties, beta, learn=learn):
+            start = activations[items].clamp(min=least), templates[items].clamp(min=least)
+            run_back(updates, start, done[items], Gradients(*(gradient[items] for gradient in gradients)))
+    gradients.activations.masked_fill_(activations < least, 0.0)
+    gradients.templates.masked_fill_(templates < least, 0.0)
+    return gradients.data, gradients.penalties, gradients.activations, gradients.templates
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    data, penalties, activations, templates, ctx.beta, _, _, ctx.learn = inputs
+    ctx.save_for_backward(data, penalties, activations, templates, output[2])
+
+
+def _backward(ctx: Any, into_activations: Tensor, into_templates: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    data, penalties, activations, templates, done = ctx.saved_tensors
+    gradients = _gradient_of_updates(
+        data, penalties, activations, templates, done, into_activations, into_templates, ctx.beta, ctx.learn
+    )
+    return *gradients, None, None, None, None
+
+
+register_gradient(multiplicative_updates, _setup, _backward)

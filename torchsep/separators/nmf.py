@@ -1,0 +1,165 @@
+"""Separation by non-negative matrix factorisation, of sources of which nothing is known."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from torchsep.checks import check_choice, check_integer, check_mixture
+from torchsep.functional.cepstrum import timbre
+from torchsep.functional.kmeans import kmeans
+from torchsep.functional.masks import ratio_masks
+from torchsep.functional.nmf import Factorisation, check_nmf, fit_nmf, joined_channels, parted_channels
+from torchsep.functional.nmf_starts import STARTS
+from torchsep.functional.parts import magnitude
+from torchsep.separators.separator import MaskSeparator
+from torchsep.transforms import STFT
+from torchsep.typing import Masks, Spectrogram, Waveform
+
+__all__ = ["NMF", "masks_of_components"]
+
+
+def masks_of_components(
+    templates: Float[Tensor, "B F K"],
+    activations: Float[Tensor, "B C K N"],
+    labels: Int[Tensor, "B K"],
+    num_sources: int,
+) -> Float[Tensor, "B S C F N"]:
+    """The share of the components of each source in the sum of all.
+
+    Args:
+        templates: non-negative.
+        activations: non-negative.
+        labels: of the source of each component, from 0.
+        num_sources: number of sources.
+
+    Gradient:
+        Exact into templates and activations.
+
+    Example:
+        >>> templates, activations = torch.tensor([[[1.0, 3.0, 4.0]]]), torch.ones(1, 1, 3, 1)
+        >>> masks_of_components(templates, activations, torch.tensor([[0, 1, 0]]), num_sources=2).flatten()
+        tensor([0.6250, 0.3750])
+    """
+    sources = torch.arange(num_sources, device=labels.device)
+    own = templates.mT[:, None] * (labels[:, None, :, None] == sources[:, None, None])
+    return ratio_masks((activations.mT[:, None] @ own[:, :, None]).mT)
+
+
+class NMF(MaskSeparator):
+    r"""Split a mixture into what sounds alike, by factorising its spectrogram.
+
+    It is modelled as a sum of components, a template each with its activations over time, in all channels together.
+    Components of similar timbre, by the cepstra of their templates, are taken for one source, and its mask is the
+    share of its components in the model. It suits sources of few sounds that come again, as those of drums and
+    piano; where recordings of each source exist, a dictionary of them does better.
+
+    Args:
+        num_sources: number of sources, at least two.
+        n_components: number of components, no fewer than sources.
+        beta_loss: ``frobenius``, ``kullback-leibler``, ``itakura-saito``, or a number; see
+            :func:`torchsep.functional.fit_nmf`, like what follows.
+        l1_ratio: how far penalties are of sums rather than of squares, from 0 to 1.
+        alpha: weight of the penalties, for a spectrogram of a mean of one.
+        max_iter: the most updates.
+        tol: least fall of the loss in ten updates.
+        init: ``random`` or ``nndsvd``.
+        spectrum: what is factorised: ``magnitude``, or ``power``, which suits ``itakura-saito``.
+        seed: of what is chosen at random.
+        sample_rate: of the mixtures, in Hz.
+        mask_type: ``soft`` or ``binary``.
+        mask_threshold: of a binary second mask of two.
+        stft: front end; that of :meth:`STFT.from_sample_rate` if None.
+
+    Shape:
+        ``(B, C, T) -> (B, num_sources, C, T)``.
+
+    Gradient:
+        Exact, for the number of updates and the sources of components that were found, which are held.
+
+    Example:
+        >>> separator = NMF(n_components=3, sample_rate=8000)
+        >>> mixture = torch.sin(torch.arange(8000.0) ** 2 / 9000)[None]
+        >>> separator(mixture).sum(0).allclose(mixture, atol=1e-5)
+        True
+        >>> separator.factorise(mixture).templates.shape
+        torch.Size([129, 3])
+
+    References:
+        T. Virtanen, "Monaural sound source separation by nonnegative matrix factorization with temporal continuity
+        and sparseness criteria", IEEE TASLP, 2007; M. Spiertz and V. Gnann, "Source-filter based clustering for
+        monaural blind source separation", DAFx, 2009.
+    """
+
+    def __init__(
+        self,
+        num_sources: int = 2,
+        n_components: int = 30,
+        *,
+        beta_loss: str | float = "kullback-leibler",
+        l1_ratio: float = 0.0,
+        alpha: float = 0.0,
+        max_iter: int = 200,
+        tol: float = 1e-4,
+        init: str = "random",
+        spectrum: str = "magnitude",
+        seed: int = 0,
+        sample_rate: int,
+        mask_type: str = "soft",
+        mask_threshold: float = 0.5,
+        stft: STFT | None = None,
+    ) -> None:
+        super().__init__(sample_rate=sample_rate, mask_type=mask_type, mask_threshold=mask_threshold, stft=stft)
+        check_integer(num_sources, "num_sources", at_least=2)
+        check_integer(n_components, "n_components", at_least=num_sources)
+        check_nmf(beta_loss, l1_ratio, alpha, max_iter, tol)
+        check_choice(init, tuple(STARTS), "init")
+        check_choice(spectrum, ("magnitude", "power"), "spectrum")
+        check_integer(seed, "seed", at_least=0)
+        self.num_sources = num_sources
+        self.n_components = n_components
+        self.beta_loss = beta_loss
+        self.l1_ratio = l1_ratio
+        self.alpha = alpha
+        self.max_iter = max_iter
+        self.tol = tol
+        self.init = init
+        self.spectrum = spectrum
+        self.seed = seed
+        self.names = tuple(f"source_{number + 1}" for number in range(num_sources))
+
+    def factorise(self, mixture: Waveform) -> Factorisation:
+        """Templates ``(B, F, K)`` and activations ``(B, K, C * N)``, channel after channel, of each mixture.
+
+        The model is of the spectrogram ``spectrum`` scaled to a mean of one.
+        """
+        check_mixture(mixture)
+        found = self._factorise(self.stft(mixture if mixture.dim() == 3 else mixture[None]))
+        return found if mixture.dim() == 3 else Factorisation(*(part[0] for part in found))
+
+    def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
+        """Compare the sum of each source's components with that of all."""
+        found = self._factorise(spectrogram)
+        activations = parted_channels(found.activations, spectrogram.shape[1])
+        return masks_of_components(found.templates, activations, self._labels(found), self.num_sources)
+
+    def _factorise(self, spectrogram: Spectrogram) -> Factorisation:
+        heard = magnitude(spectrogram)
+        return fit_nmf(
+            joined_channels(heard.square() if self.spectrum == "power" else heard),
+            self.n_components,
+            beta_loss=self.beta_loss,
+            l1_ratio=self.l1_ratio,
+            alpha=self.alpha,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            init=self.init,
+            seed=self.seed,
+        )
+
+    def _labels(self, found: Factorisation) -> Int[Tensor, "B K"]:
+        """The source of each component, by k-means of their timbres, loud components counting more."""
+        templates, activations = found.templates.detach(), found.activations.detach()
+        power = templates if self.spectrum == "power" else templates.square()
+        loudness = templates.sum(-2) * activations.sum(-1)
+        timbres = timbre(power.mT, self.sample_rate)
+        return kmeans(timbres, self.num_sources, weights=loudness, seed=self.seed).labels
