@@ -1,0 +1,195 @@
+"""The low-rank and the sparse part against the plain algorithm with whole decompositions."""
+
+import weakref
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+import torchsep.functional.low_rank as low_rank_module
+from torchsep.functional.low_rank import low_rank_and_sparse
+
+
+def random(*shape, seed=0):
+    return torch.rand(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def plain_parts(matrix, num_iterations=100, epsilon=1e-7):
+    """The inexact method of augmented Lagrange multipliers as published, of one NumPy matrix."""
+    weight = 1 / np.sqrt(max(matrix.shape))
+    norm = np.linalg.norm(matrix, 2)
+    multiplier = matrix / max(norm, np.abs(matrix).max() / weight)
+    sparse, mu = np.zeros_like(matrix), 1.25 / norm
+    largest = mu * 1e7
+    for _ in range(num_iterations):
+        left, values, right = np.linalg.svd(matrix - sparse + multiplier / mu, full_matrices=False)
+        low_rank = (left * np.maximum(values - 1 / mu, 0)) @ right
+        rest = matrix - low_rank + multiplier / mu
+        sparse = np.sign(rest) * np.maximum(np.abs(rest) - weight / mu, 0)
+        lack = matrix - low_rank - sparse
+        multiplier = multiplier + mu * lack
+        mu = min(1.5 * mu, largest)
+        if np.linalg.norm(lack) < epsilon * np.linalg.norm(matrix):
+            break
+    return low_rank, sparse
+
+
+def textured(rows, columns, rank=6, share=0.05, seed=0):
+    """Few patterns, many faint ones, and some large elements, as spectrograms have them."""
+    patterns = random(rows, rank, seed=seed) ** 4 @ random(rank, columns, seed=seed + 1) ** 2
+    faint = 0.3 * random(rows, columns, seed=seed + 2) ** 8
+    spikes = 3 * (random(rows, columns, seed=seed + 3) < share) * random(rows, columns, seed=seed + 4)
+    return patterns + faint + spikes
+
+
+def distance(part, expected, matrix):
+    return np.linalg.norm(part.double().numpy() - expected) / np.linalg.norm(matrix)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "tolerance"),
+    [
+        *((shape, torch.float64, 1e-9) for shape in [(30, 50), (50, 20), (1, 9), (9, 1)]),
+        *((shape, torch.float32, 1e-5) for shape in [(30, 50), (50, 20)]),
+    ],
+)
+def test_it_is_the_plain_one(shape, dtype, tolerance):
+    matrix = textured(*shape)
+    expected = plain_parts(matrix.numpy())
+    for part, plain in zip(low_rank_and_sparse(matrix.to(dtype)), expected, strict=True):
+        assert part.dtype == dtype
+        assert distance(part, plain, matrix) < tolerance
+
+
+@pytest.mark.parametrize("shape", [(150, 210), (240, 140)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_large_one_is_near_the_plain_one(shape, dtype):
+    matrix = textured(*shape)
+    expected = plain_parts(matrix.numpy())
+    for part, plain in zip(low_rank_and_sparse(matrix.to(dtype)), expected, strict=True):
+        assert distance(part, plain, matrix) < 1e-4
+
+
+@pytest.mark.parametrize("num_iterations", [1, 2, 13])
+def test_so_many_iterations_are_made(num_iterations):
+    for shape in ((20, 30), (140, 150)):
+        matrix = textured(*shape)
+        expected = plain_parts(matrix.numpy(), num_iterations)
+        for part, plain in zip(low_rank_and_sparse(matrix, num_iterations), expected, strict=True):
+            assert distance(part, plain, matrix) < 1e-4
+
+
+def test_what_was_put_together_is_found():
+    low_rank = random(160, 3, seed=1) @ random(3, 200, seed=2)
+    sparse = torch.where(random(160, 200, seed=3) < 0.05, 5 * random(160, 200, seed=4), 0.0)
+    found = low_rank_and_sparse(low_rank + sparse)
+    assert torch.linalg.matrix_norm(found[0] - low_rank) < 1e-4 * torch.linalg.matrix_norm(low_rank)
+    assert torch.linalg.matrix_norm(found[1] - sparse) < 1e-4 * torch.linalg.matrix_norm(sparse)
+
+
+@pytest.mark.parametrize("size", [20, 140])
+def test_items_are_alone(size):
+    matrices = torch.stack([10.0 ** (3 * seed) * textured(size, size + 5, 2 + seed, seed=seed) for seed in range(3)])
+    together = low_rank_and_sparse(matrices.float())
+    for item in range(3):
+        alone = low_rank_and_sparse(matrices[item].float())
+        for part, other in zip(together, alone, strict=True):
+            assert (part[item] - other).abs().max() <= 1e-5 * other.abs().max()
+    spoiled = matrices.clone()
+    spoiled[1, 3, 3] = torch.nan
+    for part, other in zip(low_rank_and_sparse(spoiled), low_rank_and_sparse(matrices), strict=True):
+        assert part[1].isnan().all()
+        assert torch.equal(part[::2], other[::2])
+
+
+@pytest.mark.parametrize("size", [10, 140])
+@pytest.mark.parametrize("level", [1e-30, 1e30])
+def test_silence_and_level(size, level):
+    silence = torch.zeros(2, size, size + 3, requires_grad=True)
+    low_rank, sparse = low_rank_and_sparse(silence)
+    assert (low_rank == 0).all()
+    assert (sparse == 0).all()
+    (low_rank + 2 * sparse).sum().backward()
+    assert silence.grad.isfinite().all()
+    matrix = textured(size, size + 3).float()
+    for part, other in zip(low_rank_and_sparse(matrix * level), low_rank_and_sparse(matrix), strict=True):
+        assert torch.allclose(part / level, other, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "num_iterations"), [((3, 4), 1), ((3, 4), 9), ((4, 3), 9), ((4, 4), 5), ((3, 4), 25)]
+)
+def test_the_gradient_is_exact(shape, num_iterations):
+    matrix = torch.stack([textured(*shape, 2, seed=seed) for seed in (1, 2)]).requires_grad_()
+    fast = num_iterations > 9
+    assert torch.autograd.gradcheck(lambda x: low_rank_and_sparse(x, num_iterations), matrix, fast_mode=fast)
+
+
+def test_the_gradient_where_singular_values_meet():
+    """A circulant matrix has its singular values in pairs."""
+    row = random(6)
+    matrix = torch.stack([row.roll(shift) for shift in range(6)])
+    values = torch.linalg.svdvals(matrix)
+    assert (values[1:].diff().abs() < 1e-12).any()
+    assert torch.autograd.gradcheck(lambda x: low_rank_and_sparse(x, 8), matrix.requires_grad_(), fast_mode=True)
+
+
+class Held(TorchDispatchMode):
+    """Counts the bytes of the tensors that are held, and the most that ever were."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = self.most = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        given = {id(tensor) for tensor in tree_leaves((args, kwargs))}
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor) and tensor._base is None and id(tensor) not in given:
+                self.now += tensor.nbytes
+                self.most = max(self.most, self.now)
+                weakref.finalize(tensor, self.drop, tensor.nbytes)
+        return result
+
+    def drop(self, size):
+        self.now -= size
+
+
+def most_memory_of_backward(num_iterations):
+    """The most that is held at once while the gradient is computed, iterations made again among it."""
+    matrix = textured(6, 40)[None]
+    matrix = matrix / torch.linalg.matrix_norm(matrix, 2)
+    low_rank, sparse, count = low_rank_module._alternate(matrix, 0.1 * matrix, num_iterations, 0.0)
+    assert count == num_iterations
+    with Held() as held:
+        low_rank_module._Reverse(matrix, count, sparse, low_rank).run(0.1 * matrix)
+    return held.most / matrix.nbytes
+
+
+def test_backward_takes_no_more_memory_for_more_iterations():
+    few, many = most_memory_of_backward(20), most_memory_of_backward(200)
+    assert few > 15  # eight states of two matrices are held, or nothing was measured
+    assert many < 1.5 * few
+
+
+def test_only_the_matrix_is_kept_for_backward():
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.nbytes) or tensor, lambda x: x):
+        low_rank_and_sparse(textured(6, 40).requires_grad_(), 20, 0.0)
+        few = sum(kept)
+        low_rank_and_sparse(textured(6, 40).requires_grad_(), 200, 0.0)
+    assert sum(kept) == 2 * few > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_iterations": 0}, "num_iterations must be at least 1, got 0"),
+        ({"epsilon": -1.0}, r"epsilon must be at least 0, got -1\.0"),
+    ],
+)
+def test_errors_name_the_argument(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        low_rank_and_sparse(torch.ones(3, 3), **arguments)
