@@ -36,7 +36,7 @@ def test_names_of_rows_are_unique():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [row for row in ROWS if row.deviation], ids=lambda row: row.name)
 def test_ours_and_the_peer_compute_the_same(row):
     inputs = row.prepare(SECONDS)
     with torch.inference_mode():

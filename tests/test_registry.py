@@ -21,17 +21,25 @@ def registry_as_it_was(monkeypatch):
 
 def test_the_names():
     assert list_separators() == [
+        "duet",
         "ensemble_clustering",
         "ft2d",
         "high_low_pass_filter",
         "hpss",
+        "ica",
         "ideal_binary_mask",
         "ideal_ratio_mask",
         "melodia",
         "mix_as_estimate",
+        "nmf",
         "overlap_add",
+        "projet",
         "repet",
         "repet_sim",
+        "rpca",
+        "spatial_clustering",
+        "supervised_nmf",
+        "timbre_clustering",
     ]
 
 
@@ -76,7 +84,7 @@ def test_build_with_a_nested_config():
         (
             "xyzzy",
             {},
-            "^separator must be a registered name, got 'xyzzy'; known are ensemble_clustering, ft2d, ",
+            "^separator must be a registered name, got 'xyzzy'; known are duet, ensemble_clustering, ",
         ),
         ("stft", {"n_fft": 8}, "^separator must be a registered name, got 'stft'"),
         ("", {}, "^separator must be a registered name, got ''"),

@@ -7,6 +7,7 @@ librosa has as many frames as torchsep.
 """
 
 import math
+import warnings
 
 import librosa
 import numpy as np
@@ -14,6 +15,8 @@ import scipy.fft
 import scipy.ndimage
 import scipy.signal
 import sklearn.cluster
+import sklearn.decomposition
+import torch
 
 SAMPLE_RATE = 44100
 N_FFT = 2048
@@ -229,6 +232,102 @@ def ideal_ratio_mask(padded_waveform, padded_sources, length):
 def kmeans_inertia(problems):
     fits = [sklearn.cluster.KMeans(4, n_init=1, random_state=0).fit(points) for points in problems]
     return np.array([fit.inertia_ for fit in fits], np.float32) / problems[0].size
+
+
+def rpca(padded_waveform, length, high_pass_cutoff=100.0, num_iterations=100, epsilon=1e-7):
+    """All singular values in every iteration, one channel after the other, in double precision."""
+    spectrogram = stft(padded_waveform)
+    masks = []
+    for channel in np.abs(spectrogram).astype(np.float64):
+        low_rank, sparse = rpca_parts(channel, num_iterations, epsilon)
+        total = np.abs(low_rank) + np.abs(sparse)
+        masks.append(np.divide(np.abs(low_rank), total, out=np.ones_like(total), where=total > 0).astype(np.float32))
+    mask = np.stack(masks)
+    mask[:, librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT) < high_pass_cutoff] = 1.0
+    return [inverse(spectrogram * share, length) for share in (mask, 1 - mask)]
+
+
+def rpca_parts(matrix, num_iterations, epsilon):
+    weight = 1 / np.sqrt(max(matrix.shape))
+    norm, size = np.linalg.norm(matrix, 2), np.linalg.norm(matrix)
+    multiplier = matrix / max(norm, np.abs(matrix).max() / weight)
+    sparse, mu = np.zeros_like(matrix), 1.25 / norm
+    largest = mu * 1e7
+    for _ in range(num_iterations):
+        left, values, right = np.linalg.svd(matrix - sparse + multiplier / mu, full_matrices=False)
+        rank = np.count_nonzero(values > 1 / mu)
+        low_rank = (left[:, :rank] * (values[:rank] - 1 / mu)) @ right[:rank]
+        rest = matrix - low_rank + multiplier / mu
+        sparse = np.sign(rest) * np.maximum(np.abs(rest) - weight / mu, 0)
+        lack = matrix - low_rank - sparse
+        multiplier += mu * lack
+        mu = min(1.5 * mu, largest)
+        if np.linalg.norm(lack) < epsilon * size:
+            break
+    return low_rank, sparse
+
+
+def projet(mixture, num_sources, num_iterations, alpha=1.0, beta=1.0):
+    """In double precision, as in the toolbox where the method is best known: grids fixed, every tensor as a whole."""
+    window = torch.from_numpy(WINDOW).double()
+    transform = {"n_fft": N_FFT, "hop_length": HOP_LENGTH, "window": window}
+    waveform = torch.from_numpy(mixture).double()
+    spectrogram = torch.stft(waveform, **transform, return_complex=True, pad_mode="constant").permute(1, 2, 0)
+    places = located(0.0, 30, 17)
+    directions = located(-math.pi / 2, 10, 9).conj()
+    projected = torch.einsum("ftc,fmc->ftm", spectrogram, directions)
+    observed = projected.abs() ** alpha
+    gains = torch.einsum("fmc,flc->fml", directions, places).abs() ** alpha
+    generator = torch.Generator().manual_seed(0)
+    spectra = torch.rand(*spectrogram.shape[:2], num_sources, generator=generator, dtype=torch.float64)
+    maps = torch.rand(places.shape[1], num_sources, generator=generator, dtype=torch.float64)
+    tiny = 1e-20
+    for _ in range(num_iterations):
+        heard = gains @ maps
+        model = torch.einsum("ftj,fmj->ftm", spectra, heard) + tiny
+        up, down = model ** (beta - 2) * observed, model ** (beta - 1)
+        up, down = (torch.einsum("ftm,fmj->ftj", part, heard) for part in (up, down))
+        spectra = spectra * up / (down + tiny)
+        model = torch.einsum("ftj,fmj->ftm", spectra, heard) + tiny
+        up, down = model ** (beta - 2) * observed, model ** (beta - 1)
+        up, down = (torch.einsum("fml,ftm,ftj->lj", gains, part, spectra) for part in (up, down))
+        maps = maps * up / (down + tiny)
+    heard = gains @ maps
+    model = torch.einsum("ftj,fmj->ftm", spectra, heard) + tiny
+    back = torch.linalg.pinv(directions)
+    estimates = []
+    for source in range(num_sources):
+        share = spectra[..., source, None] * heard[:, None, :, source] / model
+        image = torch.einsum("fcm,ftm->cft", back, share * projected)
+        estimates.append(torch.istft(image, **transform, length=mixture.shape[-1]))
+    return estimates
+
+
+def located(first_angle, num_angles, num_delays, longest=20.0):
+    """What two channels hear of each direction and delay, in each bin: ``(F, directions, 2)``."""
+    angles = torch.linspace(first_angle, math.pi / 2, num_angles, dtype=torch.float64)
+    delays = torch.linspace(-longest, longest, num_delays, dtype=torch.float64)
+    angle, delay = (values.flatten() for values in torch.meshgrid(angles, delays, indexing="ij"))
+    frequency = torch.linspace(0, math.pi, N_FFT // 2 + 1, dtype=torch.float64)
+    turned = angle.sin() * torch.exp(-1j * frequency[:, None] * delay)
+    return torch.stack((angle.cos().expand_as(turned) + 0j, turned), -1)
+
+
+def ica(mixture):
+    fitted = sklearn.decomposition.FastICA(len(mixture), whiten="unit-variance", random_state=0)
+    return fitted.fit_transform(mixture.T).T[:, None]
+
+
+def nmf(magnitude, templates, activations, beta_loss):
+    model = sklearn.decomposition.NMF(
+        templates.shape[1], solver="mu", init="custom", beta_loss=beta_loss, max_iter=100, tol=0
+    )
+    if beta_loss == "itakura-saito":  # which cannot have zeros
+        magnitude = magnitude + np.float32(1e-8 * magnitude.mean())
+    with warnings.catch_warnings():  # that it has not converged
+        warnings.simplefilter("ignore")
+        found = model.fit_transform(magnitude.T, W=activations.T.copy(), H=templates.T.copy())
+    return (found @ model.components_).T
 
 
 def ensemble_clustering(padded_waveform, length, centres, beta=5.0):

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from torchsep import STFT, build
 from torchsep.data import music_and_voice
-from torchsep.functional import kmeans, maximum_filter, median_filter
+from torchsep.functional import fit_nmf, kmeans, maximum_filter, median_filter
 from torchsep.separators.hpss import hpss_masks
 
 RATE = peers.SAMPLE_RATE
@@ -68,7 +68,7 @@ class Row:
     peer_packages: tuple[str, ...] = ("librosa",)
     seconds: float = 15.0
     items: int = 1
-    deviation: Callable[[Any, Any], float] = largest_deviation
+    deviation: Callable[[Any, Any], float] | None = largest_deviation  # None where both find something else
     tolerance: float = 1e-4
     is_audio: bool = True
     separator: str | None = None  # its name in the registry, where the row is of one
@@ -128,6 +128,39 @@ def many_points(seconds: float, problems: int, count: int) -> Inputs:
     return Inputs((points,), (points.numpy(),))
 
 
+def mono_mixture(seconds: float) -> Inputs:
+    waveform = scene(seconds).sum(0)[:1]
+    return Inputs((waveform,), (peers.padded(waveform.numpy()), waveform.shape[-1]))
+
+
+def mixed_by_gains(seconds: float) -> Inputs:
+    """Two sources of one channel, with different gains in two channels."""
+    music, voice = scene(seconds)[:, 0]
+    waveform = torch.stack((music + 0.6 * voice, 0.5 * music - voice))
+    return Inputs((waveform,), (waveform.numpy(),))
+
+
+def lack_of_correlation(ours: Any, peer: Any) -> float:
+    """How far the sources are from being the same up to order and level."""
+    ours, peer = (_one_array(sources)[:, 0].astype(np.float64) for sources in (ours, peer))
+    count = len(ours)
+    return float(1 - np.abs(np.corrcoef(ours, peer)[:count, count:]).max(1).min())
+
+
+def factorisation(seconds: float) -> Inputs:
+    values = FRONT_END(scene(seconds).sum(0)[0]).abs()
+    generator = torch.Generator().manual_seed(0)
+    level = (values.mean() / 50).sqrt()
+    shapes = (len(values), 50), (50, values.shape[1])
+    start = [level * torch.randn(shape, generator=generator).abs() for shape in shapes]
+    return Inputs((values, *start), (values.numpy(), *(part.numpy() for part in start)))
+
+
+def nmf(matrix: Tensor, templates: Tensor, activations: Tensor, beta_loss: str) -> Tensor:
+    model = fit_nmf(matrix, 50, beta_loss=beta_loss, max_iter=100, tol=0.0, init=(templates, activations))
+    return model.templates @ model.activations
+
+
 def kmeans_inertia(points: Tensor) -> Tensor:
     return kmeans(points, 4).inertia / points[0].numel()
 
@@ -140,6 +173,21 @@ def separator_row(separator: str, arguments: Mapping[str, Any] | None = None, **
     """A row of a registered separator, under its name and on the mixture unless told otherwise."""
     ours = build(separator, sample_rate=RATE, **(arguments or {}))
     return Row(**{"name": separator, "prepare": mixture, "ours": ours, "separator": separator, **row})
+
+
+def batch_row(separator: str, arguments: Mapping[str, Any] | None = None) -> Row:
+    """A row of a registered separator that is compared with itself, one item at a time."""
+    return separator_row(
+        separator,
+        arguments,
+        problem=f"batch of 4 items, {STEREO}",
+        seconds=4.0,
+        items=4,
+        prepare=partial(batch_and_items, items=4),
+        peer=one_by_one(build(separator, sample_rate=RATE, **(arguments or {}))),
+        peer_name="torchsep, item by item",
+        peer_packages=("torchsep",),
+    )
 
 
 STEREO = "stereo, 44.1 kHz, STFT 2048 / 512"
@@ -247,6 +295,19 @@ ROWS = [
         is_audio=False,
         tolerance=0.5,  # as above
     ),
+    *[
+        Row(
+            name=f"nmf_{loss}",
+            problem="magnitude spectrogram 1025 x frames, 50 components, 100 updates",
+            prepare=factorisation,
+            ours=partial(nmf, beta_loss=loss),
+            peer=partial(peers.nmf, beta_loss=loss),
+            peer_name="sklearn.decomposition.NMF(solver='mu')",
+            peer_packages=("scikit-learn",),
+            tolerance=1e-2,  # after many updates in single precision
+        )
+        for loss in ("kullback-leibler", "itakura-saito", "frobenius")
+    ],
     separator_row("hpss", problem=STEREO, peer=peers.hpss, peer_name="librosa.stft, decompose.hpss, istft"),
     separator_row(
         "hpss",
@@ -298,15 +359,39 @@ ROWS = [
         peer_packages=("librosa", "numpy", "scipy"),
     ),
     separator_row(
-        "melodia",
-        problem=f"batch of 4 items, {STEREO}",
-        seconds=4.0,
-        items=4,
-        prepare=partial(batch_and_items, items=4),
-        peer=one_by_one(build("melodia", sample_rate=RATE)),
-        peer_name="torchsep, item by item",
-        peer_packages=("torchsep",),
+        "rpca",
+        problem="mono, 44.1 kHz, STFT 2048 / 512",
+        prepare=mono_mixture,
+        peer=peers.rpca,
+        peer_name="NumPy, all singular values, librosa.stft, istft",
+        peer_packages=("librosa", "numpy"),
     ),
+    separator_row(
+        "ica",
+        problem="two sources mixed by gains, stereo, 44.1 kHz",
+        prepare=mixed_by_gains,
+        peer=peers.ica,
+        peer_name="scikit-learn FastICA",
+        peer_packages=("scikit-learn",),
+        deviation=lack_of_correlation,
+    ),
+    separator_row(
+        "projet",
+        {"num_sources": 2, "num_iterations": 5},
+        problem=f"two sources, 5 iterations, {STEREO}",
+        seconds=1.0,
+        prepare=unpadded_mixture,
+        peer=partial(peers.projet, num_sources=2, num_iterations=5),
+        peer_name="PyTorch in double precision, fixed grids",
+        peer_packages=("torch",),
+        deviation=None,
+    ),
+    batch_row("duet", {"num_sources": 2}),
+    batch_row("spatial_clustering"),
+    batch_row("melodia"),
+    batch_row("nmf"),
+    batch_row("supervised_nmf", {"names": ("music", "voice")}),
+    batch_row("timbre_clustering"),
     separator_row(
         "ensemble_clustering",
         {

@@ -74,7 +74,7 @@ def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
     seconds = options.seconds or row.seconds
     calls = prepared_calls(row, seconds, options.device)
     first = {side: call() for side, call in calls.items()}  # also the warm-up
-    deviation = row.deviation(first["ours"], first["peer"]) if "peer" in calls else None
+    deviation = row.deviation(first["ours"], first["peer"]) if row.deviation and "peer" in calls else None
     del first
     times: dict[str, list[float]] = {side: [] for side in calls}
     for _ in range(options.repeats):

@@ -23,7 +23,8 @@ class Case:
     """A separator in one configuration, and the inputs that suit it.
 
     ``name`` is the registry's, ``arguments`` the constructor's. A mixture of ``shortest`` samples is long enough, a
-    shorter one raises. The tensors required beside the mixture have ``num_sources`` sources, which sum to it.
+    shorter one raises. The tensors required beside the mixture have ``num_sources`` sources, which sum to it. One with
+    a source per channel gives sources of one.
     """
 
     name: str
@@ -32,6 +33,8 @@ class Case:
     shortest: int = 1
     num_sources: int = 4
     compile_backend: str = "eager"
+    source_per_channel: bool = False
+    least_channels: int = 1
 
     def __str__(self) -> str:
         return f"{self.name}-{self.variant}" if self.variant else self.name
@@ -40,6 +43,10 @@ class Case:
     def channels(self) -> int | None:
         """The number of channels that it needs; any if None."""
         return self.build().channels
+
+    def sources_and_channels(self, channels: int) -> tuple[int, int]:
+        """What the estimates of a mixture of so many channels have: all of them, or one source of one for each."""
+        return (channels, 1) if self.source_per_channel else (len(self.build().names) or self.num_sources, channels)
 
     @property
     def requires(self) -> tuple[str, ...]:
@@ -92,9 +99,13 @@ _ENSEMBLE = {
 }
 _HPSS = {**SMALL, "kernel_size": 5}
 _FT2D = {**SMALL, "neighborhood_size": (3, 5), "high_pass_cutoff": 300.0}
+_DUET = {**SMALL, "num_sources": 2, "delay_min": -3.0, "delay_max": 3.0, "num_delay_bins": 51}
+_PROJET = {**SMALL, "num_sources": 2, "num_iterations": 4}
+_RPCA = {**SMALL, "num_iterations": 10, "high_pass_cutoff": 300.0}
+_NMF = {**SMALL, "n_components": 4, "max_iter": 10}
+_SUPERVISED_NMF = {**_NMF, "names": ("first", "second", "third")}
 _REPET = {**SMALL, "min_period": 0.002, "high_pass_cutoff": 300.0}
 _REPET_SIM = {**SMALL, "min_distance_between_frames": 0.01, "high_pass_cutoff": 300.0}
-
 
 
 def _windows(name: str, arguments: Mapping[str, Any], **more: Any) -> dict[str, Any]:
@@ -102,6 +113,9 @@ def _windows(name: str, arguments: Mapping[str, Any], **more: Any) -> dict[str, 
 
 
 CASES = [
+    Case("duet", {**SMALL, "num_sources": 2}, "binary", shortest=2),
+    Case("duet", {**_DUET, "mask_type": "soft"}, "soft", shortest=2),
+    Case("duet", {**_DUET, "num_sources": 3, "p": 0.5, "q": 1.0, "mask_type": "soft"}, "several", shortest=2),
     Case("ensemble_clustering", _ENSEMBLE, "soft"),
     Case("ensemble_clustering", {**_ENSEMBLE, "mask_type": "binary", "returns": [[0], [1]]}, "binary"),
     Case("ensemble_clustering", {**_ENSEMBLE, "num_sources": 4, "weights": [2.0, 0.5], "percentile": 0.0}, "four"),
@@ -141,6 +155,12 @@ CASES = [
     Case("hpss", {**_HPSS, "kernel_size": (5, 4), "power": 1.0, "margin": (1.5, 2.0)}, "residual"),
     Case("hpss", {**_HPSS, "margin": 1.5, "mask_type": "binary"}, "residual_binary"),
     Case("hpss", {**_HPSS, "power": 1.5, "margin": (1.5, 2.0), "trainable": ("power", "margin")}, "trainable"),
+    Case("ica", {"sample_rate": 8000}, "parallel", source_per_channel=True, least_channels=2),
+    Case(
+        "ica", {"sample_rate": 8000, "algorithm": "deflation"}, "deflation", source_per_channel=True, least_channels=2
+    ),
+    Case("ica", {"sample_rate": 8000, "fun": "exp"}, "exp", source_per_channel=True, least_channels=2),
+    Case("ica", {"sample_rate": 8000, "fun": "cube", "seed": 1}, "cube", source_per_channel=True, least_channels=2),
     Case("ideal_binary_mask", SMALL, "binary"),
     Case("ideal_binary_mask", {**SMALL, "mask_type": "soft"}, "soft"),
     Case("ideal_binary_mask", {**SMALL, "mask_threshold": 0.3}, "two_sources", num_sources=2),
@@ -155,6 +175,10 @@ CASES = [
         "lower_octave_vowel",
     ),
     Case("mix_as_estimate", {"sample_rate": 8000, "num_sources": 4}),
+    Case("nmf", {**_NMF, "tol": 0.0}, "kullback_leibler"),
+    Case("nmf", {**_NMF, "beta_loss": "itakura-saito", "spectrum": "power"}, "itakura_saito"),
+    Case("nmf", {**_NMF, "beta_loss": "frobenius", "alpha": 0.01, "l1_ratio": 0.5, "num_sources": 3}, "frobenius"),
+    Case("nmf", {**_NMF, "beta_loss": 0.5, "mask_type": "binary"}, "binary"),
     Case("overlap_add", _windows("hpss", _HPSS), "hpss"),
     Case("overlap_add", _windows("hpss", _HPSS, find_permutation=True, batch_size=3), "permutation"),
     Case("overlap_add", _windows("hpss", _HPSS, hop_duration=0.02), "hop_is_window"),
@@ -162,10 +186,35 @@ CASES = [
     Case("overlap_add", _windows("mix_as_estimate", {"num_sources": 4}), "mix"),
     Case("overlap_add", _windows("ideal_ratio_mask", SMALL), "oracle"),
     Case("overlap_add", _windows("repet", _REPET), "repet", shortest=49),
+    Case("projet", _PROJET, "default"),
+    Case("projet", {**_PROJET, "num_sources": 3, "maximum_delay_in_samples": 0, "beta": 0.5, "alpha": 1.5}, "panning"),
+    Case("projet", {**_PROJET, "beta": 2.0, "num_iterations": 2}, "euclidean"),
     Case("repet", _REPET, "soft", shortest=49),
     Case("repet", {**_REPET, "mask_type": "binary"}, "binary", shortest=49),
     Case("repet", {**_REPET, "period": 0.006}, "fixed_period", shortest=33),
     Case("repet_sim", _REPET_SIM, "soft"),
     Case("repet_sim", {**_REPET_SIM, "mask_type": "binary"}, "binary"),
     Case("repet_sim", {**_REPET_SIM, "similarity_threshold": 0.8, "max_repeating_frames": 3}, "threshold"),
+    Case("rpca", SMALL, "default"),
+    Case("rpca", _RPCA, "soft"),
+    Case("rpca", {**_RPCA, "mask_type": "binary", "mask_threshold": 0.4}, "binary"),
+    Case("rpca", {**_RPCA, "gain": 1.5, "trainable": ("gain",)}, "trainable"),
+    Case("spatial_clustering", SMALL, "soft", least_channels=2),
+    Case("spatial_clustering", {**SMALL, "num_sources": 3, "mask_type": "binary"}, "binary", least_channels=2),
+    Case(
+        "spatial_clustering",
+        {**SMALL, "clustering_type": "GaussianMixture", "percentile": 50.0},
+        "gaussian_mixture",
+        least_channels=2,
+    ),
+    Case("supervised_nmf", _SUPERVISED_NMF, "kullback_leibler"),
+    Case("supervised_nmf", {**_SUPERVISED_NMF, "beta_loss": "itakura-saito", "spectrum": "power"}, "itakura_saito"),
+    Case("supervised_nmf", {**_SUPERVISED_NMF, "alpha": 0.01, "l1_ratio": 0.5, "mask_type": "binary"}, "binary"),
+    Case("timbre_clustering", _NMF, "soft"),
+    Case("timbre_clustering", {**_NMF, "num_sources": 3, "mask_type": "binary"}, "binary"),
+    Case(
+        "timbre_clustering",
+        {**_NMF, "clustering_type": "GaussianMixture", "covariance_type": "diag", "n_mfcc": 3},
+        "gaussian_mixture",
+    ),
 ]

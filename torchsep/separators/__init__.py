@@ -1,22 +1,36 @@
 """Every separator: a mixture in, estimates of its sources out."""
 
 from torchsep.separators.clustering_separator import ClusteringSeparator
+from torchsep.separators.duet import DUET
 from torchsep.separators.ensemble_clustering import EnsembleClustering
 from torchsep.separators.ft2d import FT2D
 from torchsep.separators.high_low_pass_filter import HighLowPassFilter
 from torchsep.separators.hpss import HPSS
+from torchsep.separators.ica import ICA
 from torchsep.separators.ideal_binary_mask import IdealBinaryMask
 from torchsep.separators.ideal_ratio_mask import IdealRatioMask
 from torchsep.separators.melodia import Melodia
 from torchsep.separators.mix_as_estimate import MixAsEstimate
+from torchsep.separators.nmf import NMF
+from torchsep.separators.nmf_model import NMFModel
 from torchsep.separators.overlap_add import OverlapAdd
+from torchsep.separators.projet import PROJET
 from torchsep.separators.repet import Repet
 from torchsep.separators.repet_sim import RepetSim
+from torchsep.separators.rpca import RPCA
 from torchsep.separators.separator import Interval, MaskSeparator, Separator
+from torchsep.separators.spatial_clustering import SpatialClustering
+from torchsep.separators.supervised_nmf import SupervisedNMF
+from torchsep.separators.timbre_clustering import TimbreClustering
 
 __all__ = [
+    "DUET",
     "FT2D",
     "HPSS",
+    "ICA",
+    "NMF",
+    "PROJET",
+    "RPCA",
     "ClusteringSeparator",
     "EnsembleClustering",
     "HighLowPassFilter",
@@ -26,8 +40,12 @@ __all__ = [
     "MaskSeparator",
     "Melodia",
     "MixAsEstimate",
+    "NMFModel",
     "OverlapAdd",
     "Repet",
     "RepetSim",
     "Separator",
+    "SpatialClustering",
+    "SupervisedNMF",
+    "TimbreClustering",
 ]

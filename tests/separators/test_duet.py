@@ -1,0 +1,131 @@
+"""DUET on scenes made for it: peaks where the sources are, each bin to the likeliest, and what it refuses."""
+
+import math
+
+import pytest
+import torch
+from scenes import RATE, improvement, noise
+
+from torchsep.separators.duet import DUET, likelihood_masks
+
+
+def delayed(signal, delay):
+    """A signal later by a number of samples, which need not be whole; it is taken as periodic."""
+    turns = torch.arange(signal.shape[-1] // 2 + 1, dtype=torch.float64) * (2 * math.pi / signal.shape[-1])
+    return torch.fft.irfft(torch.fft.rfft(signal) * torch.polar(torch.ones_like(turns), -turns * delay))
+
+
+def bursts(seed, length=16000):
+    """Noise bursts of a few narrow bands, so that two of them seldom overlap."""
+    signal = torch.zeros(length, dtype=torch.float64)
+    time = torch.arange(800, dtype=torch.float64) / RATE
+    pitch = torch.rand(length // 800, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    window = torch.hann_window(800, dtype=torch.float64)
+    for number, pitches in enumerate(200 + 3300 * pitch):
+        tones = sum(torch.sin(2 * math.pi * hertz * time + hertz) for hertz in pitches)
+        signal[800 * number : 800 * (number + 1)] = window * tones
+    return signal
+
+
+def scene(*places):
+    """Sources ``(S, 2, T)`` whose second channel has a gain and a delay in samples each."""
+    signals = [bursts(seed) for seed in range(len(places))]
+    return torch.stack(
+        [torch.stack((x, gain * delayed(x, late))) for x, (gain, late) in zip(signals, places, strict=True)]
+    )
+
+
+PANNED = ((0.4, 0.0), (2.2, 0.0))
+DELAYED = ((0.9, -5.3), (1.1, 3.6))
+SEVERAL = ((0.8, -0.8), (1.0, 0.0), (1.25, 0.85))
+
+
+@pytest.mark.parametrize("places", [PANNED, DELAYED, SEVERAL], ids=["panned", "delayed", "several"])
+def test_sources_are_found_and_separated(places):
+    sources = scene(*places)
+    separator = DUET(len(places), sample_rate=RATE)
+    peaks = separator.peaks(sources.sum(0))
+    order = [(peaks - torch.tensor(place)).abs().sum(-1).argmin().item() for place in places]
+    assert sorted(order) == list(range(len(places)))
+    found = peaks[order]
+    assert (found[:, 1] - torch.tensor(places)[:, 1]).abs().max() < 0.1
+    wanted = torch.tensor(places, dtype=torch.float64)[:, 0]
+    symmetric = (found[:, 0] - 1 / found[:, 0]) - (wanted - 1 / wanted)
+    assert symmetric.abs().max() < 0.13
+    assert improvement(separator(sources.sum(0))[order], sources) > 10
+    soft = DUET(len(places), mask_type="soft", sample_rate=RATE)
+    assert improvement(soft(sources.sum(0))[order], sources) > 10
+
+
+def test_masks_are_those_of_the_likelihood():
+    spectrogram = torch.complex(noise(1, 2, 5, 6), noise(1, 2, 5, 6, seed=1))
+    attenuation, delay = torch.tensor([[0.5, 1.5, 2.0]]).double(), torch.tensor([[-1.0, 0.0, 0.5]]).double()
+    masks = likelihood_masks(spectrogram, attenuation, delay)
+    shares = torch.empty(3, 5, 6, dtype=torch.float64)
+    least = torch.zeros(5, 6, dtype=torch.float64)
+    power = spectrogram[0].abs().square().sum(0)
+    for bin_ in range(5):
+        for frame in range(6):
+            one, two = spectrogram[0, :, bin_, frame].tolist()
+            errors = []
+            for a, d in zip(attenuation[0].tolist(), delay[0].tolist(), strict=True):
+                turn = complex(math.cos(math.pi * bin_ / 4 * d), -math.sin(math.pi * bin_ / 4 * d))
+                errors.append(abs(a * turn * one - two) ** 2 / (1 + a * a))
+            shares[:, bin_, frame] = torch.tensor(errors, dtype=torch.float64)
+            least[bin_, frame] = min(errors)
+    variance = least.sum() / power.sum()
+    assert (masks[0, :, 0] - (-shares / power / (2 * variance)).softmax(0)).abs().max() < 1e-12
+
+
+def test_the_histogram_has_the_axes_asked_for():
+    mixture = scene(*PANNED).sum(0)
+    separator = DUET(2, num_attenuation_bins=20, delay_min=-2, delay_max=2, num_delay_bins=9, sample_rate=RATE)
+    histogram = separator.histogram(mixture)
+    assert histogram.shape == (20, 9)
+    assert histogram.max() == pytest.approx(1.0)
+    rows = histogram[:, 4]
+    # The symmetric attenuations are -2.1 and 1.75, of bins 0.3 wide from -3 up.
+    assert {rows[:10].argmax().item(), 10 + rows[10:].argmax().item()} == {3, 15}
+
+
+def test_fewer_peaks_than_sources_are_refused():
+    mixture = scene((0.7, 1.0))[0]
+    with pytest.raises(ValueError, match=r"num_sources must be at most the number of peaks .* is 1 for mixture 1"):
+        DUET(2, sample_rate=RATE)(torch.stack((scene(*PANNED).sum(0), mixture)))
+    # Where nothing is heard there is nothing to find.
+    beside = torch.stack((scene(*PANNED).sum(0), torch.zeros(2, 16000), torch.full((2, 16000), math.nan)))
+    estimates = DUET(2, sample_rate=RATE)(beside)
+    assert (estimates[1] == 0).all()
+    assert torch.equal(estimates[0], DUET(2, sample_rate=RATE)(beside[0]))
+
+
+def test_exchanged_channels_exchange_attenuations():
+    mixture = scene(*SEVERAL).sum(0)
+    separator = DUET(3, num_attenuation_bins=51, sample_rate=RATE)
+    peaks, exchanged = separator.peaks(mixture), separator.peaks(mixture.flip(0))
+    assert torch.allclose(peaks[:, 0].sort().values, 1 / exchanged[:, 0].sort(descending=True).values, atol=0.05)
+    assert torch.allclose(peaks[:, 1].sort().values, -exchanged[:, 1].sort(descending=True).values, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_sources": 1}, "num_sources must be at least 2"),
+        ({"delay_min": 3.0, "delay_max": 3.0}, "delay_max must be above 3"),
+        ({"num_delay_bins": 0}, "num_delay_bins must be at least 1"),
+        ({"peak_threshold": 2.0}, "peak_threshold must be at most 1"),
+        ({"p": -1.0}, "p must be at least 0"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        DUET(**{"num_sources": 2, "sample_rate": RATE, **arguments})
+
+
+def test_it_needs_two_channels():
+    with pytest.raises(ValueError, match="mixture must have 2 channels, got 3"):
+        DUET(2, sample_rate=RATE)(noise(3, 1000))
+
+
+def test_names():
+    assert DUET(3, sample_rate=RATE).names == ("source_1", "source_2", "source_3")

@@ -1,0 +1,88 @@
+"""PROJET on scenes made for it: maps that show where the sources are, and sources recovered from projections."""
+
+import math
+
+import pytest
+import torch
+from scenes import RATE, improvement, noise
+
+from torchsep.separators.projet import PROJET
+from torchsep.transforms import STFT
+
+SMALL = {"sample_rate": RATE, "stft": STFT(64, 32), "num_iterations": 3}
+
+
+def delayed(signal, delay):
+    """A signal later by a number of samples, which need not be whole; it is taken as periodic."""
+    turns = torch.arange(signal.shape[-1] // 2 + 1, dtype=torch.float64) * (2 * math.pi / signal.shape[-1])
+    return torch.fft.irfft(torch.fft.rfft(signal) * torch.polar(torch.ones_like(turns), -turns * delay))
+
+
+def scene(*places, length=6400):
+    """Sources ``(S, 2, T)``, bursts of tones, each at an angle in degrees and with a delay in samples."""
+    time = torch.arange(400, dtype=torch.float64) / RATE
+    window = torch.hann_window(400, dtype=torch.float64)
+    sources = []
+    for seed, (angle, late) in enumerate(places):
+        pitch = torch.rand(length // 400, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        tones = torch.sin(2 * math.pi * (200 + 3300 * pitch)[..., None] * time).sum(1)
+        signal, turn = (window * tones).flatten(), math.radians(angle)
+        sources.append(torch.stack((math.cos(turn) * signal, math.sin(turn) * delayed(signal, late))))
+    return torch.stack(sources)
+
+
+def test_panned_sources_are_located_and_separated():
+    sources = scene((20, 0.0), (70, 0.0))
+    separator = PROJET(2, maximum_delay_in_samples=0, sample_rate=RATE)
+    maps = separator.location_map(sources.sum(0))
+    assert maps.shape == (2, 30, 1)
+    assert maps.sum((1, 2)).tolist() == pytest.approx([1.0, 1.0])
+    angles = maps[:, :, 0].argmax(-1) * (90 / 29)
+    order = angles.argsort().tolist()
+    assert angles[order].tolist() == pytest.approx([20, 70], abs=3.2)
+    assert improvement(separator(sources.sum(0))[order], sources) > 12
+
+
+def test_delayed_sources_are_located_and_separated():
+    sources = scene((45, -4.0), (45, 3.0))
+    separator = PROJET(2, 30, projection_set_delay=5, sample_rate=RATE)
+    mixture = sources.sum(0)
+    delays = separator.location_delays(mixture)
+    found = delays[separator.location_map(mixture).sum(1).argmax(-1)]
+    order = found.argsort().tolist()
+    assert found[order].tolist() == pytest.approx([-4.0, 3.0], abs=0.3)
+    assert improvement(separator(mixture)[order], sources) > 5
+
+
+def test_the_grid_is_as_asked_for():
+    mixture = noise(3, 2, 500)
+    separator = PROJET(2, location_set_panning=7, location_set_delay=4, maximum_delay_in_samples=1.5, **SMALL)
+    delays = separator.location_delays(mixture)
+    assert separator.location_map(mixture).shape == (3, 2, 7, 4)
+    assert delays.shape == (3, 4)
+    assert (delays.diff() > 0).all()
+    assert delays.abs().max() <= 1.5
+
+
+def test_the_seed_counts_and_nothing_else():
+    mixture = noise(2, 500)
+    first, again, other = (PROJET(2, seed=seed, **SMALL)(mixture) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.allclose(first, other)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_sources": 1}, "num_sources must be at least 2"),
+        ({"num_iterations": 0}, "num_iterations must be at least 1"),
+        ({"maximum_delay_in_samples": -1}, "maximum_delay_in_samples must be at least 0"),
+        ({"projection_set_panning": 1}, "projection_set_panning must be at least 2"),
+        ({"beta": 3.0}, "beta must be at most 2"),
+        ({"alpha": 0.0}, "alpha must be above 0"),
+        ({"stft": "hann"}, "stft must be an STFT"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        PROJET(**{"num_sources": 2, **SMALL, **arguments})

@@ -1,0 +1,71 @@
+"""Clustering by place on panned, delayed and inverted sources, with two and with three channels."""
+
+import math
+
+import pytest
+import torch
+from scenes import RATE, improvement, noise
+
+from torchsep.functional.spatial import spatial_features
+from torchsep.separators.spatial_clustering import SpatialClustering
+from torchsep.transforms import STFT
+
+
+def delayed(signal, delay):
+    """A signal later by a number of samples, which need not be whole; it is taken as periodic."""
+    turns = torch.arange(signal.shape[-1] // 2 + 1, dtype=torch.float64) * (2 * math.pi / signal.shape[-1])
+    return torch.fft.irfft(torch.fft.rfft(signal) * torch.polar(torch.ones_like(turns), -turns * delay))
+
+
+def bursts(seed, length=16000):
+    """Bursts of a few tones, so that two sources seldom overlap."""
+    signal = torch.zeros(length, dtype=torch.float64)
+    time = torch.arange(800, dtype=torch.float64) / RATE
+    pitch = torch.rand(length // 800, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    window = torch.hann_window(800, dtype=torch.float64)
+    for number, pitches in enumerate(200 + 3300 * pitch):
+        tones = sum(torch.sin(2 * math.pi * hertz * time + hertz) for hertz in pitches)
+        signal[800 * number : 800 * (number + 1)] = window * tones
+    return signal
+
+
+def scene(*places):
+    """Sources ``(S, C, T)`` whose channels after the first have a gain and a delay in samples each."""
+    return torch.stack(
+        [
+            torch.stack([bursts(seed), *(gain * delayed(bursts(seed), late) for gain, late in others)])
+            for seed, others in enumerate(places)
+        ]
+    )
+
+
+SCENES = {
+    "panned": scene([(0.4, 0.0)], [(2.2, 0.0)]),
+    "delayed": scene([(1.0, -5.3)], [(1.0, 3.6)]),
+    "inverted": scene([(0.8, 0.0)], [(-0.8, 0.0)]),
+    "three channels": scene([(1.0, 2.0), (1.0, -2.0)], [(1.0, -3.0), (1.0, 1.0)]),
+}
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_sources_are_separated(name):
+    sources = SCENES[name]
+    estimates = SpatialClustering(sample_rate=RATE)(sources.sum(0))
+    scores = [improvement(estimates[list(order)], sources) for order in ((0, 1), (1, 0))]
+    assert max(scores) > 10
+
+
+def test_features_are_the_functions():
+    separator = SpatialClustering(max_delay=0.002, sample_rate=RATE, stft=STFT(64, 16))
+    spectrogram = separator.stft(noise(2, 3, 500))
+    assert torch.equal(separator.features(spectrogram), spatial_features(spectrogram, 16.0))
+
+
+def test_one_channel_is_refused():
+    with pytest.raises(ValueError, match="mixture must have at least 2 channels, got 1"):
+        SpatialClustering(sample_rate=RATE)(noise(1, 1000))
+
+
+def test_bad_delay_is_refused():
+    with pytest.raises(ValueError, match="max_delay must be at least 0, got -1"):
+        SpatialClustering(max_delay=-1, sample_rate=RATE)

@@ -1,0 +1,40 @@
+"""Figures of what a method finds, for those who have matplotlib."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = ["image_figure"]
+
+
+def image_figure(values: Float[Tensor, "rows columns"], axes: Mapping[str, tuple[float, float]]) -> Any:
+    """A matplotlib figure of values over two axes, which belongs to no window.
+
+    Args:
+        values: rows from the bottom up.
+        axes: the label of the horizontal axis, then of the vertical one, each with the bounds of its values.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+
+    Example:
+        >>> figure = image_figure(torch.eye(3), {"column": (0, 3), "row": (0, 3)})
+        >>> figure.axes[0].get_xlabel()
+        'column'
+    """
+    if values.dim() != 2:
+        raise ValueError(f"mixture must have shape (C, T) to be plotted, got {len(values)} of a batch")
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("matplotlib must be installed for plots: pip install 'torchsep[report]'") from None
+    (across, bounds), (up, other) = axes.items()
+    figure = Figure(layout="constrained")
+    plot = figure.add_subplot()
+    image = plot.imshow(values.detach().tolist(), origin="lower", aspect="auto", extent=(*bounds, *other))
+    plot.set_xlabel(across)
+    plot.set_ylabel(up)
+    figure.colorbar(image)
+    return figure

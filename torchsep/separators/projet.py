@@ -1,0 +1,191 @@
+"""Separation by projections that each let some places through and shut others out."""
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from torchsep.checks import check_integer, check_mixture, check_number
+from torchsep.functional.delays import delay_weights, histogram_peaks, phase_histogram
+from torchsep.functional.figures import image_figure
+from torchsep.functional.parts import magnitude
+from torchsep.functional.projections import located_sources, panned, place_gains, projected_sources
+from torchsep.functional.starts import hashed_uniform
+from torchsep.separators.separator import Separator
+from torchsep.transforms import STFT
+from torchsep.typing import Estimates, Spectrogram, Waveform
+
+__all__ = ["PROJET"]
+
+_DELAY_STEP = 0.25  # samples, between the delays to choose from
+_ELSEWHERE = 0.01  # share of a source's starting map that lies anywhere
+
+
+class PROJET(Separator):
+    r"""Split a stereo mixture by panning and delay, with maps that say where each source is.
+
+    The mixture is projected on many directions, each of which shuts out what comes from one place. The magnitudes of
+    all projections are explained by sources with a spectrogram each and a map over places, fitted by multiplicative
+    updates; each projection is then shared out by a Wiener filter, and the stereo sources are recovered from all.
+    Sources may overlap in the spectrogram, which :class:`DUET` takes them not to do, and may be spread over places.
+
+    Places and projections lie on a grid of pannings and delays. The delays are chosen for each mixture, those by which
+    the phases of its bins can be explained best, and the maps start at the peaks of its histogram of places. The
+    spectrograms start at random.
+
+    Args:
+        num_sources: number of sources, at least two.
+        num_iterations: of the updates.
+        maximum_delay_in_samples: largest delay between the channels; zero for mixtures that are only panned, which
+            takes a fraction of the time.
+        location_set_panning: pannings of places, from the first channel alone to the second alone.
+        location_set_delay: delays of places.
+        projection_set_panning: pannings of projections, over twice the range, as channels are also subtracted.
+        projection_set_delay: delays of projections.
+        beta: of the divergence that is made small: one is Kullback and Leibler's, two is Euclid's.
+        alpha: exponent of the magnitudes that are taken to add up, 0 to 2.
+        seed: of the starting values.
+        sample_rate: of the mixtures, in Hz.
+        stft: front end; that of :meth:`STFT.from_sample_rate` if None.
+
+    Shape:
+        ``(B, 2, T) -> (B, num_sources, 2, T)``.
+
+    Gradient:
+        Exact for the delays and the starting maps found, which are held. Memory hardly grows with the iterations.
+
+    Example:
+        >>> separator = PROJET(num_sources=2, num_iterations=10, maximum_delay_in_samples=0, sample_rate=8000)
+        >>> time = torch.arange(4000) / 8000
+        >>> low, high = torch.sin(2000 * time), torch.sin(9000 * time)
+        >>> mixture = torch.stack((low + 0.4 * high, 0.4 * low + high))
+        >>> separator.location_map(mixture)[:, :, 0].argmax(-1).sort().values
+        tensor([ 7, 22])
+
+    References:
+        Derry FitzGerald, Antoine Liutkus, Roland Badeau: "PROJET - spatial audio separation using projections",
+        ICASSP, 2016.
+    """
+
+    channels = 2
+
+    def __init__(
+        self,
+        num_sources: int,
+        num_iterations: int = 50,
+        maximum_delay_in_samples: float = 20,
+        *,
+        location_set_panning: int = 30,
+        location_set_delay: int = 17,
+        projection_set_panning: int = 10,
+        projection_set_delay: int = 9,
+        beta: float = 1.0,
+        alpha: float = 1.0,
+        seed: int = 0,
+        sample_rate: int,
+        stft: STFT | None = None,
+    ) -> None:
+        super().__init__(sample_rate=sample_rate)
+        check_integer(num_sources, "num_sources", at_least=2)
+        check_integer(num_iterations, "num_iterations", at_least=1)
+        check_number(maximum_delay_in_samples, "maximum_delay_in_samples", at_least=0.0)
+        check_integer(location_set_panning, "location_set_panning", at_least=2)
+        check_integer(location_set_delay, "location_set_delay", at_least=1)
+        check_integer(projection_set_panning, "projection_set_panning", at_least=2)
+        check_integer(projection_set_delay, "projection_set_delay", at_least=1)
+        check_number(beta, "beta", at_least=0.0, at_most=2.0)
+        check_number(alpha, "alpha", above=0.0, at_most=2.0)
+        check_integer(seed, "seed", at_least=0)
+        if stft is not None and not isinstance(stft, STFT):
+            raise ValueError(f"stft must be an STFT or None, got {stft!r}")
+        self.num_sources = num_sources
+        self.num_iterations = num_iterations
+        self.maximum_delay_in_samples = maximum_delay_in_samples
+        self.location_set_panning = location_set_panning
+        self.location_set_delay = location_set_delay
+        self.projection_set_panning = projection_set_panning
+        self.projection_set_delay = projection_set_delay
+        self.beta = beta
+        self.alpha = alpha
+        self.seed = seed
+        self.stft = STFT.from_sample_rate(sample_rate) if stft is None else stft
+        self.names = tuple(f"source_{number + 1}" for number in range(num_sources))
+
+    def location_map(self, mixture: Waveform) -> Float[Tensor, "B S Q D"]:
+        """Where each source is, over pannings and the delays of :meth:`location_delays`; each map adds up to one."""
+        check_mixture(mixture, self.channels)
+        spectrogram = self.stft(mixture if mixture.dim() == 3 else mixture[None])
+        maps = self._fit(spectrogram)[2].mT.unflatten(-1, (self.location_set_panning, -1))
+        return maps if mixture.dim() == 3 else maps[0]
+
+    def location_delays(self, mixture: Waveform) -> Float[Tensor, "B D"]:
+        """The delays of the second channel, in samples, that the map of each mixture has."""
+        check_mixture(mixture, self.channels)
+        delays = self._places(self.stft(mixture if mixture.dim() == 3 else mixture[None]))[0]
+        return delays if mixture.dim() == 3 else delays[0]
+
+    def plot_location_map(self, mixture: Waveform) -> Any:
+        """A matplotlib figure of where each source of one mixture ``(2, T)`` is, over all delays of the map."""
+        maps = self.location_map(mixture)
+        axes = {"panning (degrees)": (0.0, 90.0), "source": (0.5, self.num_sources + 0.5)}
+        return image_figure(maps.sum(-1), axes)
+
+    def separate(self, mixture: Waveform, **required: Tensor) -> Estimates:
+        """Fit the sources to the projections, and share these out."""
+        spectrogram = self.stft(mixture)
+        projections, sources, maps, gains = self._fit(spectrogram)
+        shared = projected_sources(spectrogram, projections, sources, gains @ maps[:, None])
+        return self.stft.inverse(shared, mixture.shape[-1])
+
+    def _fit(self, spectrogram: Spectrogram) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Projections, spectrograms and maps of the sources, and what projections let through of places."""
+        delays, projected_delays, start = self._places(spectrogram)
+        half = torch.arange(self.projection_set_panning, dtype=torch.float64, device=delays.device)
+        ahead = torch.linspace(0, math.pi / 2, self.location_set_panning, dtype=torch.float64, device=delays.device)
+        projections = panned(half * (math.pi / self.projection_set_panning), projected_delays, self.stft.n_fft)
+        projections = projections.to(spectrogram.dtype)
+        places = panned(ahead, delays, self.stft.n_fft).to(spectrogram.dtype)
+        gains = place_gains(projections, places, self.alpha)
+        batch, _, bins, frames = spectrogram.shape
+        shape = (bins, self.num_sources, frames)
+        sources = 0.1 + hashed_uniform(shape, self.seed, spectrogram.device).to(gains)
+        sources, maps = located_sources(
+            spectrogram,
+            projections,
+            gains,
+            start=(sources.expand(batch, *shape), start.to(gains)),
+            num_iterations=self.num_iterations,
+            beta=self.beta,
+            alpha=self.alpha,
+        )
+        return projections, sources, maps, gains
+
+    @torch.no_grad()
+    def _places(self, spectrogram: Spectrogram) -> tuple[Tensor, Tensor, Tensor]:
+        """Delays of places ``(B, D)`` and of projections, and maps to start from, ``(B, L, S)``."""
+        level = magnitude(spectrogram)
+        peak = level.amax((1, 2, 3), keepdim=True)
+        first, second = (level / peak.masked_fill(peak == 0, 1.0)).unbind(1)
+        weights = first * second
+        weights = torch.cat((torch.zeros_like(weights[:, :1]), weights[:, 1:]), 1)  # the first has no phase
+        place = torch.atan2(second, first) * ((self.location_set_panning - 1) / (math.pi / 2))
+        cross = spectrogram[:, 1] / peak[:, 0] * (spectrogram[:, 0] / peak[:, 0]).conj()
+        counted = phase_histogram(cross, weights, place, self.location_set_panning)
+        longest, number = self.maximum_delay_in_samples, max(self.location_set_delay, self.projection_set_delay)
+        steps = max(math.ceil(longest / _DELAY_STEP), number // 2) if longest > 0 else 0
+        delays = torch.linspace(-longest, longest, 2 * steps + 1, dtype=torch.float64, device=level.device)
+        total = counted.sum((1, 2, 3), keepdim=True)
+        explained = delay_weights((counted / total.masked_fill(total == 0, 1.0)).sum(1), delays, self.stft.n_fft).sum(1)
+        order = 1 - 1e-6 * torch.linspace(0, 1, len(delays), dtype=torch.float64, device=level.device)
+        chosen, projected = (
+            delays[(explained * order).topk(min(count, len(delays))).indices.sort().values]
+            for count in (self.location_set_delay, self.projection_set_delay)
+        )
+        row, column, _ = histogram_peaks(counted, delays, self.stft.n_fft, self.num_sources, (0, 0))
+        nearest = (chosen[:, None] - delays[column][:, :, None]).abs().argmin(-1)
+        size = self.location_set_panning * chosen.shape[1]
+        maps = torch.full((len(chosen), self.num_sources, size), _ELSEWHERE / size, dtype=chosen.dtype).to(delays)
+        maps = maps.scatter(2, (row * chosen.shape[1] + nearest)[..., None], 1.0)
+        return chosen, projected, (maps / maps.sum(-1, keepdim=True)).mT

@@ -1,0 +1,98 @@
+"""Separation by where the bins of a spectrogram come from."""
+
+from typing import Any
+
+from torch import Tensor
+
+from torchsep.checks import check_number
+from torchsep.functional.spatial import spatial_features
+from torchsep.separators.clustering_separator import ClusteringSeparator
+from torchsep.transforms import STFT
+from torchsep.typing import Features, Spectrogram
+
+__all__ = ["SpatialClustering"]
+
+
+class SpatialClustering(ClusteringSeparator):
+    """Split a mixture of two or more channels by the level and the delay between them: a cluster is a place.
+
+    Every bin is described by the level difference in dB and by the delay, as a cosine and a sine, between the channels
+    of each pair; see :func:`torchsep.functional.spatial.spatial_features`. It suits sources that are panned, delayed
+    or recorded with two close microphones, any number of them, also those whose channels have opposite signs, which
+    :class:`DUET` does not know.
+
+    Args:
+        num_sources: number of sources, at least two.
+        max_delay: largest delay between two channels that is looked for, in seconds; sound takes a millisecond for
+            34 cm.
+        clustering_type: ``KMeans``, ``MiniBatchKMeans``, or ``GaussianMixture``.
+        percentile: from 0 to 100; clusters are fitted to the bins at least as loud as this share of all.
+        beta: how hard the masks of k-means are.
+        covariance_type: of a Gaussian mixture: ``full``, ``tied``, ``diag`` or ``spherical``.
+        fit_clusterer: whether clusters are fitted to each mixture; else those of ``init`` are used as they are.
+        init: clusters to start from or to use, see :class:`ClusteringSeparator`.
+        seed: of what is chosen at random.
+        sample_rate: of the mixtures, in Hz.
+        mask_type: ``soft`` or ``binary``.
+        mask_threshold: of a binary second mask of two.
+        stft: front end; that of :meth:`STFT.from_sample_rate` if None.
+
+    Shape:
+        ``(B, C, T) -> (B, num_sources, C, T)`` with ``C`` at least two.
+
+    Gradient:
+        Exact for the delays and the assignment of bins that were found, which are held.
+
+    Example:
+        >>> separator = SpatialClustering(num_sources=2, sample_rate=8000)
+        >>> time = torch.arange(4000) / 8000
+        >>> left, right = torch.sin(2000 * time), torch.sin(9000 * time)
+        >>> mixture = torch.stack((left + 0.4 * right, 0.4 * left + right))
+        >>> first, second = separator(mixture)
+        >>> (first[0].norm() > first[1].norm(), second[0].norm() > second[1].norm())
+        (tensor(False), tensor(True))
+
+    References:
+        Shoko Araki, Hiroshi Sawada, Ryo Mukai, Shoji Makino: "Underdetermined blind sparse source separation for
+        arbitrarily arranged multiple sensors", Signal Processing, 2007.
+    """
+
+    def __init__(
+        self,
+        num_sources: int = 2,
+        max_delay: float = 0.001,
+        clustering_type: str = "KMeans",
+        *,
+        percentile: float = 90.0,
+        beta: float = 5.0,
+        covariance_type: str = "full",
+        fit_clusterer: bool = True,
+        init: Any = None,
+        seed: int = 0,
+        sample_rate: int,
+        mask_type: str = "soft",
+        mask_threshold: float = 0.5,
+        stft: STFT | None = None,
+    ) -> None:
+        super().__init__(
+            num_sources,
+            clustering_type,
+            percentile=percentile,
+            beta=beta,
+            covariance_type=covariance_type,
+            fit_clusterer=fit_clusterer,
+            init=init,
+            seed=seed,
+            sample_rate=sample_rate,
+            mask_type=mask_type,
+            mask_threshold=mask_threshold,
+            stft=stft,
+        )
+        check_number(max_delay, "max_delay", at_least=0.0)
+        self.max_delay = max_delay
+
+    def features(self, spectrogram: Spectrogram, **required: Tensor) -> Features:
+        """Level difference, and cosine and sine of the delay, of every pair of channels."""
+        if spectrogram.shape[1] < 2:
+            raise ValueError(f"mixture must have at least 2 channels, got {spectrogram.shape[1]}")
+        return spatial_features(spectrogram, self.max_delay * self.sample_rate)
