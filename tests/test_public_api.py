@@ -22,6 +22,7 @@ NAMES = {
         "functional",
         "list_separators",
         "load",
+        "metrics",
         "register",
         "save",
         "separators",
@@ -51,6 +52,7 @@ NAMES = {
         "mfcc",
         "minibatch_kmeans",
         "minimum_filter",
+        "multichannel_wiener_filter",
         "nmf_activations",
         "optimal_assignment",
         "order_like",
@@ -69,6 +71,18 @@ NAMES = {
         "svd",
         "timbre",
         "with_complement",
+    ],
+    "torchsep.metrics": [
+        "BSSEval",
+        "bss_eval_images",
+        "bss_eval_sources",
+        "bss_eval_v4",
+        "sa_sdr",
+        "sd_sdr",
+        "si_sar",
+        "si_sdr",
+        "si_sir",
+        "snr",
     ],
     "torchsep.separators": [
         "DUET",
@@ -89,12 +103,14 @@ NAMES = {
         "MixAsEstimate",
         "NMFModel",
         "OverlapAdd",
+        "Refine",
         "Repet",
         "RepetSim",
         "Separator",
         "SpatialClustering",
         "SupervisedNMF",
         "TimbreClustering",
+        "WienerFilter",
     ],
     "torchsep.transforms": ["STFT"],
 }
@@ -115,12 +131,14 @@ HEAVY = (
 )
 PUBLIC = [
     (f"{module}.{name}", getattr(importlib.import_module(module), name))
-    for module in ("torchsep.functional", "torchsep.transforms", "torchsep.separators", "torchsep")
+    for module in ("torchsep.functional", "torchsep.metrics", "torchsep.transforms", "torchsep.separators", "torchsep")
     for name in NAMES[module]
     if not inspect.ismodule(getattr(importlib.import_module(module), name))
 ]
 CLASSES = [(name, kind) for name, kind in PUBLIC if inspect.isclass(kind) and not issubclass(kind, tuple)]
-FUNCTIONS = [(name, function) for name, function in PUBLIC if name.startswith("torchsep.functional")]
+FUNCTIONS = [
+    (name, function) for name, function in PUBLIC if name.startswith(("torchsep.functional", "torchsep.metrics"))
+]
 
 
 def documented(text):

@@ -34,12 +34,14 @@ def test_the_names():
         "nmf",
         "overlap_add",
         "projet",
+        "refine",
         "repet",
         "repet_sim",
         "rpca",
         "spatial_clustering",
         "supervised_nmf",
         "timbre_clustering",
+        "wiener_filter",
     ]
 
 

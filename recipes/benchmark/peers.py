@@ -313,6 +313,17 @@ def located(first_angle, num_angles, num_delays, longest=20.0):
     return torch.stack((angle.cos().expand_as(turned) + 0j, turned), -1)
 
 
+def wiener_filter(padded_waveform, padded_estimates, length):
+    import norbert  # where it is installed
+
+    spectrogram, estimates = (stft(signals).T for signals in (padded_waveform, padded_estimates.swapaxes(0, 1)))
+    scale = max(1.0, np.abs(spectrogram).max() / 10)
+    filtered = norbert.expectation_maximization(
+        np.ascontiguousarray(np.moveaxis(estimates, 2, 3)) / scale, np.ascontiguousarray(spectrogram) / scale, 1
+    )[0]
+    return inverse(np.ascontiguousarray((filtered * scale).T), length)
+
+
 def ica(mixture):
     fitted = sklearn.decomposition.FastICA(len(mixture), whiten="unit-variance", random_state=0)
     return fitted.fit_transform(mixture.T).T[:, None]

@@ -97,6 +97,14 @@ def mixture_and_sources(seconds: float) -> Inputs:
     return Inputs((waveform,), (*arrays, waveform.shape[-1]), {"sources": sources})
 
 
+def mixture_and_estimates(seconds: float) -> Inputs:
+    """The sources, with a tenth of each other in them, as estimates."""
+    sources = scene(seconds)
+    waveform, estimates = sources.sum(0), 0.9 * sources + 0.1 * sources.flip(0)
+    arrays = peers.padded(waveform.numpy()), peers.padded(estimates.numpy())
+    return Inputs((waveform,), (*arrays, waveform.shape[-1]), {"estimates": estimates})
+
+
 def waveform_to_transform(seconds: float) -> Inputs:
     inputs = mixture(seconds)
     return Inputs(inputs.ours, inputs.peer[:1])
@@ -375,6 +383,16 @@ ROWS = [
         peer_packages=("scikit-learn",),
         deviation=lack_of_correlation,
     ),
+    separator_row(
+        "wiener_filter",
+        problem=f"two sources, one iteration, {STEREO}",
+        prepare=mixture_and_estimates,
+        peer=peers.wiener_filter,
+        peer_name="norbert, librosa.stft, istft",
+        peer_packages=("librosa", "norbert"),
+        tolerance=0.1,  # it regularises more in single precision; in double both agree to 1e-3
+    ),
+    batch_row("refine", {"separator": "hpss", "refiner": "wiener_filter"}),
     separator_row(
         "projet",
         {"num_sources": 2, "num_iterations": 5},

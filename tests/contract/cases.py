@@ -104,6 +104,11 @@ _PROJET = {**SMALL, "num_sources": 2, "num_iterations": 4}
 _RPCA = {**SMALL, "num_iterations": 10, "high_pass_cutoff": 300.0}
 _NMF = {**SMALL, "n_components": 4, "max_iter": 10}
 _SUPERVISED_NMF = {**_NMF, "names": ("first", "second", "third")}
+_REFINE = {
+    "sample_rate": 8000,
+    "separator": {"name": "hpss", **_HPSS},
+    "refiner": {"name": "wiener_filter", **SMALL},
+}
 _REPET = {**SMALL, "min_period": 0.002, "high_pass_cutoff": 300.0}
 _REPET_SIM = {**SMALL, "min_distance_between_frames": 0.01, "high_pass_cutoff": 300.0}
 
@@ -189,6 +194,8 @@ CASES = [
     Case("projet", _PROJET, "default"),
     Case("projet", {**_PROJET, "num_sources": 3, "maximum_delay_in_samples": 0, "beta": 0.5, "alpha": 1.5}, "panning"),
     Case("projet", {**_PROJET, "beta": 2.0, "num_iterations": 2}, "euclidean"),
+    Case("refine", _REFINE, "hpss"),
+    Case("refine", {**_REFINE, "separator": {"name": "ideal_ratio_mask", **SMALL}}, "oracle"),
     Case("repet", _REPET, "soft", shortest=49),
     Case("repet", {**_REPET, "mask_type": "binary"}, "binary", shortest=49),
     Case("repet", {**_REPET, "period": 0.006}, "fixed_period", shortest=33),
@@ -217,4 +224,7 @@ CASES = [
         {**_NMF, "clustering_type": "GaussianMixture", "covariance_type": "diag", "n_mfcc": 3},
         "gaussian_mixture",
     ),
+    Case("wiener_filter", SMALL, "one_iteration"),
+    Case("wiener_filter", {**SMALL, "iterations": 3}, "three_iterations"),
+    Case("wiener_filter", {**SMALL, "mask_type": "binary"}, "binary"),
 ]

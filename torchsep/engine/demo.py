@@ -10,6 +10,7 @@ import torch
 from torchsep import audio, registry
 from torchsep.data import music_and_voice
 from torchsep.engine.config import separator_config
+from torchsep.metrics import si_sdr
 
 __all__ = ["DemoResult", "run_demo"]
 
@@ -44,8 +45,6 @@ def run_demo(
     Raises:
         ValueError: if the separator is not known, or gives another number of sources.
     """
-    from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio as si_sdr
-
     scene = music_and_voice(duration, sample_rate)
     sources = torch.stack(list(scene.values()))
     mixture = sources.sum(0)
@@ -58,8 +57,8 @@ def run_demo(
         raise ValueError(f"separator must give two sources for the demo, got {len(estimates)} from {separator}")
     scores = {
         name: (
-            si_sdr(mixture, true, zero_mean=True).mean().item(),
-            si_sdr(estimate, true, zero_mean=True).mean().item(),
+            si_sdr(mixture, true).mean().item(),
+            si_sdr(estimate, true).mean().item(),
         )
         for name, estimate, true in zip(scene, estimates, sources, strict=True)
     }

@@ -31,6 +31,7 @@ from torchsep.functional.parts import magnitude
 from torchsep.functional.periodicity import autocorrelation, periodic_median
 from torchsep.functional.permutation import optimal_assignment, order_like
 from torchsep.functional.similarity import median_of_frames, similar_frames
+from torchsep.functional.wiener import multichannel_wiener_filter
 
 __all__ = [
     "Factorisation",
@@ -56,6 +57,7 @@ __all__ = [
     "mfcc",
     "minibatch_kmeans",
     "minimum_filter",
+    "multichannel_wiener_filter",
     "nmf_activations",
     "optimal_assignment",
     "order_like",

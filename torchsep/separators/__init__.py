@@ -15,6 +15,7 @@ from torchsep.separators.nmf import NMF
 from torchsep.separators.nmf_model import NMFModel
 from torchsep.separators.overlap_add import OverlapAdd
 from torchsep.separators.projet import PROJET
+from torchsep.separators.refine import Refine
 from torchsep.separators.repet import Repet
 from torchsep.separators.repet_sim import RepetSim
 from torchsep.separators.rpca import RPCA
@@ -22,6 +23,7 @@ from torchsep.separators.separator import Interval, MaskSeparator, Separator
 from torchsep.separators.spatial_clustering import SpatialClustering
 from torchsep.separators.supervised_nmf import SupervisedNMF
 from torchsep.separators.timbre_clustering import TimbreClustering
+from torchsep.separators.wiener_filter import WienerFilter
 
 __all__ = [
     "DUET",
@@ -42,10 +44,12 @@ __all__ = [
     "MixAsEstimate",
     "NMFModel",
     "OverlapAdd",
+    "Refine",
     "Repet",
     "RepetSim",
     "Separator",
     "SpatialClustering",
     "SupervisedNMF",
     "TimbreClustering",
+    "WienerFilter",
 ]

@@ -1,0 +1,104 @@
+"""The ratios against their definitions and torchmetrics."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scenes import noise
+from torchmetrics.functional.audio import (
+    scale_invariant_signal_distortion_ratio,
+    signal_noise_ratio,
+    source_aggregated_signal_distortion_ratio,
+)
+
+from torchsep.metrics import sa_sdr, sd_sdr, si_sar, si_sdr, si_sir, snr
+
+ALL = [sa_sdr, sd_sdr, si_sar, si_sdr, si_sir, snr]
+
+
+def scene(dtype=torch.float64):
+    sources = noise(4, 3, 2, 500) + 0.3
+    estimates = 1.3 * sources + 0.2 * sources.roll(1, 1) + 0.1 * noise(4, 3, 2, 500, seed=1)
+    return estimates.to(dtype), sources.to(dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("zero_mean", [False, True])
+def test_they_are_those_of_torchmetrics(zero_mean, dtype):
+    estimates, sources = scene(dtype)
+    expected = scale_invariant_signal_distortion_ratio(estimates, sources, zero_mean=zero_mean)
+    assert torch.allclose(si_sdr(estimates, sources, zero_mean=zero_mean), expected, atol=1e-4)
+    expected = signal_noise_ratio(estimates, sources, zero_mean=zero_mean)
+    assert torch.allclose(snr(estimates, sources, zero_mean=zero_mean), expected, atol=1e-4)
+    flat = estimates.flatten(1, 2), sources.flatten(1, 2)
+    expected = source_aggregated_signal_distortion_ratio(*flat, zero_mean=zero_mean, scale_invariant=False)
+    assert torch.allclose(sa_sdr(estimates, sources, zero_mean=zero_mean), expected, atol=1e-4)
+
+
+def test_they_are_their_definitions():
+    estimates, sources = scene()
+    e, s = (
+        tensor[1, :, 1].numpy() - tensor[1, :, 1].numpy().mean(-1, keepdims=True) for tensor in (estimates, sources)
+    )
+    for number in range(3):
+        target = (e[number] @ s[number]) / (s[number] @ s[number]) * s[number]
+        every = s.T @ np.linalg.lstsq(s.T, e[number], rcond=None)[0]
+
+        def db(unwanted, target=target):
+            return 10 * math.log10(np.sum(target**2) / np.sum(unwanted**2))
+
+        assert si_sdr(estimates, sources)[1, number, 1].item() == pytest.approx(db(e[number] - target))
+        assert sd_sdr(estimates, sources)[1, number, 1].item() == pytest.approx(db(e[number] - s[number]))
+        assert si_sir(estimates, sources)[1, number, 1].item() == pytest.approx(db(every - target))
+        assert si_sar(estimates, sources)[1, number, 1].item() == pytest.approx(db(e[number] - every))
+
+
+def test_the_parts_of_the_distortion_add_up():
+    estimates, sources = scene()
+    parts = 10 ** (-si_sir(estimates, sources) / 10) + 10 ** (-si_sar(estimates, sources) / 10)
+    assert torch.allclose(10 ** (-si_sdr(estimates, sources) / 10), parts)
+
+
+@pytest.mark.parametrize("ratio", [si_sdr, si_sir, si_sar])
+@pytest.mark.parametrize("gain", [1e-4, 3.0, 1e4])
+def test_the_level_of_an_estimate_is_forgiven_where_the_name_says_so(ratio, gain):
+    estimates, sources = scene()
+    assert torch.allclose(ratio(gain * estimates, sources), ratio(estimates, sources))
+    assert torch.allclose(ratio(estimates, gain * sources), ratio(estimates, sources))
+    assert not torch.allclose(sd_sdr(gain * estimates, sources), sd_sdr(estimates, sources))
+
+
+@pytest.mark.parametrize("ratio", ALL)
+def test_silence_and_perfection_are_defined(ratio):
+    estimates, sources = scene()
+    assert ratio(sources, sources).min() > 280
+    assert ratio(sources.float(), sources.float()).min() > 110
+    assert ratio(estimates, torch.zeros_like(sources)).isnan().all()
+    silent = ratio(torch.zeros_like(estimates), sources)
+    assert silent.isfinite().all()
+    assert (silent <= 1e-6).all()
+
+
+@pytest.mark.parametrize("ratio", ALL)
+def test_gradients_are_exact_and_finite_at_perfection(ratio):
+    estimates, sources = (tensor[:2, :2, :, :40].clone().requires_grad_() for tensor in scene())
+    assert torch.autograd.gradcheck(ratio, (estimates, sources), fast_mode=True)
+    perfect = sources.detach().clone().requires_grad_()
+    ratio(perfect, sources.detach()).sum().backward()
+    assert perfect.grad.isfinite().all()
+
+
+def test_two_sources_that_are_one_leave_interference_defined():
+    estimates, sources = scene()
+    same = sources.clone()
+    same[:, 1] = same[:, 0]
+    assert si_sir(estimates, same).isfinite().all()
+    assert si_sar(estimates, same).isfinite().all()
+
+
+def test_shapes_must_agree():
+    with pytest.raises(
+        ValueError, match=r"estimates must have the shape of sources, \(4, 3, 2, 500\), got \(3, 2, 500\)"
+    ):
+        si_sdr(scene()[0][0], scene()[1])

@@ -1,0 +1,182 @@
+r"""Ratios in dB of what is wanted to what is not, sample by sample.
+
+All take ``(estimates, sources)`` of one shape with time as the last axis, and are differentiable. Where a source is
+silent there is nothing to measure: the result is NaN. A perfect estimate scores as high as the precision tells, about
+140 dB in single and 310 dB in double precision.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = ["sa_sdr", "sd_sdr", "si_sar", "si_sdr", "si_sir", "snr"]
+
+Signals = Float[Tensor, "*any T"]
+Ratios = Float[Tensor, "*any"]
+
+
+def si_sdr(estimates: Signals, sources: Signals, *, zero_mean: bool = True) -> Ratios:
+    r"""The scale-invariant signal-to-distortion ratio.
+
+    .. math::
+        10 \log_{10} \frac{\lVert \alpha s \rVert^2}{\lVert \alpha s - \hat s \rVert^2}, \qquad
+        \alpha = \frac{\langle \hat s, s \rangle}{\lVert s \rVert^2}
+
+    Args:
+        estimates: :math:`\hat s`.
+        sources: :math:`s`.
+        zero_mean: whether the mean over time is taken off both first.
+
+    Example:
+        >>> si_sdr(torch.tensor([2.0, 0.0, -2.0, 0.2]), torch.tensor([1.0, 0.0, -1.0, 0.0]), zero_mean=False)
+        tensor(23.0103)
+
+    References:
+        J. Le Roux, S. Wisdom, H. Erdogan and J. Hershey, "SDR - half-baked or well done?", ICASSP, 2019.
+    """
+    estimates, sources = _pair(estimates, sources, zero_mean)
+    target = _scale(estimates, sources) * sources
+    return _ratio(_energy(target), _energy(target - estimates), sources)
+
+
+def sd_sdr(estimates: Signals, sources: Signals, *, zero_mean: bool = True) -> Ratios:
+    r"""The scale-dependent variant of :func:`si_sdr`, which counts a wrong level as distortion.
+
+    .. math::
+        10 \log_{10} \frac{\lVert \alpha s \rVert^2}{\lVert s - \hat s \rVert^2}
+
+    Args:
+        estimates: of the sources.
+        sources: the true ones.
+        zero_mean: whether the mean over time is taken off both first.
+
+    Example:
+        >>> sd_sdr(torch.tensor([2.0, 0.0, -2.0]), torch.tensor([1.0, 0.0, -1.0])).round(decimals=3)
+        tensor(6.0210)
+    """
+    estimates, sources = _pair(estimates, sources, zero_mean)
+    target = _scale(estimates, sources) * sources
+    return _ratio(_energy(target), _energy(sources - estimates), sources)
+
+
+def snr(estimates: Signals, sources: Signals, *, zero_mean: bool = False) -> Ratios:
+    r"""The ratio of the source to the error, :math:`10 \log_{10} \lVert s \rVert^2 / \lVert s - \hat s \rVert^2`.
+
+    Args:
+        estimates: of the sources.
+        sources: the true ones.
+        zero_mean: whether the mean over time is taken off both first.
+
+    Example:
+        >>> snr(torch.tensor([1.1, 0.0, -1.0]), torch.tensor([1.0, 0.0, -1.0])).round(decimals=2)
+        tensor(23.0100)
+    """
+    estimates, sources = _pair(estimates, sources, zero_mean)
+    return _ratio(_energy(sources), _energy(sources - estimates), sources)
+
+
+def sa_sdr(
+    estimates: Float[Tensor, "*any S C T"], sources: Float[Tensor, "*any S C T"], *, zero_mean: bool = False
+) -> Ratios:
+    r"""The source-aggregated ratio: that of all sources and channels of an item together to all errors.
+
+    .. math::
+        10 \log_{10} \frac{\sum_j \lVert s_j \rVert^2}{\sum_j \lVert s_j - \hat s_j \rVert^2}
+
+    It is defined where some sources are silent.
+
+    Args:
+        estimates: of the sources.
+        sources: the true ones.
+        zero_mean: whether the mean over time is taken off both first.
+
+    Shape:
+        ``(..., S, C, T) -> (...)``.
+
+    Example:
+        >>> sources = torch.tensor([[[1.0, 0.0, -1.0]], [[0.0, 0.0, 0.0]]])
+        >>> sa_sdr(sources + 0.1, sources).round(decimals=2)
+        tensor(15.2300)
+
+    References:
+        T. von Neumann et al., "SA-SDR: a novel loss function for separation of meeting style data", ICASSP, 2022.
+    """
+    estimates, sources = _pair(estimates, sources, zero_mean)
+    return snr(estimates.flatten(-3), sources.flatten(-3))
+
+
+def si_sir(estimates: Float[Tensor, "*any S C T"], sources: Float[Tensor, "*any S C T"]) -> Float[Tensor, "*any S C"]:
+    r"""The scale-invariant ratio of a source to the interference of the others, channel by channel.
+
+    .. math::
+        10 \log_{10} \frac{\lVert \alpha s_j \rVert^2}{\lVert P \hat s_j - \alpha s_j \rVert^2}
+
+    with :math:`P` the projection onto all sources.
+
+    Args:
+        estimates: of the sources.
+        sources: the true ones; what they cannot explain of an estimate is artifacts.
+
+    Shape:
+        ``(..., S, C, T) -> (..., S, C)``.
+    """
+    target, projected, _, sources = _decomposed(estimates, sources)
+    return _ratio(_energy(target), _energy(projected - target), sources)
+
+
+def si_sar(estimates: Float[Tensor, "*any S C T"], sources: Float[Tensor, "*any S C T"]) -> Float[Tensor, "*any S C"]:
+    r"""The scale-invariant ratio of a source to what no source explains, channel by channel.
+
+    .. math::
+        10 \log_{10} \frac{\lVert \alpha s_j \rVert^2}{\lVert \hat s_j - P \hat s_j \rVert^2}
+
+    with :math:`P` the projection onto all sources.
+
+    Args:
+        estimates: of the sources.
+        sources: the true ones; what they cannot explain of an estimate is artifacts.
+
+    Shape:
+        ``(..., S, C, T) -> (..., S, C)``.
+    """
+    target, projected, estimates, sources = _decomposed(estimates, sources)
+    return _ratio(_energy(target), _energy(estimates - projected), sources)
+
+
+def _pair(estimates: Tensor, sources: Tensor, zero_mean: bool) -> tuple[Tensor, Tensor]:  # noqa: FBT001 - private
+    if estimates.shape != sources.shape:
+        wanted = tuple(sources.shape)
+        raise ValueError(f"estimates must have the shape of sources, {wanted}, got {tuple(estimates.shape)}")
+    if zero_mean:
+        return estimates - estimates.mean(-1, keepdim=True), sources - sources.mean(-1, keepdim=True)
+    return estimates, sources
+
+
+def _energy(signals: Tensor) -> Tensor:
+    return signals.square().sum(-1)
+
+
+def _scale(estimates: Tensor, sources: Tensor) -> Tensor:
+    return (estimates * sources).sum(-1, keepdim=True) / sources.square().sum(-1, keepdim=True)
+
+
+def _ratio(wanted: Tensor, unwanted: Tensor, sources: Tensor) -> Tensor:
+    """In dB, with a floor far below the source under both, so that neither is zero."""
+    floor = _energy(sources.detach()) * torch.finfo(sources.dtype).eps ** 2
+    ratio = 10 * torch.log10((wanted + floor) / (unwanted + floor))
+    return ratio.masked_fill(floor == 0, torch.nan)
+
+
+def _decomposed(estimates: Tensor, sources: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The part of each estimate that is its source, and the part that is of all sources; and both without mean."""
+    estimates, sources = _pair(estimates, sources, zero_mean=True)
+    target = _scale(estimates, sources) * sources
+    every, heard = sources.transpose(-2, -3), estimates.transpose(-2, -3)  # (..., C, S, T)
+    level = every.square().sum(-1, keepdim=True).sqrt()
+    units = every / level.masked_fill(level == 0, 1.0)
+    gram = units @ units.mT
+    # Sources that say the same leave the projection as it is: the least of a ridge decides between them.
+    ridge = torch.finfo(gram.dtype).eps * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    weights, _ = torch.linalg.solve_ex(gram + ridge, units @ heard.mT)
+    projected = (weights.mT @ units).transpose(-2, -3)
+    return target, projected, estimates, sources
