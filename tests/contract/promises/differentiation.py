@@ -1,5 +1,6 @@
 """Promises on gradients."""
 
+import pytest
 import torch
 from contract.promises.checking import assert_near, gradients, need_gradient, promise
 
@@ -42,6 +43,8 @@ def promise_gradient_is_right(case, device):
     if isinstance(separator, MaskSeparator) and separator.mask_type == "binary":
         check_straight_through(separator, inputs)
         return
+    if getattr(separator, "mask_type", "soft") == "binary":
+        pytest.skip("straight through, which no finite difference shows; its own test looks at it")
     mixture, required = inputs
     parameters = dict(separator.named_parameters())
     leaves = [
@@ -53,4 +56,4 @@ def promise_gradient_is_right(case, device):
         values = dict(zip(parameters, others[len(required) :], strict=True))
         return torch.func.functional_call(separator, values, (mixture,), beside)
 
-    assert torch.autograd.gradcheck(separate, leaves, fast_mode=True, nondet_tol=1e-9)
+    assert torch.autograd.gradcheck(separate, leaves, fast_mode=True, atol=1e-8, nondet_tol=1e-9)
