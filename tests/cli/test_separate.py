@@ -72,6 +72,24 @@ def test_parameters_reach_the_separator(tmp_path):
     assert np.abs(sources["residual"][0].T - expected[2].numpy()).max() < 1e-6
 
 
+def test_separators_of_separators_are_given_by_name(tmp_path):
+    mixture = write_noise(tmp_path / "song.wav")
+    parts = "separators=[hpss, {name: ft2d, neighborhood_size: [1, 9]}]"
+    ensemble = separate(
+        tmp_path / "song.wav", "-s", "ensemble_clustering", "-p", parts, "-p", "num_sources=3", "-o", tmp_path / "out"
+    )
+    assert ensemble.exit_code == 0, ensemble.output
+    sources = read_sources(tmp_path / "out/song")
+    assert list(sources) == ["source_1", "source_2", "source_3"]
+    assert np.abs(sum(samples for samples, _ in sources.values()) - mixture).max() < 1e-4
+    (tmp_path / "refined.yaml").write_text(
+        "name: refine\nseparator: hpss\nrefiner: {name: wiener_filter, iterations: 2}\n"
+    )
+    refined = separate(tmp_path / "song.wav", "-s", tmp_path / "refined.yaml", "-o", tmp_path / "other")
+    assert refined.exit_code == 0, refined.output
+    assert list(read_sources(tmp_path / "other/song")) == ["harmonic", "percussive"]
+
+
 def test_failures_do_not_stop_the_others(tmp_path):
     write_noise(tmp_path / "good.wav")
     (tmp_path / "bad.wav").write_bytes(b"RIFF nonsense")
@@ -116,6 +134,8 @@ def test_a_file_that_does_not_suit_the_separator_is_named_once(tmp_path):
         (["-s", "overlap_add", "--window", "15"], "window must be left out where the separator has its own"),
         (["-s", "ideal_ratio_mask"], "needs the true sources"),
         (["-s", "overlap_add", "-p", "separator=ideal_ratio_mask"], "needs the true sources"),
+        (["-s", "wiener_filter"], "wiener_filter refines estimates; give it those of a separator: -s refine"),
+        (["-s", "ensemble_clustering", "-p", "separators=[hpss, hps]"], "got 'hps'; did you mean hpss"),
         (["-s", "none.yaml"], "none.yaml does not exist"),
     ],
 )

@@ -96,6 +96,8 @@ def _chosen(choice: str, parameters: dict[str, Any]) -> Separator | dict[str, An
     if "sample_rate" in config:
         raise ValueError("sample_rate follows each file and must not be given")
     built = registry.build(config, sample_rate=HIGHEST_RATE)
+    if "estimates" in built.requires:
+        raise ValueError(f"{choice} refines estimates; give it those of a separator: -s refine -p separator=hpss")
     if built.requires:
         needs = ", ".join(built.requires)
         raise ValueError(
