@@ -44,6 +44,24 @@ def loop_and_voice() -> tuple[Tensor, int]:
     return torch.stack((loop.repeat(8), voice))[:, None], RATE
 
 
+def delayed(signal, delay):
+    """A signal later by a number of samples, which need not be whole; it is taken as periodic."""
+    turns = torch.arange(signal.shape[-1] // 2 + 1, dtype=torch.float64) * (2 * math.pi / signal.shape[-1])
+    return torch.fft.irfft(torch.fft.rfft(signal) * torch.polar(torch.ones_like(turns), -turns * delay))
+
+
+def bursts(seed, length=16000):
+    """Bursts of a few tones, so that two such signals seldom overlap."""
+    signal = torch.zeros(length, dtype=torch.float64)
+    time = torch.arange(800, dtype=torch.float64) / RATE
+    pitch = torch.rand(length // 800, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    window = torch.hann_window(800, dtype=torch.float64)
+    for number, pitches in enumerate(200 + 3300 * pitch):
+        tones = sum(torch.sin(2 * math.pi * hertz * time + hertz) for hertz in pitches)
+        signal[800 * number : 800 * (number + 1)] = window * tones
+    return signal
+
+
 def si_sdr(estimate: Tensor, source: Tensor) -> Tensor:
     """The scale-invariant signal-to-distortion ratio over the last axis, in dB."""
     share = (estimate * source).sum(-1, keepdim=True) / source.square().sum(-1, keepdim=True)

@@ -4,27 +4,9 @@ import math
 
 import pytest
 import torch
-from scenes import RATE, improvement, noise
+from scenes import RATE, bursts, delayed, improvement, noise
 
 from torchsep.separators.duet import DUET, likelihood_masks
-
-
-def delayed(signal, delay):
-    """A signal later by a number of samples, which need not be whole; it is taken as periodic."""
-    turns = torch.arange(signal.shape[-1] // 2 + 1, dtype=torch.float64) * (2 * math.pi / signal.shape[-1])
-    return torch.fft.irfft(torch.fft.rfft(signal) * torch.polar(torch.ones_like(turns), -turns * delay))
-
-
-def bursts(seed, length=16000):
-    """Noise bursts of a few narrow bands, so that two of them seldom overlap."""
-    signal = torch.zeros(length, dtype=torch.float64)
-    time = torch.arange(800, dtype=torch.float64) / RATE
-    pitch = torch.rand(length // 800, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    window = torch.hann_window(800, dtype=torch.float64)
-    for number, pitches in enumerate(200 + 3300 * pitch):
-        tones = sum(torch.sin(2 * math.pi * hertz * time + hertz) for hertz in pitches)
-        signal[800 * number : 800 * (number + 1)] = window * tones
-    return signal
 
 
 def scene(*places):

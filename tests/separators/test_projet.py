@@ -4,18 +4,12 @@ import math
 
 import pytest
 import torch
-from scenes import RATE, improvement, noise
+from scenes import RATE, delayed, improvement, noise
 
 from torchsep.separators.projet import PROJET
 from torchsep.transforms import STFT
 
 SMALL = {"sample_rate": RATE, "stft": STFT(64, 32), "num_iterations": 3}
-
-
-def delayed(signal, delay):
-    """A signal later by a number of samples, which need not be whole; it is taken as periodic."""
-    turns = torch.arange(signal.shape[-1] // 2 + 1, dtype=torch.float64) * (2 * math.pi / signal.shape[-1])
-    return torch.fft.irfft(torch.fft.rfft(signal) * torch.polar(torch.ones_like(turns), -turns * delay))
 
 
 def scene(*places, length=6400):
