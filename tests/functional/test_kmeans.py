@@ -70,6 +70,20 @@ def test_clusters_far_apart_are_found(fit):
         assert len(labels.unique()) == 4
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_many_points_begin_with_a_sample(weighted):
+    points = blobs(2, 30_000, 3, 4, spread=2.0)
+    points[0, -3:] += 1e3  # few and far away: a sample in which all points were alike would miss them
+    weights = noise(2, 30_000, seed=4).abs() if weighted else None
+    result = kmeans(points, 4, weights=weights, n_init=2)
+    check_definition(points, torch.ones(2, 30_000).double() if weights is None else weights, result)
+    assert len(result.labels[0, -3:].unique()) == 1
+    assert (result.labels[0, :-3] != result.labels[0, -1]).all()
+    peer = KMeans(4, n_init=2, random_state=0)
+    peer.fit(points[1].numpy(), sample_weight=None if weights is None else weights[1].numpy())
+    assert result.inertia[1] <= 1.001 * peer.inertia_
+
+
 def test_samples_come_near_the_whole():
     points = blobs(3, 20_000, 5, 4, spread=1.0).float()
     assert (minibatch_kmeans(points, 4, n_init=3).inertia < 1.02 * kmeans(points, 4, n_init=3).inertia).all()

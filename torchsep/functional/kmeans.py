@@ -40,7 +40,8 @@ def kmeans(  # noqa: PLR0913
     r"""The clusters of points that k-means finds: those of small inertia.
 
     Points are given to the nearest centre and centres moved to the mean of their points, in turn, until an item's
-    centres rest; the first centres are points drawn far apart (k-means++). Each item is fitted alone.
+    centres rest; the first centres are points drawn far apart (k-means++), or of many points the centres of a sample
+    that stands for all (a coreset). Each item is fitted alone.
 
     A cluster that loses all its points is moved to the point that adds most to the inertia. Where there are fewer
     different points than clusters, the clusters left over have no point and their centre is that of some point. An
@@ -51,7 +52,7 @@ def kmeans(  # noqa: PLR0913
         num_clusters: how many clusters, :math:`K`.
         weights: not negative, of each point. A point of weight zero gets a label, and has no other part.
         start: centres to begin with, in place of drawn ones.
-        max_iter: the most iterations.
+        max_iter: the most iterations over all points.
         tol: an item is done when the squared movement of its centres falls to this share of the mean variance of its
             features.
         n_init: of how many fits from different starts to keep that of least inertia.
@@ -78,6 +79,7 @@ def kmeans(  # noqa: PLR0913
     References:
         Stuart P. Lloyd: "Least squares quantization in PCM", IEEE Transactions on Information Theory, 1982.
         David Arthur, Sergei Vassilvitskii: "k-means++: the advantages of careful seeding", SODA 2007.
+        Olivier Bachem, Mario Lucic, Andreas Krause: "Scalable k-means clustering via lightweight coresets", KDD 2018.
     """
     _check(points, num_clusters, weights, start)
     for value, name in ((max_iter, "max_iter"), (n_init, "n_init")):

@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchsep.functional.kmeans_plus_plus import kmeans_plus_plus
-from torchsep.functional.lloyd import Fit, best_fit, better, lloyd, sampled_centres
+from torchsep.functional.lloyd import Fit, best_fit, better, lloyd, sampled_centres, start_of
 from torchsep.functional.operators import operator, register_gradient
 from torchsep.functional.packed_points import PackedPoints, items_together
 
@@ -35,8 +34,7 @@ def fit_kmeans(  # noqa: PLR0913, PLR0917
     """Centres, labels, inertia, and the point that is the centre of a cluster without points, else -1."""
 
     def settle(packed: PackedPoints, start: Tensor | None, seed: int) -> Tensor:
-        centres = kmeans_plus_plus(packed, num_clusters, seed) if start is None else start
-        return lloyd(packed, centres, max_iter, tol)
+        return lloyd(packed, start_of(packed, num_clusters, seed, tol) if start is None else start, max_iter, tol)
 
     return best_fit(points, weights, start, num_clusters, range(seed, seed + n_init), settle)
 

@@ -50,7 +50,7 @@ def draw_points(
     chunk, rest = _where_reached(inside, draws * inside.sum(-1, keepdim=True))
     within = torch.where(massless[..., None], weight[item, chunk], mass[item, chunk])
     place, _ = _where_reached(within.double(), rest[..., None])
-    return points.values[item, chunk, :-1, place[..., 0]]
+    return points.values[item, chunk, place[..., 0]]
 
 
 def _where_reached(
@@ -67,11 +67,12 @@ def _distances(
     points: PackedPoints, centres: Float[Tensor, "B L D"], closest: Float[Tensor, "B C n"] | None
 ) -> tuple[Float[Tensor, "B C L n"], Float[Tensor, "B L"]]:
     """Weighted squared distances to each centre, or to the closest one before if that is less, and their sums."""
-    items, chunks, _, size = points.values.shape
+    items, chunks, size, _ = points.values.shape
     distances = points.values.new_empty(items, chunks, centres.shape[1], size)
     inertia = centres.new_zeros((), dtype=torch.float64)
     for block in points.blocks(3 * centres.shape[1]):
-        part = scores(points.weighted[:, block], centres).add_(points.norms[:, block, None]).clamp_(min=0.0)
+        part = scores(points.values[:, block], centres).add_(points.norms[:, block, None]).clamp_(min=0.0)
+        part.mul_(points.weights[:, block, None])
         if closest is not None:
             torch.minimum(part, closest[:, block, None], out=part)
         distances[:, block] = part

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from torchsep.functional.coreset import coreset
 from torchsep.functional.kmeans_plus_plus import kmeans_plus_plus
 from torchsep.functional.packed_points import (
     PackedPoints,
@@ -14,12 +15,17 @@ from torchsep.functional.packed_points import (
     members,
     moments,
     pack,
-    product_with_centres,
     scores,
+    squared_lengths,
 )
 from torchsep.functional.starts import hashed_uniform
 
-__all__ = ["Fit", "best_fit", "better", "lloyd", "sampled_centres"]
+__all__ = ["Fit", "best_fit", "better", "lloyd", "sampled_centres", "start_of"]
+
+# Points of a sample that stands for all, and the most iterations over it.
+_SAMPLE = 1 << 12
+_SAMPLE_PER_CLUSTER = 64
+_MOST_ON_SAMPLE = 100
 
 # Centres (B, K, D), labels (B, P), inertia (B,), and for each cluster without points the point that is its centre, else
 # -1, (B, K).
@@ -74,7 +80,7 @@ def lloyd(points: PackedPoints, centres: Float[Tensor, "B K D"], max_iter: int, 
         tol: how far they may move and count as resting, squared and relative to the mean variance of the features.
     """
     weight = points.weights.sum((1, 2), dtype=torch.float64)
-    variance = points.norms.sum((1, 2), dtype=torch.float64) / (weight * centres.shape[-1])
+    variance = (points.norms * points.weights).sum((1, 2), dtype=torch.float64) / (weight * centres.shape[-1])
     found, number, limit = centres, torch.arange(len(centres), device=centres.device), tol * variance
     moving = torch.ones_like(limit, dtype=torch.bool)
     for _ in range(max_iter):
@@ -89,6 +95,22 @@ def lloyd(points: PackedPoints, centres: Float[Tensor, "B K D"], max_iter: int, 
             points, centres, limit, number = points.of(moving), centres[moving], limit[moving], number[moving]
             moving = moving[moving]
     return found.index_copy(0, number, centres)
+
+
+def start_of(points: PackedPoints, num_clusters: int, seed: int, tol: float) -> Float[Tensor, "B K D"]:
+    """Centres to begin with: points drawn far apart, or of many points the centres that a sample of them has.
+
+    Args:
+        points: of some items.
+        num_clusters: how many.
+        seed: of the draws.
+        tol: of the iterations over the sample.
+    """
+    size = max(_SAMPLE, _SAMPLE_PER_CLUSTER * num_clusters)
+    if points.num_points < 4 * size:
+        return kmeans_plus_plus(points, num_clusters, seed)
+    few = coreset(points, size, seed)
+    return lloyd(few, kmeans_plus_plus(few, num_clusters, seed), _MOST_ON_SAMPLE, tol)
 
 
 def sampled_centres(
@@ -125,8 +147,7 @@ def sampled_centres(
     given = centres.new_zeros(*centres.shape[:2], 1, dtype=torch.float64)
     moving = torch.ones_like(limit, dtype=torch.bool)
     for iteration in range(max_iter):
-        block = first.packed(sample(1 + iteration, size)).mT[:, None]
-        block = torch.cat((block, torch.ones_like(block[:, :, :1])), 2)
+        block = first.packed(sample(1 + iteration, size))[:, None]
         summed = moments(block, members(labels_of(scores(block, centres)), num_clusters))
         total = given + summed[..., -1:]
         moved = ((centres * given + summed[..., :-1]) / total).to(centres.dtype)
@@ -152,15 +173,16 @@ def _step(points: PackedPoints, centres: Float[Tensor, "B K D"]) -> Float[Tensor
     count = centres.shape[1]
     summed = centres.new_zeros((), dtype=torch.float64)
     for block in points.blocks(3 * count):
-        part = points.weighted[:, block]
-        summed = summed + moments(part, members(labels_of(scores(part, centres)), count))
+        part = points.values[:, block]
+        member = members(labels_of(scores(part, centres)), count).mul_(points.weights[:, block, None])
+        summed = summed + moments(part, member)
     empty = summed[..., -1] == 0
     moved = (summed[..., :-1] / summed[..., -1:]).to(centres.dtype)
     if not empty.any():
         return moved
     place = _far_points(points, centres, empty)
-    item, size = torch.arange(len(place), device=place.device)[:, None], points.values.shape[-1]
-    return torch.where(empty[..., None], points.values[item, place // size, :-1, place % size], moved)
+    item, size = torch.arange(len(place), device=place.device)[:, None], points.values.shape[2]
+    return torch.where(empty[..., None], points.values[item, place // size, place % size], moved)
 
 
 def _finished(points: PackedPoints, centres: Float[Tensor, "B K D"]) -> Fit:
@@ -168,23 +190,23 @@ def _finished(points: PackedPoints, centres: Float[Tensor, "B K D"]) -> Fit:
     count = centres.shape[1]
     labels, summed = [], centres.new_zeros((), dtype=torch.float64)
     for block in points.blocks(3 * count):
-        labels.append(labels_of(scores(points.values[:, block], centres)))
-        summed = summed + moments(points.weighted[:, block], members(labels[-1], count))
+        part = points.values[:, block]
+        labels.append(labels_of(scores(part, centres)))
+        summed = summed + moments(part, members(labels[-1], count).mul_(points.weights[:, block, None]))
     label, total = torch.cat(labels, 1), summed[..., -1:]
     empty = total == 0
     means = (summed[..., :-1] / total.masked_fill(empty, 1.0)).to(centres.dtype)
     place = torch.full_like(means[..., 0], -1, dtype=torch.long)
     if empty.any():
         far = _far_points(points, centres, empty[..., 0])
-        item, size = torch.arange(len(far), device=far.device)[:, None], points.values.shape[-1]
+        item, size = torch.arange(len(far), device=far.device)[:, None], points.values.shape[2]
         place = torch.where(empty[..., 0], far, place)
-        means = torch.where(empty, points.values[item, far // size, :-1, far % size], means)
+        means = torch.where(empty, points.values[item, far // size, far % size], means)
     inertia = total.new_zeros(())
     for block in points.blocks(3 * count):
-        own = product_with_centres(means.mT, members(label[:, block], count))
-        squares = own.sub_(points.values[:, block, :-1]).square_().sum(2)
-        weight = points.weights[:, block]
-        inertia = inertia + squares.masked_fill_(weight == 0, 0.0).mul_(weight).sum(-1).double().sum(1)
+        own = members(label[:, block], count).mT @ means[:, None]
+        squares = squared_lengths(own.sub_(points.values[:, block])).mul_(points.weights[:, block])
+        inertia = inertia + squares.sum(-1).sum(1, dtype=torch.float64)
     inertia = (inertia / points.scale[:, 0].double().square()).to(means.dtype)
     broken = points.broken
     flat = label.flatten(1)[:, : points.num_points].long()
@@ -198,8 +220,8 @@ def _far_points(
     """For each empty cluster another point, those that add most to the inertia first, in the order of the points."""
     added = []
     for block in points.blocks(3 * centres.shape[1]):
-        smallest = scores(points.weighted[:, block], centres).amin(2)
-        added.append(smallest.add_(points.norms[:, block]).clamp_(min=0.0))
+        smallest = scores(points.values[:, block], centres).amin(2).add_(points.norms[:, block])
+        added.append(smallest.clamp_(min=0.0).mul_(points.weights[:, block]))
     distances = torch.cat(added, 1).masked_fill(points.weights == 0, -1.0).flatten(1)
     largest, place = distances.topk(min(empty.shape[1], points.num_points))
     exist = (largest >= 0).sum(-1, keepdim=True).clamp_(min=1)

@@ -14,39 +14,38 @@ __all__ = [
     "members",
     "moments",
     "pack",
-    "product_with_centres",
     "scores",
+    "squared_lengths",
 ]
 
 # Elements of a chunk of points with what is worked out for each.
 _CHUNK = 1 << 18
 _MOST_IN_CHUNK = 1 << 13
+# What is farther off than so many times the largest value is not told from it: its square could overflow.
+_FARTHEST = 2.0**40
 # Elements that one product takes, so many that few threads have to wait for one another.
 _BLOCK = {"cpu": 1 << 22}
 _DEVICE_BLOCK = 1 << 27
 # Elements of the items that are fitted side by side, so few that all iterations find them in cache.
-_ITEMS = {"cpu": 1 << 19}
+_ITEMS = {"cpu": 1 << 21}
 _DEVICE_ITEMS = 1 << 27
 
 
 class PackedPoints(NamedTuple):
-    """Points of some items about their mean, at a common scale, in chunks of ``n`` with the features first.
-
-    Below the features is a row of ones (zeros where a chunk is filled up), so that one product with centres gives
-    their distances, up to what all of them share, and one with memberships gives sums and counts.
+    """Points of some items about their mean, at a common scale, in chunks of ``n``.
 
     Args:
-        values: ``(B, C, D + 1, n)``.
-        weighted: the same, times the weight of each point.
-        norms: the squared length of each point, times its weight, ``(B, C, n)``.
-        mean: of each item, ``(B, D)``, weighted.
+        values: ``(B, C, n, D)``, zero where the last chunk is filled up.
+        weights: of each point, zero where the last chunk is filled up, ``(B, C, n)``.
+        norms: the squared length of each point, ``(B, C, n)``.
+        mean: of each item at that scale, ``(B, D)``, weighted.
         scale: a power of two that brings the largest value of each item near one, ``(B, 1)``.
         broken: items that are not finite; here they are silent, ``(B,)``.
         num_points: without those that fill up.
     """
 
     values: Tensor
-    weighted: Tensor
+    weights: Tensor
     norms: Tensor
     mean: Tensor
     scale: Tensor
@@ -55,15 +54,10 @@ class PackedPoints(NamedTuple):
 
     def of(self, items: Tensor) -> "PackedPoints":
         """Some of the items."""
-        values = self.values[items]
-        weighted = values if self.weighted is self.values else self.weighted[items]
-        norms, mean, scale, broken = self.norms[items], self.mean[items], self.scale[items], self.broken[items]
-        return PackedPoints(values, weighted, norms, mean, scale, broken, self.num_points)
-
-    @property
-    def weights(self) -> Tensor:
-        """Of each point, ``(B, C, n)``."""
-        return self.weighted[:, :, -1]
+        values, weights, norms = self.values[items], self.weights[items], self.norms[items]
+        return PackedPoints(
+            values, weights, norms, self.mean[items], self.scale[items], self.broken[items], self.num_points
+        )
 
     def blocks(self, rows: int) -> Iterator[slice]:
         """Chunks that are worked on together, where so many values are worked out for each point."""
@@ -71,16 +65,16 @@ class PackedPoints(NamedTuple):
 
     def packed(self, centres: Float[Tensor, "B K D"]) -> Float[Tensor, "B K D"]:
         """Centres as they are among the packed points."""
-        return (centres - self.mean[:, None]) * self.scale[:, None]
+        return centres * self.scale[:, None] - self.mean[:, None]
 
     def unpacked(self, centres: Float[Tensor, "B K D"]) -> Float[Tensor, "B K D"]:
         """Centres as they are among the points given."""
-        return (centres / self.scale[:, None] + self.mean[:, None]).to(self.values.dtype)
+        return (centres + self.mean[:, None]) / self.scale[:, None]
 
 
 def items_together(points: Float[Tensor, "B P D"]) -> int:
     """How many items to pack at a time."""
-    return max(1, _ITEMS.get(points.device.type, _DEVICE_ITEMS) // (points.shape[1] * (points.shape[2] + 1)))
+    return max(1, _ITEMS.get(points.device.type, _DEVICE_ITEMS) // points[0].numel())
 
 
 def pack(points: Float[Tensor, "B P D"], weights: Float[Tensor, "B P"] | None, rows: int) -> PackedPoints:
@@ -88,73 +82,57 @@ def pack(points: Float[Tensor, "B P D"], weights: Float[Tensor, "B P"] | None, r
 
     Args:
         points: of some items.
-        weights: not negative; what is not finite in a point of weight zero is ignored. All one if None.
+        weights: not negative; what is not finite in a point of weight zero counts as
+            zero or as far off. All one if None.
         rows: how many values are worked out for each point, as a rule the number of centres.
     """
-    values, weighted, filling = _in_chunks(points, weights, rows)
-    mean, spread = _mean_and_spread(values, weighted)
-    broken = ~spread.isfinite()
-    exponent = spread.masked_fill(broken | (spread == 0), 1.0).frexp().exponent
-    scale = torch.ldexp(torch.ones_like(spread), -exponent.clamp(min=-120))
-    if broken.any():
-        values[broken[:, 0], :, :-1] = 0.0
-        weighted[broken[:, 0], :, :-1] = 0.0
-        mean = mean.masked_fill(broken, 0.0)
-    norms = torch.empty_like(values[:, :, 0], memory_format=torch.contiguous_format)
-    for block in _blocks(values, rows):
-        part, part_weighted = values[:, block, :-1], weighted[:, block, :-1]
-        part.sub_(mean[:, None, :, None]).mul_(scale[:, None, :, None])
-        if block.stop >= values.shape[1]:
-            part[:, -1, :, filling] = 0.0
-        if weights is not None:
-            torch.mul(part, weighted[:, block, -1:], out=part_weighted)
-        torch.sum(part * part_weighted, -2, out=norms[:, block])
-    return PackedPoints(values, weighted, norms, mean, scale, broken[:, 0], points.shape[1])
-
-
-def _in_chunks(points: Tensor, weights: Tensor | None, rows: int) -> tuple[Tensor, Tensor, slice]:
-    """Values as they are, those to be weighted (zero where the weight is), and what fills up the last chunk."""
     items, count, features = points.shape
-    chunks = -(-count // min(_MOST_IN_CHUNK, max(1, _CHUNK // (features + 1 + rows))))
+    chunks = -(-count // min(_MOST_IN_CHUNK, max(1, _CHUNK // (features + rows))))
     size = -(-count // chunks)
-    filling = slice(count - (chunks - 1) * size, None)
-    values = points.new_empty(items, chunks, features + 1, size)
-    _fill(values[:, :, :-1], points.mT)
-    values[:, :, -1] = 1.0
-    values[:, -1, -1, filling] = 0.0
+    flat_weights = points.new_zeros(items, chunks * size)
+    flat_weights[:, :count] = 1.0 if weights is None else weights
     if weights is None:
-        return values, values, filling
-    weight = points.new_empty(items, chunks, 1, size)
-    _fill(weight, weights[:, None])
-    values[:, :, :-1].masked_fill_((weight == 0) & ~values[:, :, :-1].isfinite(), 0.0)
-    weighted = torch.where(weight > 0, values, 0.0)
-    weighted[:, :, -1:] = weight
-    return values, weighted, filling
+        largest = _largest(points)
+    else:
+        idle = (weights == 0)[..., None]
+        largest = _largest(points.masked_fill(idle, 0.0))
+        reach = _FARTHEST * largest[..., None]
+        points = torch.where(idle, points.nan_to_num(0.0).minimum(reach).maximum(-reach), points)
+    broken = ~largest.isfinite()
+    exponent = largest.masked_fill(broken | (largest == 0), 1.0).frexp().exponent
+    scale = torch.ldexp(torch.ones_like(largest), -exponent.clamp(min=-120))
+    flat = points.new_empty(items, chunks * size, features)
+    torch.mul(points, scale[..., None], out=flat[:, :count])
+    flat[:, count:] = 0.0
+    if broken.any():
+        flat.masked_fill_(broken[..., None], 0.0)
+    values, weights = flat.view(items, chunks, size, features), flat_weights.view(items, chunks, size)
+    total = weights.sum(-1, dtype=torch.float64).sum(-1, keepdim=True)
+    mean = ((weights[:, :, None] @ values).sum((1, 2), dtype=torch.float64) / total).to(values.dtype)
+    flat[:, :count] -= mean[:, None]
+    norms = torch.cat([squared_lengths(values[:, block]) for block in _blocks(values, features)], 1)
+    return PackedPoints(values, weights, norms, mean, scale, broken[:, 0], count)
 
 
-def _mean_and_spread(values: Tensor, weighted: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each item the weighted mean, ``(B, D)``, and the largest distance to it along a feature, ``(B, 1)``."""
-    total = weighted[:, :, -1].sum(-1, dtype=torch.float64).sum(-1, keepdim=True)
-    sums, lows, highs = torch.zeros_like(total), [], []
-    for block in _blocks(values, 0):
-        part = weighted[:, block, :-1]
-        sums = sums + (part @ weighted[:, block, -1, :, None])[..., 0].double().sum(1)
-        lows.append(part.amin(-1).amin(1))  # aminmax takes several times as long
-        highs.append(part.amax(-1).amax(1))
-    mean = (sums / total).to(values.dtype)
-    low, high = torch.stack(lows).amin(0), torch.stack(highs).amax(0)
-    return mean, torch.maximum(high - mean, mean - low).amax(-1, keepdim=True)
+def _largest(points: Float[Tensor, "B P D"]) -> Float[Tensor, "B 1"]:
+    """The largest absolute value of each item."""
+    return torch.maximum(points.amax((1, 2)), -points.amin((1, 2)))[:, None]  # its norm takes ten times as long
 
 
-def scores(block: Float[Tensor, "B c E n"], centres: Float[Tensor, "B K D"]) -> Float[Tensor, "B c K n"]:
+def squared_lengths(values: Float[Tensor, "*any n D"]) -> Float[Tensor, "*any n"]:
+    """Of each point."""
+    # A product, since a sum over a short last axis is slow.
+    return values.square() @ values.new_ones(values.shape[-1])
+
+
+def scores(block: Float[Tensor, "B c n D"], centres: Float[Tensor, "B K D"]) -> Float[Tensor, "B c K n"]:
     """The squared distances of points and centres, less the squared norms of the points."""
-    augmented = torch.cat((-2 * centres, centres.square().sum(-1, keepdim=True)), -1)
-    return product_with_centres(augmented, block)
-
-
-def product_with_centres(rows: Float[Tensor, "B K E"], block: Float[Tensor, "B c E n"]) -> Float[Tensor, "B c K n"]:
-    """The products of some rows with all points of their item."""
-    return rows[:, None].expand(-1, block.shape[1], -1, -1) @ block
+    (items, chunks), count = block.shape[:2], centres.shape[1]
+    shape = items, chunks, *centres.shape[1:]
+    rows, squares = centres[:, None].expand(shape).flatten(0, 1), centres.square().sum(-1)
+    offsets = squares[:, None].expand(shape[:3]).flatten(0, 1)[..., None]
+    found = torch.baddbmm(offsets, rows, block.flatten(0, 1).mT, alpha=-2.0)
+    return found.view(items, chunks, count, block.shape[2])
 
 
 def labels_of(score: Float[Tensor, "B c K n"]) -> Float[Tensor, "B c 1 n"]:
@@ -171,25 +149,15 @@ def members(labels: Float[Tensor, "B c 1 n"], num_clusters: int) -> Float[Tensor
     return torch.eq(labels, index, out=labels.new_empty(*labels.shape[:2], num_clusters, labels.shape[-1]))
 
 
-def moments(block: Float[Tensor, "B c E n"], member: Float[Tensor, "B c K n"]) -> Float[Tensor, "B K E"]:
-    """The sums over the members of each cluster, in double precision."""
-    return (member @ block.mT).double().sum(1)
+def moments(block: Float[Tensor, "B c n D"], member: Float[Tensor, "B c K n"]) -> Float[Tensor, "B K E"]:
+    """The sums over the members of each cluster with their number behind, ``E = D + 1``, in double precision."""
+    sums = (member @ block).sum(1, dtype=torch.float64)
+    return torch.cat((sums, member.sum(-1).sum(1, dtype=torch.float64)[..., None]), -1)
 
 
 def _blocks(values: Tensor, rows: int) -> Iterator[slice]:
-    room = _BLOCK.get(values.device.type, _DEVICE_BLOCK) // (values.shape[-1] * (values.shape[-2] + rows))
+    room = _BLOCK.get(values.device.type, _DEVICE_BLOCK) // (values.shape[-2] * (values.shape[-1] + rows))
     # Several items are worked on whole, so that no block of them needs to be copied for a product.
     together = values.shape[1] if len(values) > 1 else max(1, room)
     for first in range(0, values.shape[1], together):
         yield slice(first, first + together)
-
-
-def _fill(chunks: Float[Tensor, "B C D n"], points: Float[Tensor, "B D P"]) -> None:
-    """Copy points into chunks; the last is filled up with zeros."""
-    size = chunks.shape[-1]
-    whole = points.shape[-1] // size
-    chunks[:, :whole] = points[..., : whole * size].unflatten(-1, (whole, size)).movedim(-2, 1)
-    if whole < chunks.shape[1]:
-        rest = points.shape[-1] - whole * size
-        chunks[:, whole, :, :rest] = points[..., whole * size :]
-        chunks[:, whole, :, rest:] = 0.0
