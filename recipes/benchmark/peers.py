@@ -157,7 +157,7 @@ def repet_sim_lean(padded_waveform, length, min_distance=1.0, max_frames=100, hi
     """One frame after another, with no work that the result does not need."""
     spectrogram = stft(padded_waveform)
     magnitude = np.abs(spectrogram)
-    columns = magnitude.reshape(-1, magnitude.shape[-1])
+    columns = magnitude.mean(0)
     units = columns / np.maximum(np.linalg.norm(columns, axis=0), np.finfo(np.float32).tiny)
     similarity = units.T @ units
     distance = math.ceil(min_distance * SAMPLE_RATE / HOP_LENGTH)

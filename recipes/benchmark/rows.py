@@ -357,7 +357,7 @@ ROWS = [
         peer=peers.repet_sim,
         peer_name="NumPy in double precision, a search for peaks frame by frame, librosa.stft, istft",
         peer_packages=("librosa", "numpy"),
-        tolerance=0.5,  # it compares frames by the mean of the channels, and takes others where they are nearly alike
+        tolerance=0.5,  # it takes other frames where they are nearly alike
     ),
     separator_row(
         "ft2d",

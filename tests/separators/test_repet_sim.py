@@ -16,7 +16,7 @@ SMALL = {"sample_rate": 8000, "stft": STFT(64, 16)}
 def plain_repet_sim(magnitude, distance, limit, threshold):
     """The background mask of one mixture ``(C, F, N)``, one frame and one choice at a time."""
     frames = magnitude.shape[-1]
-    unit = magnitude.reshape(-1, frames) / np.linalg.norm(magnitude.reshape(-1, frames), axis=0)
+    unit = magnitude.mean(0) / np.linalg.norm(magnitude.mean(0), axis=0)
     mask = np.empty_like(magnitude)
     for frame in range(frames):
         cosine = unit.T @ unit[:, frame]

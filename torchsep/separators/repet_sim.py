@@ -39,7 +39,7 @@ class RepetSim(MaskSeparator):
 
     The background of each frame is the median over the other frames most similar to it. It suits a voice over an
     accompaniment that comes again at any time, where :class:`Repet` needs one period throughout. Similarity is that of
-    all channels together. The time grows with the square of the length, the memory with the length.
+    the mean magnitude of the channels. The time grows with the square of the length, the memory with the length.
 
     The method is covered by the United States patent 9,093,056.
 
@@ -114,4 +114,5 @@ class RepetSim(MaskSeparator):
     def _similar_frames(self, magnitude: Float[Tensor, "B C F N"]) -> Int[Tensor, "B N K"]:
         hops = self.min_distance_between_frames * self.sample_rate / self.stft.hop_length
         distance = max(1, math.ceil(round(hops, 6)))
-        return similar_frames(magnitude, distance, self.max_repeating_frames, self.similarity_threshold)
+        compared = magnitude.mean(1) if magnitude.shape[1] > 1 else magnitude
+        return similar_frames(compared, distance, self.max_repeating_frames, self.similarity_threshold)
