@@ -6,6 +6,7 @@ import torch
 from sklearn.decomposition import FastICA
 
 from torchsep.functional.independence import independent_rotation
+from torchsep.functional.independence_equations import CONTRASTS
 from torchsep.separators.ica import ICA
 
 MIXING = torch.tensor([[1.0, 0.6, -0.3], [0.4, 1.0, 0.5], [-0.2, 0.3, 1.0]], dtype=torch.float64)
@@ -102,6 +103,20 @@ def test_channels_that_depend_on_one_another(algorithm, dtype):
     assert separator(silent)[2].abs().max() == 0
 
 
+@pytest.mark.parametrize("length", [500, 140001])
+def test_items_of_a_batch_stay_alone(length):
+    signals = sources(length=length)
+    batch = torch.stack((MIXING @ signals, MIXING.T @ signals, MIXING @ signals.flip(0), MIXING.T @ signals)).float()
+    batch[1, 0, 100] = torch.inf
+    batch[2, 2, -1] = torch.nan
+    separator = ICA(sample_rate=8000)
+    estimates = separator(batch)
+    assert estimates[1:3].isnan().all()
+    for item in (0, 3):
+        alone = separator(batch[item])
+        assert torch.allclose(alone, estimates[item], rtol=0, atol=1e-5 * alone.abs().max().item())
+
+
 def test_gaussian_channels_give_something_finite():
     generator = torch.Generator().manual_seed(0)
     for seed in range(5):
@@ -125,12 +140,26 @@ def test_the_gradient_is_exact(algorithm, fun):
     assert torch.autograd.gradcheck(separator, mixture, fast_mode=True)
 
 
-def test_the_estimating_equations_hold():
-    white = sources(2)
+def test_contrasts_are_derivatives():
+    signal = torch.linspace(-30, 30, 1001, dtype=torch.float64, requires_grad=True)
+    contrasts = {"logcosh": signal.cosh().log(), "exp": -(-0.5 * signal.square()).exp(), "cube": signal**4 / 4}
+    assert contrasts.keys() == CONTRASTS.keys()
+    for name, contrast in contrasts.items():
+        slope, bend = CONTRASTS[name](signal)
+        (expected,) = torch.autograd.grad(contrast.sum(), signal, create_graph=True)
+        assert torch.allclose(slope, expected, rtol=1e-12, atol=1e-14)
+        (expected,) = torch.autograd.grad(slope.sum(), signal)
+        assert torch.allclose(bend, expected, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("length", [20000, 140001])  # the longer is begun with a part of its samples
+def test_the_estimating_equations_hold(length):
+    white = sources(2, length)
     root = np.linalg.inv(np.linalg.cholesky(np.cov(white.numpy(), bias=True)))
     white = torch.from_numpy(root) @ white
     turned = torch.tensor([[0.8, -0.6], [0.6, 0.8]], dtype=torch.float64) @ white
-    rotation = independent_rotation(turned[None], torch.eye(2, dtype=torch.float64)[None])[0]
+    identity = torch.eye(2, dtype=torch.float64)[None]
+    rotation = independent_rotation(turned[None], identity, identity)[0]
     found = rotation @ turned
     slope, bend = found.tanh(), 1 - found.tanh().square()
     moments = slope @ found.T / found.shape[-1]

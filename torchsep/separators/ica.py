@@ -5,13 +5,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from torchsep.checks import check_choice, check_integer, check_mixture, check_number
-from torchsep.functional.independence import CONTRASTS, independent_rotation
+from torchsep.functional.independence import independent_rotation
+from torchsep.functional.independence_equations import CONTRASTS
 from torchsep.functional.linalg import eigh, inverse_square_root
 from torchsep.functional.starts import hashed_uniform
 from torchsep.separators.separator import Separator
 from torchsep.typing import Estimates, Waveform
 
 __all__ = ["ICA", "unmixing_and_mixing"]
+
+# Samples whose products are added up before those of others, so that little is lost to rounding.
+_TOGETHER = 1 << 16
 
 
 def unmixing_and_mixing(
@@ -45,25 +49,24 @@ def unmixing_and_mixing(
                 [1.0000, 0.2000]])
     """
     held = mixture.detach()
-    bad = ~held.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
-    finite = mixture.masked_fill(bad, 0.0)
+    lowest, highest = held.amin(-1, keepdim=True), held.amax(-1, keepdim=True)
+    bad = ~(lowest.isfinite() & highest.isfinite()).all(-2, keepdim=True)
+    mean = mixture.mean(-1, keepdim=True)
     # Each channel is divided by its own level, held, so that a quiet one is no less than a loud one.
-    centred = finite - finite.mean(-1, keepdim=True)
-    peak = centred.detach().abs().amax(-1, keepdim=True)
-    rounding = 8 * torch.finfo(mixture.dtype).eps * finite.detach().abs().amax(-1, keepdim=True)
-    silent = peak <= rounding
-    level = torch.where(silent, 1.0, peak)
-    level = level * (centred.detach() / level).square().mean(-1, keepdim=True).sqrt()
-    level = torch.where(silent, 1.0, level)
-    centred = (centred / level).masked_fill(silent, 0.0)
-
-    covariance = centred @ centred.mT / mixture.shape[-1]
+    peak = torch.maximum(highest - mean.detach(), mean.detach() - lowest)
+    silent = peak <= 8 * torch.finfo(mixture.dtype).eps * torch.maximum(highest.abs(), lowest.abs())
+    gain = peak.reciprocal().masked_fill(silent, 0.0)
+    centred = torch.addcmul(-mean * gain, mixture, gain)
+    products = sum(block @ block.mT for block in centred.split(_TOGETHER, -1)) / mixture.shape[-1]
+    level = products.detach().diagonal(0, -2, -1)[..., None].sqrt().masked_fill(silent, 1.0)
+    covariance = products / (level * level.mT)
     whitening, alive = _whitening(covariance)
     start = hashed_uniform(covariance.shape[-2:], seed, mixture.device, mixture.dtype) - 0.5
     both = alive[:, :, None] & alive[:, None, :]
     identity = torch.eye(covariance.shape[-1], dtype=mixture.dtype, device=mixture.device)
-    white = whitening @ centred
-    rotation = independent_rotation(white, torch.where(both, start, identity), fun, algorithm, max_iterations, tol)
+    start = torch.where(both, start, identity)
+    rotation = independent_rotation(centred, whitening / level.mT, start, fun, algorithm, max_iterations, tol)
+    level = level * peak.masked_fill(silent, 1.0)
 
     unmixing = rotation @ whitening
     mixing = covariance @ unmixing.mT
