@@ -1,0 +1,78 @@
+"""LibriMix: talkers of LibriSpeech, with and without the noise of WHAM!."""
+
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from torchsep.checks import check_choice
+from torchsep.data.recordings import Entry
+from torchsep.data.speech_mixtures import SpeechMixtures, check_talkers
+
+__all__ = ["LibriMix"]
+
+
+@dataclass(eq=False, kw_only=True)
+class LibriMix(SpeechMixtures):
+    """Libri2Mix or Libri3Mix: two or three talkers of LibriSpeech, in one channel, from its tables of metadata.
+
+    Expects ``<root>/wav{8k,16k}/{min,max}/metadata/mixture_<split>_<mixture_type>.csv``, as the scripts of LibriMix
+    write it. Its paths are those of the machine where it was made: the files are looked for below the root first.
+
+    Args:
+        root: the folder ``Libri2Mix`` or ``Libri3Mix``, or the one that holds it.
+        split: ``train`` (train-360), ``valid`` (dev) or ``test``; or ``train-100``.
+        num_speakers: 2 or 3.
+        mixture_type: ``mix_clean``: the talkers; ``mix_both``: the talkers and noise; ``mix_single``: one talker and
+            noise. The sources are the talkers; the noise can be had as well: ``sources=["s1", "s2", "noise"]``.
+
+    Further arguments are those of :class:`SpeechMixtures` and :class:`Recordings`.
+
+    References:
+        J. Cosentino, M. Pariente, S. Cornell, A. Deleforge, E. Vincent, "LibriMix: an open-source dataset for
+        generalizable speech separation", arXiv:2005.11262, 2020.
+    """
+
+    num_speakers: int = 2
+    mixture_type: Literal["mix_clean", "mix_both", "mix_single"] = "mix_clean"
+
+    splits: ClassVar[Mapping[str, str]] = {
+        "train": "train-360",
+        "valid": "dev",
+        "test": "test",
+        "train-100": "train-100",
+    }
+
+    def __post_init__(self) -> None:
+        check_talkers(self.num_speakers)
+        check_choice(self.mixture_type, ("mix_clean", "mix_both", "mix_single"), "mixture_type")
+        self._talkers = ["s1"] if self.mixture_type == "mix_single" else ["s1", "s2", "s3"][: self.num_speakers]
+        if self.sources is None:
+            self.sources = self._talkers
+        super().__post_init__()
+
+    def entries(self) -> Iterator[Entry]:
+        """One for each line of the table."""
+        name = f"Libri{self.num_speakers}Mix"
+        root = self.folder(name) if (self.folder() / name).is_dir() else self.folder()
+        table = root / self.version / "metadata" / f"mixture_{self.own_split}_{self.mixture_type}.csv"
+        if not table.is_file():
+            raise FileNotFoundError(f"{table}: does not exist; split, file_rate, mode and num_speakers tell its name")
+        columns = {talker: f"source_{talker[1]}_path" for talker in self._talkers}
+        if self.mixture_type != "mix_clean":
+            columns["noise"] = "noise_path"
+        with table.open(encoding="utf-8", newline="") as stream:
+            for row in csv.DictReader(stream):
+                missing = [key for key in ("mixture_ID", "mixture_path", *columns.values()) if not row.get(key)]
+                if missing:
+                    raise ValueError(f"{table}: must have the columns {', '.join(missing)} in every line")
+                sources = {source: (_found(root, row[column]),) for source, column in columns.items()}
+                yield Entry(f"{self.own_split}/{row['mixture_ID']}", _found(root, row["mixture_path"]), sources)
+
+
+def _found(root: Path, path: str) -> Path:
+    """Where a file named in a table is: below the root, unless it is not there but where the table says."""
+    parts = Path(path.replace("\\", "/")).parts
+    here = root.joinpath(*parts[-5:])  # wav8k/min/dev/s1/x.wav
+    return Path(path) if not here.is_file() and Path(path).is_file() else here
