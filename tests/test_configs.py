@@ -1,12 +1,16 @@
 """Every YAML file composes and builds, and holds nothing that the code does not know."""
 
+import inspect
+
 import pytest
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
+from omegaconf import OmegaConf
 
 from torchsep import list_separators, registry
 from torchsep.engine import compose, separator_config
 from torchsep.resources import resource_folder
 
+DATA = sorted((resource_folder("configs") / "data").glob("*.yaml"))
 NAMES = sorted(path.stem for path in (resource_folder("configs") / "separator").glob("*.yaml"))
 
 
@@ -25,6 +29,15 @@ def test_config_holds_only_what_differs_from_the_defaults(name):
     parameters = registry.separator_class(name).arguments()
     for argument, value in separator_config(name).items():
         assert argument == "name" or parameters[argument].default != value
+
+
+@pytest.mark.parametrize("path", DATA, ids=lambda path: path.stem)
+def test_data_config_holds_what_its_class_takes(path):
+    config = OmegaConf.load(path)
+    parameters = inspect.signature(get_class(config.pop("_target_"))).parameters
+    assert set(config) <= set(parameters)
+    needed = {name for name, parameter in parameters.items() if parameter.default is parameter.empty}
+    assert needed <= set(config)
 
 
 def test_overrides_reach_the_separator():

@@ -134,7 +134,7 @@ def test_a_file_that_does_not_suit_the_separator_is_named_once(tmp_path):
         (["-s", "overlap_add", "--window", "15"], "window must be left out where the separator has its own"),
         (["-s", "ideal_ratio_mask"], "needs the true sources"),
         (["-s", "overlap_add", "-p", "separator=ideal_ratio_mask"], "needs the true sources"),
-        (["-s", "wiener_filter"], "wiener_filter refines estimates; give it those of a separator: -s refine"),
+        (["-s", "wiener_filter"], "wiener_filter refines estimates; give it those of a separator by refine"),
         (["-s", "ensemble_clustering", "-p", "separators=[hpss, hps]"], "got 'hps'; did you mean hpss"),
         (["-s", "none.yaml"], "none.yaml does not exist"),
     ],
@@ -356,7 +356,7 @@ def test_parameters_do_not_go_with_a_checkpoint(tmp_path):
     write_noise(tmp_path / "song.wav")
     result = separate(tmp_path / "song.wav", "-s", tmp_path / "mine.safetensors", "-p", "power=3")
     assert result.exit_code == 2
-    assert "-p does not go with a checkpoint" in result.output
+    assert "parameters do not go with a checkpoint" in result.output
 
 
 def test_class_of_a_module_is_found(tmp_path):

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import torchsep
-from torchsep.cli import catalogue, demo, separate
+from torchsep.cli import catalogue, demo, evaluate, separate
 
 __all__ = ["app", "main"]
 
@@ -19,6 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("separate")(separate.separate)
+app.command("evaluate")(evaluate.evaluate)
 app.command("list")(catalogue.list_command)
 app.command("info")(catalogue.info)
 app.command("demo")(demo.demo)

@@ -6,9 +6,10 @@ from typing import Any, NoReturn
 
 import typer
 
-__all__ = ["fail", "parse_parameters"]
+__all__ = ["INTERRUPTED", "fail", "parse_parameters"]
 
 USAGE_ERROR = 2
+INTERRUPTED = 130
 
 
 def fail(message: object, code: int = USAGE_ERROR) -> NoReturn:

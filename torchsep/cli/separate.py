@@ -2,22 +2,17 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
-from torchsep import audio, registry
-from torchsep.checkpoint import load
-from torchsep.cli.messages import fail, parse_parameters
-from torchsep.separators import Separator
+from torchsep import audio
+from torchsep.cli.messages import INTERRUPTED, fail, parse_parameters
 
 if TYPE_CHECKING:
     from torchsep.engine import FileResult
 
 __all__ = ["separate"]
-
-INTERRUPTED = 130
-HIGHEST_RATE = 192000  # what is wrong here, as a cutoff above half of it, is wrong for every file
 
 
 def separate(
@@ -58,10 +53,10 @@ def separate(
     Exit code: 0 if all is done, 1 if some files failed (the others are done), 2 if the command is wrong.
     """
     from torchsep.data import find_audio_files
-    from torchsep.engine import WriteOptions, separate_files
+    from torchsep.engine import WriteOptions, chosen_separator, separate_files
 
     try:
-        chosen = _chosen(separator, parse_parameters(parameter or []))
+        chosen = chosen_separator(separator, parse_parameters(parameter or []))
         audio.check_encoding(format_, subtype, overflow)
         found = find_audio_files(files)
         if output.exists() and not output.is_dir():
@@ -81,43 +76,6 @@ def separate(
     if failed:
         names = ", ".join(str(result.path) for result in failed)
         fail(f"{len(failed)} of {len(found)} files failed: {names}", code=1)
-
-
-def _chosen(choice: str, parameters: dict[str, Any]) -> Separator | dict[str, Any]:
-    """A separator that runs on nothing but mixtures, built once to find mistakes before any file is read."""
-    from torchsep.engine import separator_config
-
-    checkpoint = _checkpoint(choice)
-    if checkpoint is not None:
-        if parameters:
-            raise ValueError(f"-p does not go with a checkpoint, got {', '.join(parameters)} for {choice}")
-        return checkpoint
-    config = {**separator_config(choice), **parameters}
-    if "sample_rate" in config:
-        raise ValueError("sample_rate follows each file and must not be given")
-    built = registry.build(config, sample_rate=HIGHEST_RATE)
-    if "estimates" in built.requires:
-        raise ValueError(f"{choice} refines estimates; give it those of a separator: -s refine -p separator=hpss")
-    if built.requires:
-        needs = ", ".join(built.requires)
-        raise ValueError(
-            f"{choice} needs the true {needs}, which files alone do not hold; try `torchsep demo -s {choice}`"
-        )
-    return config
-
-
-def _checkpoint(choice: str) -> Separator | None:
-    """The checkpoint meant, if it is one: a registered name comes first, also where a folder is called so."""
-    is_file = choice.endswith(".safetensors")
-    is_described = choice.endswith((".yaml", ".yml")) or (":" in choice and not is_file)
-    if is_described or choice in registry.list_separators():
-        return None
-    try:
-        return load(choice)
-    except FileNotFoundError:
-        if is_file:
-            raise
-        return None
 
 
 class _Reporter:

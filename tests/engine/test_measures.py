@@ -1,0 +1,55 @@
+"""Which estimate a source is scored with, and with what."""
+
+import math
+
+import pytest
+import torch
+from scenes import noise
+
+from torchsep import metrics
+from torchsep.engine.measures import MEASURES, matching, measure
+
+SOURCES = noise(3, 2, 4000).float()
+
+
+def test_names_decide_where_they_are_the_same():
+    estimates = SOURCES[[2, 0, 1]]
+    names = ("a", "b", "c")
+    assert matching(estimates, SOURCES, ("c", "a", "b"), names) == [1, 2, 0]
+    assert matching(estimates, SOURCES, ("b", "a", "c"), names) == [1, 0, 2]  # though others sound nearer
+    assert matching(estimates, SOURCES, ("b", "a", "c"), names, "best") == [1, 2, 0]
+    assert matching(estimates, SOURCES, ("x", "y", "z"), names) == [1, 2, 0]
+    with pytest.raises(ValueError, match=r"match must be best where the separator does not name c, but a, b, d"):
+        matching(estimates, SOURCES, ("a", "b", "d"), names, "names")
+
+
+def test_more_or_fewer_estimates_than_sources():
+    assert matching(SOURCES[[2, 0]], SOURCES, ("x", "y"), ("a", "b", "c")) == [1, -1, 0]
+    assert matching(SOURCES[[2, 0, 1]], SOURCES[:2], ("x", "y", "z"), ("a", "b")) == [1, 2]
+    silent = torch.cat((SOURCES[:1], torch.zeros(1, 2, 4000)))
+    assert matching(SOURCES[[1, 0]], silent, (), ("a", "b")) == [1, 0]
+    assert sorted(matching(0 * SOURCES, SOURCES, (), ("a", "b", "c"))) == [0, 1, 2]
+
+
+def test_all_measures_give_a_value_for_each_source():
+    mixture = SOURCES.sum(0)
+    estimates = SOURCES + 0.1 * SOURCES.roll(1, 0) + 0.01 * noise(3, 2, 4000, seed=3).float()
+    scores = measure(tuple(MEASURES), estimates, SOURCES, mixture, 1000)
+    expected = metrics.si_sdr(estimates, SOURCES).mean(-1)
+    before = metrics.si_sdr(mixture.expand_as(SOURCES), SOURCES).mean(-1)
+    for number, score in enumerate(scores):
+        assert score["si_sdr"] == pytest.approx(expected[number].item())
+        assert score["si_sdr_improvement"] == pytest.approx((expected - before)[number].item(), abs=1e-5)
+        assert set(score) >= {"sdr", "isr", "sir", "sar", "images_sdr", "sources_sar", "sa_sdr", "sd_sdr", "si_sir"}
+        assert all(math.isfinite(value) for value in score.values())
+        assert 18 < score["snr"] < 22
+
+
+def test_a_silent_source_has_no_value_and_stops_nothing():
+    silent = SOURCES.clone()
+    silent[1] = 0.0
+    names = ("si_sdr", "bss_eval_v4")
+    scores = measure(names, SOURCES, silent, silent.sum(0), 1000)
+    assert math.isnan(scores[1]["si_sdr"])
+    assert scores[0]["si_sdr"] > 60
+    assert math.isnan(scores[0]["sdr"])  # as that version defines it: a frame with a silent source counts for none

@@ -1,0 +1,96 @@
+"""Results on disk: a run that is ended at any moment can be gone on with, and the table is that of what lies there."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from torchsep.engine.results import Results, begin_run, read_records, runs_in
+from torchsep.engine.summary import summarise
+
+WHAT = {"separator": {"name": "repet", "min_period": 0.8}, "metrics": {"snr": "in dB"}, "label": "repet", "sources": []}
+
+
+def record(identity, *values, seconds=0.5):
+    sources = {f"s{number}": {"estimate": "x", "snr": value} for number, value in enumerate(values)}
+    return {"id": identity, "duration": 4.0, "seconds": seconds, "sources": sources}
+
+
+def test_records_come_back_and_numbers_that_are_none_become_words(tmp_path):
+    begin_run(tmp_path / "repet", WHAT, {"threads": 1})
+    results = Results(tmp_path / "repet")
+    results.append(record("a/é", math.nan, math.inf))
+    results.append({"id": "b", "error": "b.wav is missing"})
+    first, second = read_records(tmp_path / "repet")
+    assert first["sources"]["s0"]["snr"] is None
+    assert first["sources"]["s1"]["snr"] == "inf"
+    assert second["error"] == "b.wav is missing"
+    assert list(runs_in(tmp_path)) == list(runs_in(tmp_path / "repet")) == [tmp_path / "repet"]
+
+
+def test_a_half_written_line_is_taken_off_and_the_rest_kept(tmp_path):
+    begin_run(tmp_path, WHAT, {})
+    results = Results(tmp_path)
+    results.append(record("a", 1.0))
+    with results.path.open("a") as file:
+        file.write('{"id": "b", "sou')
+    assert [entry["id"] for entry in read_records(tmp_path)] == ["a"]
+    begin_run(tmp_path, WHAT, {"threads": 7})
+    results.append(record("b", 2.0))
+    assert [entry["id"] for entry in read_records(tmp_path)] == ["a", "b"]
+    results.path.write_text('{"id": "a"}\nnot JSON\n{"id": "b"}\n')
+    with pytest.raises(ValueError, match=r"results.jsonl is broken in line 2"):
+        read_records(tmp_path)
+
+
+def test_processes_have_files_of_their_own_and_the_newest_result_of_an_item_counts(tmp_path):
+    begin_run(tmp_path, WHAT, {})
+    Results(tmp_path).append({"id": "a", "error": "it failed"})
+    Results(tmp_path, writer=1).append(record("b", 2.0))
+    Results(tmp_path).append(record("a", 1.0))
+    found = {entry["id"]: entry for entry in read_records(tmp_path)}
+    assert set(found) == {"a", "b"}
+    assert "error" not in found["a"]
+    assert len(list(tmp_path.glob("results*.jsonl"))) == 2
+
+
+def test_results_of_something_else_are_not_mixed_in(tmp_path):
+    begin_run(tmp_path, WHAT, {"threads": 1})
+    other = {**WHAT, "separator": {"name": "repet", "min_period": 1.0}}
+    with pytest.raises(ValueError, match=r'was run with separator .*"min_period": 0.8.*, not .*"min_period": 1.0'):
+        begin_run(tmp_path, other, {})
+
+
+def test_the_table_holds_medians_means_and_their_intervals(tmp_path):
+    begin_run(tmp_path / "repet", {**WHAT, "sources": ["s0", "s1"]}, {})
+    results = Results(tmp_path / "repet")
+    for number, (low, high) in enumerate(((0.0, 2.0), (2.0, 4.0), (10.0, 12.0), (math.nan, 7.0))):
+        results.append(record(f"item {number}", low, high))
+    results.append({"id": "broken", "error": "no"})
+    summary = summarise(tmp_path)
+    every, first, second = summary.rows
+    assert (every.source, first.source, second.source) == ("", "s0", "s1")
+    assert (every.items, every.failed, every.speed) == (4, 1, 8.0)
+    assert every.figures["snr"].median == 5.0
+    assert every.figures["snr"].mean == 5.5
+    assert first.figures["snr"].count == 3
+    assert first.figures["snr"].median == 2.0
+    assert second.figures["snr"].mean == 6.25
+    # The interval is that of the mean: normal theory is near enough for a check.
+    values = torch.tensor([1.0, 3.0, 11.0, 7.0])
+    error = values.std() / 2
+    figure = every.figures["snr"]
+    assert figure.low == pytest.approx(5.5 - 1.96 * error, abs=1.5)
+    assert figure.high == pytest.approx(5.5 + 1.96 * error, abs=1.5)
+    written = json.loads((tmp_path / "summary.json").read_text())
+    assert written["rows"][0]["snr"]["median"] == 5.0
+    assert " 5.00, 5.50 [" in (tmp_path / "summary.md").read_text()
+
+
+def test_the_table_of_nothing_but_failures(tmp_path):
+    begin_run(tmp_path / "repet", WHAT, {})
+    Results(tmp_path / "repet").append({"id": "a", "error": "no"})
+    (row,) = summarise(tmp_path).rows
+    assert (row.items, row.failed, row.speed) == (0, 1, 0.0)
+    assert "repet" in summarise(tmp_path).as_text()

@@ -1,0 +1,91 @@
+"""``torchsep evaluate``: separators on a data set, scored, in one table."""
+
+import sys
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+import typer
+
+from torchsep.cli.messages import INTERRUPTED, fail
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    overrides: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="OVERRIDE",
+            help="separator=repet data=musdb18hq data.root=/data/musdb18hq output=FOLDER separator.min_period=1 "
+            "evaluation.save_audio=5 trainer.accelerator=gpu ...",
+            show_default=False,
+        ),
+    ],
+    several: Annotated[
+        bool, typer.Option("--multirun", "-m", help="All combinations of values listed with commas, in one table.")
+    ] = False,
+) -> None:
+    """Score separators on a data set with known sources; Hydra overrides say which and how.
+
+    Results are written as they come: a run that was interrupted goes on when it is started again. OUTPUT holds a
+    folder for each separator, with a line of JSON for every item, and the table as summary.md and summary.json.
+
+    Exit code: 0 if all is done, 1 if some items failed (the others are done), 2 if the command is wrong.
+    """
+    from torchsep.engine import evaluate as run
+    from torchsep.engine import evaluations, summarise
+
+    try:
+        jobs = evaluations(overrides, several=several)
+    except (ValueError, OSError) as error:
+        fail(error)
+    failed = 0
+    for job in jobs:
+        reporter = _Reporter(job.label)
+        try:
+            with reporter:
+                records = run(job, reporter)
+        except (ValueError, OSError) as error:
+            fail(error)
+        except KeyboardInterrupt:
+            fail(f"interrupted; start it again to go on, {reporter.done} items of {job.label} are done", INTERRUPTED)
+        failed += sum("error" in record for record in records)
+    for output in dict.fromkeys(job.output for job in jobs):
+        typer.echo(f"\n{summarise(output).as_text()}\nWritten: {output / 'summary.md'}")
+    if failed:
+        fail(f"{failed} items failed; the results say why", code=1)
+
+
+class _Reporter:
+    """Says how far a separator is: under a progress bar on a terminal, else a line for each item that failed."""
+
+    def __init__(self, label: str) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        self.done = 0
+        self._label = label
+        self._bar = Progress(console=Console(stderr=True), transient=True) if sys.stderr.isatty() else None
+        self._task = self._bar.add_task(label, total=None) if self._bar else None
+
+    def __enter__(self) -> Self:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def __call__(self, news: int | Mapping[str, Any]) -> None:
+        """Take the number of items to come, or the result of one."""
+        if isinstance(news, int):
+            typer.echo(f"{self._label}: {news} items to score", err=True)
+            if self._bar and self._task is not None:
+                self._bar.update(self._task, total=news)
+            return
+        self.done += 1
+        if "error" in news:
+            typer.echo(f"failed: {news['id']}: {news['error']}", err=True)
+        if self._bar and self._task is not None:
+            self._bar.advance(self._task)
