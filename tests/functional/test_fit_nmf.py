@@ -1,5 +1,6 @@
 """Factorisation beside scikit-learn's, and what a user relies on."""
 
+import itertools
 import math
 import warnings
 
@@ -175,20 +176,39 @@ def test_the_level_plays_no_part():
         assert torch.allclose(scaled.templates / math.sqrt(level), model.templates, rtol=1e-3)
 
 
-def test_memory_layout_and_the_room_for_parts_change_nothing(monkeypatch):
+def test_memory_layout_changes_nothing():
     matrix = positive(3, 10, 40)
-    expected = fit_nmf(matrix, 4, max_iter=30)
-    other = fit_nmf(matrix.mT.contiguous().mT, 4, max_iter=30)
-    assert torch.allclose(other.templates, expected.templates, rtol=1e-8)
-    for room in (1, 130, 900):
+    models = [fit_nmf(values, 4, max_iter=30) for values in (matrix, matrix.mT.contiguous().mT)]
+    assert torch.allclose(models[0].templates, models[1].templates, rtol=1e-8)
+
+
+@pytest.mark.parametrize("penalties", [{}, {"alpha": 1e-3, "l1_ratio": 0.3}])
+@pytest.mark.parametrize("beta", [2.0, 1.0, 0.0, 0.5])
+def test_how_frames_are_parted_changes_nothing(beta, penalties, monkeypatch):
+    matrix = positive(3, 10, 41)
+    how = {"beta_loss": beta, "max_iter": 30, "tol": 1e-3, **penalties}
+    expected = fit_nmf(matrix, 4, **how)
+    activations = nmf_activations(matrix, expected.templates, **how)
+    for room, cores in itertools.product((1, 60, 130, 900), (1, 3, 64)):
         monkeypatch.setitem(nmf_updates._TOGETHER, "cpu", room)
-        for beta in (2.0, 1.0, 0.0):
-            whole = nmf_activations(matrix, expected.templates, beta_loss=beta, max_iter=30)
-            model = fit_nmf(matrix, 4, max_iter=30)
-            assert torch.allclose(model.templates, expected.templates, rtol=1e-8)
-            monkeypatch.setitem(nmf_updates._TOGETHER, "cpu", 1 << 18)
-            parted = nmf_activations(matrix, expected.templates, beta_loss=beta, max_iter=30)
-            assert torch.allclose(parted, whole, rtol=1e-8)
+        monkeypatch.setattr(torch, "get_num_threads", lambda: cores)  # noqa: B023 - is used before the next
+        model = fit_nmf(matrix, 4, **how)
+        assert all(torch.allclose(*pair, rtol=1e-8) for pair in zip(model, expected, strict=True))
+        assert torch.allclose(nmf_activations(matrix, expected.templates, **how), activations, rtol=1e-8)
+
+
+@pytest.mark.parametrize(("frames", "cores", "lanes"), [(5, 4, 1), (41, 1, 1), (41, 3, 3), (41, 64, 16)])
+def test_parts_hold_every_frame_once_and_lanes_look_like_items(frames, cores, lanes, monkeypatch):
+    monkeypatch.setitem(nmf_updates._TOGETHER, "cpu", 100)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
+    data = positive(1, frames, 10)
+    activations, templates = positive(1, 2, frames), positive(1, 2, 10)
+    ((_, updates),) = nmf_updates.parted(data, data.new_zeros(1, 0), 1.0, learn=True)
+    parts = updates.parts(activations, templates, updates.room())
+    assert updates.lanes == lanes
+    assert {len(part.own) for part in parts} <= {lanes, 1}
+    assert torch.equal(torch.cat([part.data.flatten(0, 1) for part in parts]), data[0])
+    assert torch.equal(torch.cat([part.own.transpose(0, 1).flatten(1) for part in parts], 1), activations[0])
 
 
 def test_singular_vectors_are_a_good_start():

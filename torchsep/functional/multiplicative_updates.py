@@ -60,7 +60,7 @@ def multiplicative_updates(  # noqa: PLR0913, PLR0917 - an operator takes tensor
     Args:
         data: ``(B, N, F)``, not negative, of a mean about one; positive for beta at or below zero.
         penalties: ``(B, 2)``, factors of the sums of values and of half of their squares, or ``(B, 0)`` for none.
-        activations: ``(B, N, K)`` to start from.
+        activations: ``(B, K, N)`` to start from.
         templates: ``(B, K, F)`` to start from, or to use.
         beta: of the divergence.
         max_iter: the most updates.
@@ -78,11 +78,11 @@ def multiplicative_updates(  # noqa: PLR0913, PLR0917 - an operator takes tensor
 
 def _run(updates: Updates, factors: tuple[Tensor, Tensor], done: Tensor, max_iter: int, tol: float) -> None:
     """Update factors in place, and count."""
-    room = updates.room()
+    parts = updates.parts(*factors, updates.room())
     active: Bool[Tensor, " B"] | None = None
     first = previous = _root_divergence(updates, *factors) if tol > 0 else done
     for number in range(1, max_iter + 1):
-        updates.apply(*factors, active, room)
+        updates.apply(*factors, parts, active)
         done += 1 if active is None else active
         if tol > 0 and number % _CHECKED == 0:
             current = _root_divergence(updates, *factors)
@@ -96,8 +96,8 @@ def _run(updates: Updates, factors: tuple[Tensor, Tensor], done: Tensor, max_ite
 
 def _root_divergence(updates: Updates, activations: Tensor, templates: Tensor) -> Float[Tensor, " B"]:
     total = torch.zeros(len(activations), dtype=torch.float64, device=activations.device)
-    for part in updates.parts():
-        terms = divergences(updates.data[:, part], torch.bmm(activations[:, part], templates), updates.beta)
+    for part in updates.slices():
+        terms = divergences(updates.data[:, part], torch.bmm(activations[..., part].mT, templates), updates.beta)
         total += terms.sum((1, 2))
     return total.clamp(min=0).sqrt()
 

@@ -5,6 +5,7 @@ the last of these back to the first, those in between: as many as the square roo
 """
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -21,11 +22,11 @@ class Gradients(NamedTuple):
 
     data: Float[Tensor, "B N F"]
     penalties: Float[Tensor, "B P"]
-    activations: Float[Tensor, "B N K"]
+    activations: Float[Tensor, "B K N"]
     templates: Float[Tensor, "B K F"]
 
 
-Factors = tuple[Float[Tensor, "B N K"], Float[Tensor, "B K F"]]
+Factors = tuple[Float[Tensor, "B K N"], Float[Tensor, "B K F"]]
 
 
 def run_back(updates: Updates, start: Factors, done: Int[Tensor, " B"], gradients: Gradients) -> None:
@@ -37,6 +38,7 @@ def run_back(updates: Updates, start: Factors, done: Int[Tensor, " B"], gradient
         done: number of updates of each item.
         gradients: zero of data and penalties.
     """
+    updates = replace(updates, lanes=1)
     room = updates.room()
     total = int(done.max())
     span = math.isqrt(max(1, total - 1)) + 1
@@ -46,7 +48,7 @@ def run_back(updates: Updates, start: Factors, done: Int[Tensor, " B"], gradient
 
     def after(factors: Factors, number: int) -> Factors:
         new = factors[0].clone(), factors[1].clone() if updates.learn else factors[1]
-        updates.apply(*new, active(number), room)
+        updates.apply(*new, updates.parts(*new, room), active(number))
         return new
 
     kept = [start]
@@ -68,30 +70,30 @@ def _back(updates: Updates, factors: Factors, active: Tensor | None, gradients: 
     _, frames, bins = updates.data.shape
     activations, templates = factors
     new = activations.clone(), templates.clone() if updates.learn else templates
-    ratios, ratio = updates.apply(*new, active, room)
+    ratios, ratio = updates.apply(*new, updates.parts(*new, room), active)
     into_templates = gradients.templates
     if ratio is not None:
         through = _back_ratio(updates, templates, ratio, active, into_templates)
         _back_penalty(updates, frames, templates, through[1], into_templates, gradients.penalties)
-    for part, own_ratio in zip(updates.parts(), ratios, strict=True):
-        old, own, into = activations[:, part], new[0][:, part], gradients.activations[:, part]
+    for part, own_ratio in zip(updates.slices(), ratios, strict=True):
+        old, own, into = activations[..., part], new[0][..., part], gradients.activations[..., part]
         if ratio is not None:
             comparison, into_model = _back_model(
-                updates, part, (own, templates), [own @ gradient for gradient in through], gradients.data
+                updates, part, (own, templates), [own.mT @ gradient for gradient in through], gradients.data
             )
-            into_templates.baddbmm_(own.mT, into_model)
-            into.baddbmm_(into_model, templates.mT)
+            into_templates.baddbmm_(own, into_model)
+            into.baddbmm_(templates, into_model.mT)
             for values, gradient in zip(comparison, through, strict=True):
-                into.baddbmm_(values, gradient.mT)
+                into.baddbmm_(gradient, values.mT)
         own_through = _back_ratio(updates, old, own_ratio, active, into)
         _back_penalty(updates, bins, old, own_through[1], into, gradients.penalties)
         comparison, into_model = _back_model(
-            updates, part, (old, templates), [gradient @ templates for gradient in own_through], gradients.data
+            updates, part, (old, templates), [gradient.mT @ templates for gradient in own_through], gradients.data
         )
-        into_templates.baddbmm_(old.mT, into_model)
-        into.baddbmm_(into_model, templates.mT)
+        into_templates.baddbmm_(old, into_model)
+        into.baddbmm_(templates, into_model.mT)
         for values, gradient in zip(comparison, own_through, strict=True):
-            into_templates.baddbmm_(gradient.mT, values)
+            into_templates.baddbmm_(gradient, values)
 
 
 def _back_ratio(updates: Updates, own: Tensor, ratio: Ratio, active: Tensor | None, into: Tensor) -> Ratio:
@@ -122,7 +124,7 @@ def _back_model(
 ) -> tuple[tuple[Tensor, Tensor], Tensor]:
     """The data times the model's power beta - 2, and its power beta - 1, with the gradient of the model from theirs."""
     beta = updates.beta
-    model = torch.bmm(*factors)
+    model = torch.bmm(factors[0].mT, factors[1])
     powers = model.pow(beta - 2)
     weighted = updates.data[:, part] * powers
     into_weighted, into_powers = into_comparison
