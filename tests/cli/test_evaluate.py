@@ -41,8 +41,8 @@ def test_several_separators_in_one_table(tmp_path):
     }
     assert set(rows) == {"ideal_ratio_mask", "repet", "mix_as_estimate"}
     assert all(row["items"] == 4 and row["failed"] == 0 for row in rows.values())
-    assert rows["ideal_ratio_mask"]["si_sdr"]["median"] > 10
-    assert rows["mix_as_estimate"]["si_sdr_improvement"]["mean"] == pytest.approx(0, abs=1e-4)
+    assert rows["ideal_ratio_mask"]["figures"]["si_sdr"]["median"] > 10
+    assert rows["mix_as_estimate"]["figures"]["si_sdr_improvement"]["mean"] == pytest.approx(0, abs=1e-4)
     assert "| voice " in result.output
     first = lines(tmp_path / "repet" / "results.jsonl")[0]
     assert first["id"] == "test/000000"
@@ -179,7 +179,7 @@ def test_two_processes_share_the_items(tmp_path):
     two = ["trainer.devices=2", "trainer.accelerator=cpu", f"output={tmp_path / 'two'}"]
     (shared,) = evaluations([*SCENES, *two])
     (alone,) = evaluations([*SCENES, f"output={tmp_path / 'one'}"])
-    assert {record["id"] for record in evaluate(shared)} == {f"test/{number:06d}" for number in range(4)}
+    assert {outcome.id for outcome in evaluate(shared)} == {f"test/{number:06d}" for number in range(4)}
     evaluate(alone)
     assert len(list((tmp_path / "two" / "hpss").glob("results*.jsonl"))) == 2
     for output in ("one", "two"):

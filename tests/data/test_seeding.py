@@ -15,6 +15,10 @@ def test_a_place_has_its_own_numbers():
     assert all(draw(*place) == draw(*place) for place in places)
 
 
+def test_neighbours_have_their_own_numbers():
+    assert len({draw(0, epoch, index) for epoch in range(20) for index in range(20)}) == 400
+
+
 def test_global_random_state_is_neither_read_nor_moved():
     before = torch.get_rng_state()
     first = draw(1, 2)

@@ -6,7 +6,8 @@ import math
 import pytest
 import torch
 
-from torchsep.engine.results import Results, begin_run, read_records, runs_in
+from torchsep.engine.outcomes import read_run
+from torchsep.engine.results import Results, begin_run
 from torchsep.engine.summary import summarise
 
 WHAT = {"separator": {"name": "repet", "min_period": 0.8}, "metrics": {"snr": "in dB"}, "label": "repet", "sources": []}
@@ -17,16 +18,18 @@ def record(identity, *values, seconds=0.5):
     return {"id": identity, "duration": 4.0, "seconds": seconds, "sources": sources}
 
 
-def test_records_come_back_and_numbers_that_are_none_become_words(tmp_path):
+def test_results_come_back_also_those_that_are_no_numbers(tmp_path):
     begin_run(tmp_path / "repet", WHAT, {"threads": 1})
     results = Results(tmp_path / "repet")
-    results.append(record("a/é", math.nan, math.inf))
+    results.append(record("a/é", math.nan, -math.inf))
     results.append({"id": "b", "error": "b.wav is missing"})
-    first, second = read_records(tmp_path / "repet")
-    assert first["sources"]["s0"]["snr"] is None
-    assert first["sources"]["s1"]["snr"] == "inf"
-    assert second["error"] == "b.wav is missing"
-    assert list(runs_in(tmp_path)) == list(runs_in(tmp_path / "repet")) == [tmp_path / "repet"]
+    run = read_run(tmp_path / "repet")
+    assert list(run.outcomes) == ["a/é", "b"]
+    scores = run.outcomes["a/é"].scores
+    assert math.isnan(scores["s0"]["snr"])
+    assert scores["s1"]["snr"] == -math.inf
+    assert run.outcomes["b"].error == "b.wav is missing"
+    assert (run.label, run.settings["threads"]) == ("repet", 1)
 
 
 def test_a_half_written_line_is_taken_off_and_the_rest_kept(tmp_path):
@@ -35,23 +38,21 @@ def test_a_half_written_line_is_taken_off_and_the_rest_kept(tmp_path):
     results.append(record("a", 1.0))
     with results.path.open("a") as file:
         file.write('{"id": "b", "sou')
-    assert [entry["id"] for entry in read_records(tmp_path)] == ["a"]
+    assert list(read_run(tmp_path).outcomes) == ["a"]
     begin_run(tmp_path, WHAT, {"threads": 7})
     results.append(record("b", 2.0))
-    assert [entry["id"] for entry in read_records(tmp_path)] == ["a", "b"]
-    results.path.write_text('{"id": "a"}\nnot JSON\n{"id": "b"}\n')
-    with pytest.raises(ValueError, match=r"results.jsonl is broken in line 2"):
-        read_records(tmp_path)
+    assert list(read_run(tmp_path).outcomes) == ["a", "b"]
 
 
-def test_processes_have_files_of_their_own_and_the_newest_result_of_an_item_counts(tmp_path):
+def test_processes_have_files_of_their_own_and_a_result_counts_more_than_an_error(tmp_path):
     begin_run(tmp_path, WHAT, {})
     Results(tmp_path).append({"id": "a", "error": "it failed"})
+    Results(tmp_path).append(record("c", 3.0))
     Results(tmp_path, writer=1).append(record("b", 2.0))
-    Results(tmp_path).append(record("a", 1.0))
-    found = {entry["id"]: entry for entry in read_records(tmp_path)}
-    assert set(found) == {"a", "b"}
-    assert "error" not in found["a"]
+    Results(tmp_path, writer=1).append({"id": "c", "error": "it failed"})
+    Results(tmp_path, writer=1).append(record("a", 1.0))
+    outcomes = read_run(tmp_path).outcomes
+    assert {id_: outcome.error for id_, outcome in outcomes.items()} == {"a": None, "b": None, "c": None}
     assert len(list(tmp_path.glob("results*.jsonl"))) == 2
 
 
@@ -77,15 +78,11 @@ def test_the_table_holds_medians_means_and_their_intervals(tmp_path):
     assert first.figures["snr"].count == 3
     assert first.figures["snr"].median == 2.0
     assert second.figures["snr"].mean == 6.25
-    # The interval is that of the mean: normal theory is near enough for a check.
-    values = torch.tensor([1.0, 3.0, 11.0, 7.0])
-    error = values.std() / 2
-    figure = every.figures["snr"]
-    assert figure.low == pytest.approx(5.5 - 1.96 * error, abs=1.5)
-    assert figure.high == pytest.approx(5.5 + 1.96 * error, abs=1.5)
+    deviation = torch.tensor([1.0, 3.0, 11.0, 7.0]).std().item()
+    assert every.figures["snr"].margin == pytest.approx(3.182446 * deviation / 2)  # Student's t of three degrees
     written = json.loads((tmp_path / "summary.json").read_text())
-    assert written["rows"][0]["snr"]["median"] == 5.0
-    assert " 5.00, 5.50 [" in (tmp_path / "summary.md").read_text()
+    assert written["rows"][0]["figures"]["snr"]["median"] == 5.0
+    assert " 5.00, 5.50 ± 7.06 |" in (tmp_path / "summary.md").read_text()
 
 
 def test_the_table_of_nothing_but_failures(tmp_path):

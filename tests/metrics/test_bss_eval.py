@@ -140,6 +140,45 @@ def test_silent_frames_have_no_ratios():
     assert sorted(silent.permutation.tolist()) == [0, 1]
 
 
+@pytest.mark.parametrize("permute", [False, True])
+@pytest.mark.parametrize("measure", [bss_eval_sources, bss_eval_images])
+def test_nothing_to_measure_is_undefined_and_stays_alone(measure, permute):
+    estimates, sources = (tensor.repeat(6, 1, 1, 1) for tensor in scene(2, 1))
+    sources[0, 0] = 0.0
+    estimates[1, 1] = 0.0
+    sources[2, 0, :, 7] = torch.nan
+    estimates[3, 0, :, 7] = torch.inf
+    sources[4, 1] = sources[4, 0]
+    found = measure(estimates, sources, num_taps=TAPS, permute=permute)
+    assert found.sdr[:4].isnan().all()
+    assert found.sdr[4].isfinite().all()
+    assert found.sar[4].isfinite().all()
+    assert all(sorted(order) == [0, 1] for order in found.permutation.tolist())
+    alone = measure(estimates[5], sources[5], num_taps=TAPS, permute=permute)
+    for ratio, expected in zip(found, alone, strict=True):
+        assert torch.allclose(ratio[5].double(), expected.double(), equal_nan=True, rtol=1e-9)
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 11, 40])
+def test_signals_may_be_shorter_than_the_filters(length):
+    estimates, sources = scene(2, 2, length)
+    found = bss_eval_images(estimates, sources, num_taps=20, permute=False)
+    framed = bss_eval_v4(estimates, sources, sample_rate=10, window=0.05, hop=0.01, num_taps=20)
+    energy = sources.square().sum((-2, -1)) / (estimates - sources).square().sum((-2, -1))
+    assert torch.allclose(found.sdr, 10 * energy.log10())
+    assert framed.sdr.shape == (2, length)
+    assert not any(ratio.isnan().any() for ratio in (*found[:4], *framed[:4]))
+
+
+def test_order_is_of_the_frames_that_count():
+    estimates, sources = scene(3, 2)
+    sources[1, :, 100:200] = 0.0
+    found = bss_eval_v4(
+        estimates[[2, 0, 1]], sources, sample_rate=1000, window=0.1, hop=0.1, num_taps=TAPS, permute=True
+    )
+    assert found.permutation.tolist() == [1, 2, 0]
+
+
 def test_equal_channels_leave_the_projection_defined():
     estimates, sources = scene(2, 1)
     once = bss_eval_images(estimates, sources, num_taps=TAPS)

@@ -80,6 +80,34 @@ def test_silence_and_perfection_are_defined(ratio):
     assert (silent <= 1e-6).all()
 
 
+@pytest.mark.parametrize(
+    ("ratio", "expected"), [(si_sdr, 0), (snr, 0), (sa_sdr, 0), (si_sir, 0), (si_sar, 0), (sd_sdr, -313)]
+)
+def test_silent_estimates_have_the_documented_value(ratio, expected):
+    _, sources = scene()
+    found = ratio(torch.zeros_like(sources), sources)
+    assert torch.allclose(found, torch.full_like(found, expected), atol=0.5 if expected else 1e-9)
+
+
+@pytest.mark.parametrize("ratio", ALL)
+def test_items_that_are_undefined_stay_alone(ratio):
+    estimates, sources = scene()
+    expected = ratio(estimates, sources)
+    sources[0] = 0.0
+    estimates[1, ..., 9] = torch.nan
+    found = ratio(estimates, sources)
+    assert found[:2].isnan().all()
+    assert torch.allclose(found[2:], expected[2:])
+
+
+def test_one_sample_has_a_ratio_unless_its_mean_is_taken_off():
+    estimates, sources = (tensor[..., :1] for tensor in scene())
+    assert snr(estimates, sources).isfinite().all()
+    assert sa_sdr(estimates, sources).isfinite().all()
+    for ratio in (si_sdr, sd_sdr, si_sir, si_sar):
+        assert ratio(estimates, sources).isnan().all()
+
+
 @pytest.mark.parametrize("ratio", ALL)
 def test_gradients_are_exact_and_finite_at_perfection(ratio):
     estimates, sources = (tensor[:2, :2, :, :40].clone().requires_grad_() for tensor in scene())

@@ -44,12 +44,12 @@ def evaluate(
         reporter = _Reporter(job.label)
         try:
             with reporter:
-                records = run(job, reporter)
+                outcomes = run(job, reporter)
         except (ValueError, OSError) as error:
             fail(error)
         except KeyboardInterrupt:
             fail(f"interrupted; start it again to go on, {reporter.done} items of {job.label} are done", INTERRUPTED)
-        failed += sum("error" in record for record in records)
+        failed += sum(bool(outcome.error) for outcome in outcomes)
     for output in dict.fromkeys(job.output for job in jobs):
         typer.echo(f"\n{summarise(output).as_text()}\nWritten: {output / 'summary.md'}")
     if failed:

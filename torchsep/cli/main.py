@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import torchsep
-from torchsep.cli import catalogue, demo, evaluate, separate
+from torchsep.cli import catalogue, demo, evaluate, report, separate, shard
 
 __all__ = ["app", "main"]
 
@@ -20,6 +20,8 @@ app = typer.Typer(
 )
 app.command("separate")(separate.separate)
 app.command("evaluate")(evaluate.evaluate)
+app.command("report")(report.report)
+app.command("shard")(shard.shard)
 app.command("list")(catalogue.list_command)
 app.command("info")(catalogue.info)
 app.command("demo")(demo.demo)

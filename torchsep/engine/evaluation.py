@@ -19,7 +19,8 @@ import torchsep
 from torchsep.checks import check_choice, check_integer
 from torchsep.engine.evaluation_task import EvaluationTask, Scoring
 from torchsep.engine.measures import MEASURES
-from torchsep.engine.results import begin_run, read_records
+from torchsep.engine.outcomes import Outcome, read_run
+from torchsep.engine.results import begin_run
 from torchsep.separators import Separator
 
 __all__ = ["Evaluation", "evaluate"]
@@ -47,7 +48,7 @@ class Evaluation:
 
 def evaluate(
     evaluation: Evaluation, receive: Callable[[Mapping[str, Any] | int], None] = lambda _: None
-) -> list[dict[str, Any]]:
+) -> list[Outcome]:
     """The result of each item, those of an earlier run that was interrupted included.
 
     Args:
@@ -65,13 +66,13 @@ def evaluate(
     if config.overwrite and folder.exists():
         shutil.rmtree(folder)
     begin_run(folder, _description(evaluation, items, scoring), _circumstances())
-    done = {record["id"] for record in read_records(folder) if "error" not in record}
+    done = {outcome.id for outcome in read_run(folder).outcomes.values() if not outcome.error}
     remaining = [number for number, identity in enumerate(items.ids) if identity not in done]
     receive(len(remaining))
     if remaining:
         _run(evaluation.separator, items, remaining, scoring, folder, config.trainer, receive)
-    known = set(items.ids)
-    return [record for record in read_records(folder) if record["id"] in known]
+    outcomes = read_run(folder).outcomes
+    return [outcomes[identity] for identity in items.ids if identity in outcomes]
 
 
 def _scoring(config: DictConfig) -> Scoring:

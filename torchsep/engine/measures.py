@@ -1,7 +1,5 @@
 """The metrics of an evaluation by name, and the estimate that each source is scored with."""
 
-import math
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -10,7 +8,6 @@ from torch import Tensor
 
 from torchsep import metrics
 from torchsep.checks import check_choice
-from torchsep.functional.permutation import optimal_assignment
 
 __all__ = ["MEASURES", "Measure", "matching", "measure"]
 
@@ -74,14 +71,8 @@ def matching(
             known = ", ".join(estimate_names)
             raise ValueError(f"match must be best where the separator does not name {', '.join(missing)}, but {known}")
         return [list(estimate_names).index(name) for name in source_names]
-    pairs = metrics.si_sdr(*torch.broadcast_tensors(estimates[None], sources[:, None])).nanmean(-1)
-    # What cannot be told, as all of a silent source, is as bad as can be.
-    score = pairs.nan_to_num(nan=-1e3, posinf=1e3, neginf=-1e3).clamp(-1e3, 1e3).double()
-    size = max(score.shape)
-    square = score.new_full((size, size), -1e4)
-    square[: len(sources), : len(estimates)] = score
-    chosen: list[int] = optimal_assignment(-square)[: len(sources)].tolist()
-    return [number if number < len(estimates) else -1 for number in chosen]
+    order: list[int] = metrics.matched(metrics.si_sdr, estimates, sources).order.tolist()
+    return order
 
 
 def _ratio(name: str, function: Callable[[Tensor, Tensor], Tensor]) -> Compute:
@@ -96,9 +87,8 @@ def _of_all(name: str, function: Callable[[Tensor, Tensor], Tensor]) -> Compute:
 
 def _bss_eval_v4(estimates: Tensor, sources: Tensor, sample_rate: int) -> dict[str, list[float]]:
     found = metrics.bss_eval_v4(estimates, sources, sample_rate=sample_rate)
-    return {
-        name: [_median(frames) for frames in getattr(found, name).tolist()] for name in ("sdr", "isr", "sir", "sar")
-    }
+    columns = {"sdr": found.sdr, "isr": found.isr, "sir": found.sir, "sar": found.sar}
+    return {name: metrics.frame_median(values).tolist() for name, values in columns.items()}
 
 
 def _bss_eval_images(estimates: Tensor, sources: Tensor, sample_rate: int) -> dict[str, list[float]]:  # noqa: ARG001
@@ -113,11 +103,6 @@ def _bss_eval_sources(estimates: Tensor, sources: Tensor, sample_rate: int) -> d
         f"sources_{name}": torch.stack([getattr(one, name) for one in found]).nanmean(0).tolist()
         for name in ("sdr", "sir", "sar")
     }
-
-
-def _median(frames: Sequence[float]) -> float:
-    told = [value for value in frames if not math.isnan(value)]
-    return statistics.median(told) if told else math.nan
 
 
 _WHOLE = "in dB, over the whole item, the mean over its channels"

@@ -3,11 +3,13 @@
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Results", "begin_run", "read_records", "read_run", "runs_in", "write_json"]
+from torchsep.engine.outcomes import read_settings
+
+__all__ = ["Results", "begin_run", "write_json"]
 
 _RUN = "run.json"
 
@@ -44,7 +46,7 @@ def begin_run(folder: Path, description: Mapping[str, Any], circumstances: Mappi
     Raises:
         ValueError: if results of something else lie there.
     """
-    lying = read_run(folder)
+    lying = read_settings(folder)
     if lying is None:
         write_json(folder / _RUN, {**description, **circumstances})
         return
@@ -59,47 +61,6 @@ def begin_run(folder: Path, description: Mapping[str, Any], circumstances: Mappi
         whole, _, rest = path.read_bytes().rpartition(b"\n")
         if rest:  # a line that was being written when the run was ended
             os.truncate(path, len(whole) + 1 if whole else 0)
-
-
-def read_run(folder: Path) -> dict[str, Any] | None:
-    """What was run to get the results in a folder; None if there are none."""
-    path = folder / _RUN
-    if not path.is_file():
-        return None
-    try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from None
-    if not isinstance(run, dict):
-        raise ValueError(f"{path} must hold a mapping, got {type(run).__name__}")
-    return run
-
-
-def read_records(folder: Path) -> list[dict[str, Any]]:
-    """The results of all items in a folder, each once, the newest; a half-written last line is passed over.
-
-    Raises:
-        ValueError: if another line is not JSON.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    for path in sorted(folder.glob("results*.jsonl")):
-        lines = path.read_text(encoding="utf-8").split("\n")
-        for number, line in enumerate(lines, 1):
-            if not line:
-                continue
-            try:
-                record = json.loads(line)
-                found[record["id"]] = record
-            except (ValueError, KeyError, TypeError) as error:
-                if number == len(lines):
-                    continue
-                raise ValueError(f"{path} is broken in line {number}: {error}") from None
-    return list(found.values())
-
-
-def runs_in(folder: Path) -> Iterator[Path]:
-    """The folders of results in the output folder of an evaluation, or it itself."""
-    yield from sorted(path.parent for path in (*folder.glob(_RUN), *folder.glob(f"*/{_RUN}")))
 
 
 def write_json(path: Path, values: Any) -> None:

@@ -1,33 +1,23 @@
 """The table of an evaluation: what many items come to, for each separator."""
 
-import statistics
+import math
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+from torchsep.engine.outcomes import Run, read_runs
+from torchsep.engine.results import write_json
+from torchsep.engine.statistics import Statistics, statistics_of
 
-from torchsep.engine.results import read_records, read_run, runs_in, write_json
+__all__ = ["Row", "Summary", "summarise"]
 
-__all__ = ["Figure", "Row", "Summary", "summarise"]
-
-_RESAMPLES = 2000
-_INTERVAL = 0.95
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A metric over items: the median, the mean with the ends of its confidence interval, and the number of values.
-
-    The interval holds 95 % of the means of 2000 resamples of the items with replacement.
-    """
-
-    median: float
-    mean: float
-    low: float
-    high: float
-    count: int
+_LEGEND = (
+    "Each cell: median over the items, then mean and half of its 95 % confidence interval (Student's t). An item's "
+    "value is the mean over its sources in the rows of all sources; BSS Eval version 4 is the median over its frames. "
+    "What is not a number is left out, and what is infinite also of the means."
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +35,7 @@ class Row:
 
     separator: str
     source: str
-    figures: Mapping[str, Figure]
+    figures: Mapping[str, Statistics]
     items: int
     failed: int
     speed: float
@@ -60,7 +50,7 @@ class Summary:
 
     def as_text(self) -> str:
         """Two tables in Markdown: the scores, and how long the computation took."""
-        header = ["separator", "source", "items", "failed", *(f"{name} (dB)" for name in self.metrics)]
+        header = ["separator", "source", "items", "failed", *self.metrics]
         scores = [
             [
                 row.separator,
@@ -76,25 +66,8 @@ class Summary:
 
     def as_values(self) -> dict[str, Any]:
         """The same as plain values."""
-        rows = [
-            {
-                "separator": row.separator,
-                "source": row.source or None,
-                "items": row.items,
-                "failed": row.failed,
-                "speed": row.speed,
-                **{name: vars(figure) for name, figure in row.figures.items()},
-            }
-            for row in self.rows
-        ]
+        rows = [{**asdict(row), "source": row.source or None} for row in self.rows]
         return {"metrics": list(self.metrics), "aggregation": _LEGEND, "rows": rows}
-
-
-_LEGEND = (
-    "Each cell: median over the items, then the mean over the items with its 95 % confidence interval (bootstrap). An "
-    "item's value is the mean over its sources in the rows of all sources; BSS Eval version 4 is the median over its "
-    "frames. Values that are not finite are left out."
-)
 
 
 def summarise(output: Path) -> Summary:
@@ -104,19 +77,32 @@ def summarise(output: Path) -> Summary:
     """
     rows: list[Row] = []
     metrics: dict[str, None] = {}
-    for folder in runs_in(output):
-        run = read_run(folder) or {}
-        records = read_records(folder)
-        label = str(run.get("label", folder.name))
-        names = run.get("sources") or []
-        for source in ["", *names] if len(names) != 1 else [""]:
-            row = _row(label, source, records)
+    for run in read_runs([output]):
+        names = run.settings.get("sources") or []
+        for source in ("", *names) if len(names) > 1 else ("",):
+            row = _row(run, source)
             metrics.update(dict.fromkeys(row.figures))
             rows.append(row)
     summary = Summary(tuple(metrics), tuple(rows))
     write_json(output / "summary.json", summary.as_values())
-    (output / "summary.md").write_text(summary.as_text(), encoding="utf-8")
+    draft = output / f".summary.md.{os.getpid()}"
+    draft.write_text(summary.as_text(), encoding="utf-8")
+    draft.replace(output / "summary.md")
     return summary
+
+
+def _row(run: Run, source: str) -> Row:
+    scored = [outcome for outcome in run.outcomes.values() if not outcome.error]
+    values: dict[str, list[float]] = {}
+    for outcome in scored:
+        scores = [figures for name, figures in outcome.scores.items() if source in {"", name}]
+        for column in dict.fromkeys(key for figures in scores for key in figures):
+            told = [figures[column] for figures in scores if not math.isnan(figures.get(column, math.nan))]
+            values.setdefault(column, []).append(math.fsum(told) / len(told) if told else math.nan)
+    figures = {column: statistics_of(numbers) for column, numbers in values.items()}
+    seconds, duration = (math.fsum(getattr(out, name) for out in scored) for name in ("seconds", "duration"))
+    failed = len(run.outcomes) - len(scored)
+    return Row(run.label, source, figures, len(scored), failed, duration / seconds if seconds > 0 else 0.0)
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -134,32 +120,8 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {line} |" for line in lines)
 
 
-def _row(label: str, source: str, records: Sequence[Mapping[str, Any]]) -> Row:
-    scored = [record for record in records if "error" not in record]
-    values: dict[str, list[float]] = {}
-    for record in scored:
-        sources = [scores for name, scores in record["sources"].items() if source in {"", name}]
-        columns = dict.fromkeys(key for scores in sources for key in scores if key != "estimate")
-        for column in columns:
-            numbers = [scores[column] for scores in sources if isinstance(scores.get(column), (int, float))]
-            values.setdefault(column, []).extend([statistics.fmean(numbers)] if numbers else [])
-    seconds = sum(record["seconds"] for record in scored)
-    duration = sum(record["duration"] for record in scored)
-    figures = {column: _figure(numbers) for column, numbers in values.items()}
-    return Row(label, source, figures, len(scored), len(records) - len(scored), duration / seconds if seconds else 0.0)
-
-
-def _figure(numbers: Sequence[float]) -> Figure:
-    if not numbers:
-        return Figure(float("nan"), float("nan"), float("nan"), float("nan"), 0)
-    values = torch.tensor(sorted(numbers), dtype=torch.float64)
-    chosen = torch.randint(len(values), (_RESAMPLES, len(values)), generator=torch.Generator().manual_seed(0))
-    ends = torch.tensor([(1 - _INTERVAL) / 2, (1 + _INTERVAL) / 2], dtype=torch.float64)
-    low, high = values[chosen].mean(1).quantile(ends).tolist()
-    return Figure(statistics.median(numbers), statistics.fmean(numbers), low, high, len(numbers))
-
-
-def _cell(figure: Figure | None) -> str:
+def _cell(figure: Statistics | None) -> str:
     if figure is None or not figure.count:
         return "-"
-    return f"{figure.median:.2f}, {figure.mean:.2f} [{figure.low:.2f}, {figure.high:.2f}]"
+    margin = "" if math.isnan(figure.margin) else f" ± {figure.margin:.2f}"
+    return f"{figure.median:.2f}, {figure.mean:.2f}{margin}"

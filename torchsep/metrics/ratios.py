@@ -1,8 +1,12 @@
 r"""Ratios in dB of what is wanted to what is not, sample by sample.
 
-All take ``(estimates, sources)`` of one shape with time as the last axis, and are differentiable. Where a source is
-silent there is nothing to measure: the result is NaN. A perfect estimate scores as high as the precision tells, about
-140 dB in single and 310 dB in double precision.
+All take ``(estimates, sources)`` of one shape with time as the last axis, and are differentiable.
+
+Where a source is silent there is nothing to measure: the result is NaN, as it is where the mean over time is taken off
+a single sample, and where anything is NaN. A perfect estimate scores as high as the precision tells, about 140 dB in
+single and 310 dB in double precision. A silent estimate has an SNR and an SA-SDR of 0 dB, as its error is the source;
+an SI-SDR, SI-SIR and SI-SAR of 0 dB by convention, as neither what is wanted nor what is not is there; and an SD-SDR as
+low as the precision tells.
 """
 
 import torch

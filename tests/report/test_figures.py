@@ -1,0 +1,142 @@
+"""Summaries against NumPy and SciPy; metrics, tables and plots."""
+
+import math
+
+import numpy as np
+import pytest
+from fake_evaluation import result, scores, write_run
+from scipy import stats
+
+from torchsep.engine.outcomes import read_runs
+from torchsep.engine.statistics import statistics_of, student_quantile
+from torchsep.report.items import items_of_runs
+from torchsep.report.measures import format_figure, measure_of, measures_of
+from torchsep.report.plots import box_plot
+from torchsep.report.tables import item_rows, panels
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 8, 13, 30, 99, 1000])
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.999])
+def test_student_quantile(freedom, confidence):
+    assert student_quantile(freedom, confidence) == pytest.approx(stats.t.ppf(0.5 + confidence / 2, freedom), rel=1e-9)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 9, 50])
+def test_summary(count):
+    values = np.random.default_rng(count).standard_normal(count)
+    summary = statistics_of([*values.tolist(), math.nan])
+    assert summary.count == count
+    assert summary.median == pytest.approx(np.median(values))
+    assert summary.mean == pytest.approx(values.mean())
+    assert summary.quartiles == pytest.approx(np.quantile(values, [0.25, 0.75]))
+    low, high = stats.t.interval(0.95, count - 1, loc=values.mean(), scale=stats.sem(values))
+    assert summary.margin == pytest.approx((high - low) / 2)
+    assert summary.extremes == (values.min(), values.max())
+
+
+def test_summary_of_little():
+    assert math.isnan(statistics_of([]).median)
+    assert math.isnan(statistics_of([math.nan]).mean)
+    one = statistics_of([3.0])
+    assert (one.median, one.mean, one.quartiles, one.count) == (3.0, 3.0, (3.0, 3.0), 1)
+    assert math.isnan(one.margin)
+    infinite = statistics_of([math.inf, math.inf, 1.0])
+    assert (infinite.median, infinite.mean, infinite.infinite) == (math.inf, 1.0, 2)
+    assert statistics_of([-math.inf]).median == -math.inf
+
+
+def test_whiskers_leave_out_what_is_far():
+    summary = statistics_of([0.0, 1.0, 2.0, 3.0, 100.0])
+    assert summary.whiskers == (0.0, 3.0)
+    assert summary.extremes == (0.0, 100.0)
+
+
+@pytest.mark.parametrize(
+    ("key", "definition", "name", "unit", "higher"),
+    [
+        ("sdr", "", "SDR", "dB", True),
+        ("si_sdr_improvement", "", "SI-SDR improvement", "dB", True),
+        ("pesq", "wideband", "PESQ", "", True),
+        ("word_errors", "in percent; lower is better", "word errors", "", False),
+        ("bandwidth_ratio", "in dB.", "bandwidth ratio", "dB", True),
+        ("colour", "of the sound", "colour", "", None),
+    ],
+)
+def test_measures(key, definition, name, unit, higher):
+    measure = measure_of(key, definition)
+    assert (measure.name, measure.unit, measure.higher_is_better) == (name, unit, higher)
+
+
+def test_the_best_is_that_of_the_direction():
+    assert measure_of("sdr").better([1.0, math.inf]) == math.inf
+    assert measure_of("errors", "lower is better").better([1.0, 2.0]) == 1.0
+    assert measure_of("colour").better([1.0, 2.0]) is None
+    assert measure_of("sdr").better([1.0, math.nan]) is None  # nothing to compare with
+
+
+def test_negative_figures_have_a_true_minus():
+    assert format_figure(-1.234) == "\N{MINUS SIGN}1.23"
+    assert format_figure(-math.inf) == "\N{MINUS SIGN}∞"
+    assert format_figure(math.nan) == "\N{EN DASH}"
+
+
+@pytest.fixture
+def evaluation(tmp_path):
+    both = {"music": {"si_sdr": 1.0, "errors": 5.0}, "voice": {"si_sdr": 3.0, "errors": None}}
+    write_run(tmp_path, "one", [result("a", both), result("b", scores(7.0)), {"id": "c", "error": "no"}])
+    write_run(tmp_path, "two", [result("a", scores("inf")), result("b", scores(8.0))])
+    runs = read_runs([tmp_path])
+    return runs, items_of_runs(runs), measures_of(runs)
+
+
+def test_panels(evaluation):
+    runs, items, measures = evaluation
+    mean, music, voice = panels(runs, items, measures)
+    assert (mean.title, music.title, voice.title) == ("Mean of the sources", "music", "voice")
+    one, two = mean.rows
+    assert (one.scored, one.failed, two.scored, two.failed) == (2, 1, 2, 0)
+    assert one.cells[0].value == 4.5  # median of (1 + 3) / 2 and 7
+    assert (one.cells[0].is_best, two.cells[0].is_best) == (False, True)
+    assert one.cells[1].value == 7.5  # the mean of the source that has a figure
+    assert (one.cells[1].is_best, two.cells[1].is_best) == (True, False)
+    assert two.cells[0].text == "∞"
+    assert mean.num_infinite == voice.num_infinite == 1
+    assert music.num_infinite == 0
+    assert (music.rows[0].scored, music.rows[1].scored) == (1, 0)
+    assert music.rows[1].cells[0].text == "\N{EN DASH}"
+    assert one.speed.value == 4.0  # twice 2 s in 0.5 s
+
+
+def test_rows_of_items(evaluation):
+    _, items, measures = evaluation
+    first = item_rows(items[0], measures)
+    assert [(row.source, row.label) for row in first] == [("music", "one"), ("voice", "one"), ("voice", "two")]
+    assert [row.cells[0].is_best for row in first] == [False, False, True]
+    (failed,) = item_rows(items[2], measures)
+    assert (failed.label, failed.error) == ("one", "no")
+
+
+def test_plots_have_a_point_for_each_item(evaluation):
+    runs, items, measures = evaluation
+    plot = panels(runs, items, measures)[2].plots[0]
+    assert [len(box.points) for box in plot.boxes] == [2, 1]  # the infinite one has no place
+    assert plot.boxes[0].points[1].text == "b: 7.00 dB"
+    assert plot.boxes[0].points[1].item == 1
+    for box in plot.boxes:
+        assert 0 <= box.start <= box.low <= box.middle <= box.high <= box.end <= plot.width
+
+
+@pytest.mark.parametrize("values", [[0.0], [5.0, 5.0], [-3.0, 1e-6], [1e9, 1e9 + 1], [1e-9, 3e-9], []])
+def test_plots_of_any_figures(values):
+    plot = box_plot(measure_of("sdr"), {"a": dict(enumerate(values)), "b": {}}, ["x", "y"])
+    places = [x for x, _ in plot.ticks]
+    assert places == sorted(places)
+    assert 2 <= len(places) <= 8
+    assert all(0 <= x <= plot.width for x in places)
+    assert all(0 <= point.x <= plot.width for point in plot.boxes[0].points)
+
+
+def test_of_many_items_the_outliers_are_drawn():
+    values = dict(enumerate([*np.linspace(0, 1, 500).tolist(), 50.0]))
+    (box,) = box_plot(measure_of("sdr"), {"a": values}, [str(number) for number in values]).boxes
+    assert [point.item for point in box.points] == [500]

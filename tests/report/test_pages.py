@@ -1,0 +1,246 @@
+"""Pages: they are whole, hold what was asked for, and let no name out of its place."""
+
+import base64
+import io
+import math
+import re
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from fake_evaluation import ramp, result, scores, write_evaluation, write_run
+from PIL import Image
+
+from torchsep import audio
+from torchsep.report import ReportOptions, make_report
+from torchsep.report.items import Track, items_of_files
+from torchsep.report.pictures import frequency_marks, mask_uri, mel_powers, spectrogram_uris
+from torchsep.report.sounds import Excerpt, audio_uri, read_excerpts
+
+HOSTILE = "</title><script>alert(1)</script>\" onload='x' <b>&"
+
+
+class Elements(HTMLParser):
+    """All elements of a page with their attributes, and its text by the element that it is in."""
+
+    VOID = frozenset({"meta", "input", "img", "br", "line", "rect", "circle", "path", "stop"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.found, self.open, self.texts = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.texts.append((self.open[-1] if self.open else "", data))
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+def page_of(folder, **options):
+    report = make_report([folder], folder / "page.html", ReportOptions(**options))
+    return report, Elements((folder / "page.html").read_text(encoding="utf-8"))
+
+
+def decoded(uri):
+    return io.BytesIO(base64.b64decode(uri.partition(",")[2]))
+
+
+def test_every_element_is_closed_and_nothing_is_loaded(tmp_path):
+    report, page = page_of(write_evaluation(tmp_path), masks=True)
+    assert page.open == []
+    for _, attributes in page.found:
+        for name in ("src", "href", "srcset", "action", "data", "poster"):
+            assert re.match(r"(data:|#)", attributes.get(name, "#")), attributes
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    style_and_scripts = "".join(data for tag, data in page.texts if tag in {"style", "script"})
+    assert not re.search(r"https?://|@import|url\(\s*['\"]?(?!#)|fetch\(|XMLHttpRequest|import\(", style_and_scripts)
+    assert "//cdn" not in text
+    policy = next(meta["content"] for meta in page.all("meta") if "http-equiv" in meta)
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+    assert report.size == (tmp_path / "page.html").stat().st_size == len(text.encode())
+
+
+def test_hostile_names_stay_text(tmp_path):
+    row = result(HOSTILE, {HOSTILE: {"estimate": HOSTILE, HOSTILE: 1.0}})
+    failed = {"id": "b", "error": HOSTILE}
+    run = write_run(
+        tmp_path, "run", [row, failed], label=HOSTILE, machine=HOSTILE, data={"name": HOSTILE, "x": HOSTILE}
+    )
+    write_run(tmp_path, "other", [row], label="o" + HOSTILE, metrics={HOSTILE: HOSTILE})
+    _, page = page_of(tmp_path)
+    assert run.exists()
+    assert page.open == []
+    assert len(page.all("script")) == 3
+    assert page.all("b") == []
+    assert not [name for _, attributes in page.found for name in attributes if name.startswith("on")]
+    assert any(HOSTILE in data for tag, data in page.texts if tag == "h1")
+    assert {item["data-name"] for tag, item in page.found if item.get("class") == "item"} == {HOSTILE, "b"}
+
+
+def test_sound_is_that_of_the_files(tmp_path):
+    _, page = page_of(write_evaluation(tmp_path, ids=("a",)), seconds=0.5)
+    sounds = [soundfile.read(decoded(tag["src"])) for tag in page.all("audio")]
+    assert [tag["aria-label"] for tag in page.all("audio")] == [
+        "Mixture",
+        "Reference, voice",
+        "first, voice",
+        "second, voice",
+    ]
+    assert {(len(samples), rate) for samples, rate in sounds} == {(8000, 16000)}
+    expected = ramp()[0, :8000].numpy()
+    assert np.abs(sounds[0][0] - expected).max() < 1 / 32768
+    assert np.abs(sounds[1][0] + expected).max() < 1 / 32768
+
+
+def test_mp3_is_smaller_and_as_long(tmp_path):
+    noise = torch.randn(1, 32000).clamp(-3, 3) / 4
+    excerpt = Excerpt(Track(tmp_path, "file", "a"), noise, 16000)
+    flac, mp3 = (decoded(audio_uri(excerpt, format_)) for format_ in ("flac", "mp3"))
+    assert len(mp3.getvalue()) < len(flac.getvalue()) / 3
+    assert soundfile.info(mp3).duration == pytest.approx(2.0, abs=0.1)
+    odd = Excerpt(excerpt.track, noise, 10000)
+    assert soundfile.info(decoded(audio_uri(odd, "mp3"))).samplerate == 11025
+
+
+def test_limits_are_said(tmp_path):
+    write_evaluation(tmp_path, ids=tuple("abcde"))
+    report, page = page_of(tmp_path, items=2)
+    assert (report.items, report.heard) == (5, 2)
+    assert len(page.all("audio")) == 2 * 4
+    assert len([1 for _, attributes in page.found if attributes.get("class") == "item"]) == 5
+    assert any("first 2 of 5 items" in data for _, data in page.texts)
+    none, silent = page_of(tmp_path, items=0)
+    assert none.size < report.size
+    assert silent.all("audio") == silent.all("img") == []
+
+
+def test_of_thousands_of_items_hundreds_are_listed(tmp_path):
+    write_run(tmp_path, "run", [result(f"item {number}", scores(number % 7)) for number in range(510)])
+    report, page = page_of(tmp_path)
+    assert report.items == 510
+    assert len([1 for _, attributes in page.found if attributes.get("class") == "item"]) == 500
+    assert any("Listed are the first 500 of 510 items" in data for _, data in page.texts)
+
+
+def test_progress_is_told(tmp_path):
+    write_evaluation(tmp_path, ids=("a", "b"))
+    told = []
+    make_report([tmp_path], tmp_path / "page.html", receive=lambda done, total: told.append((done, total)))
+    assert told == [(1, 2), (2, 2)]
+
+
+def test_points_lead_to_items(tmp_path):
+    write_run(tmp_path, "run", [result(f"item {number}", scores(number)) for number in range(5)])
+    _, page = page_of(tmp_path)
+    anchors = {attributes["id"] for _, attributes in page.found if "id" in attributes}
+    links = [link["href"] for link in page.all("a")]
+    assert len(links) == 1 + 2 * 5
+    assert {link.removeprefix("#") for link in links} <= anchors
+
+
+def test_results_without_audio_are_figures(tmp_path):
+    write_run(tmp_path, "run", [result("a", scores(1.0))])
+    report, page = page_of(tmp_path)
+    assert (report.heard, page.all("audio")) == (0, [])
+    assert any("No audio was kept" in data for _, data in page.texts)
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+    write_evaluation(tmp_path, ids=("a", "b"))
+    (tmp_path / "first/audio/0/foreground.flac").unlink()
+    (tmp_path / "second/audio/0/foreground.flac").write_bytes(b"nothing")
+    report, page = page_of(tmp_path)
+    assert len(report.errors) == 2
+    assert len(page.all("audio")) == 8 - 2
+    assert sum("foreground.flac" in data for tag, data in page.texts if tag == "p") == 2
+
+
+def test_tracks_are_lowered_alike_and_of_one_length(tmp_path):
+    audio.write(tmp_path / "loud.wav", torch.full((1, 800), 4.0), 8000, "FLOAT")
+    audio.write(tmp_path / "soft.wav", torch.full((1, 800), 0.5), 16000)
+    excerpts = read_excerpts([Track(tmp_path / f"{name}.wav", "file", name) for name in ("loud", "soft")])
+    loud, soft = (excerpt.waveform for excerpt in excerpts.excerpts)
+    assert (excerpts.gain, excerpts.duration, excerpts.is_whole) == (0.25, 0.1, True)
+    assert loud.tolist() == [[1.0] * 800]
+    assert soft.shape == (1, 1600)
+    assert soft[0, 799] == pytest.approx(0.125, abs=1e-6)
+    assert soft[0, 800:].abs().max() == 0
+    assert not read_excerpts([Track(tmp_path / "loud.wav", "file", "loud")], seconds=0.05).is_whole
+
+
+def test_a_tone_is_where_its_frequency_is():
+    time = torch.arange(32000) / 16000
+    tone = Excerpt(Track("a", "file", "a"), torch.sin(2 * math.pi * 1000 * time)[None], 16000)
+    silence = Excerpt(Track("b", "file", "b"), torch.zeros(2, 32000), 16000)
+    bright, dark = (np.asarray(Image.open(decoded(uri))) for uri in spectrogram_uris(mel_powers([tone, silence])))
+    assert bright.shape[0] == dark.shape[0] == 112
+    (place,) = [place for name, place in frequency_marks(16000) if name == "1 kHz"]
+    assert abs(bright[:, 50].argmax() - place * 112) < 1.5
+    assert bright.max() == 63
+    assert dark.max() == 0
+    assert {np.asarray(Image.open(decoded(uri))).max() for uri in spectrogram_uris(mel_powers([silence]))} == {0}
+
+
+def test_masks_are_ratios_of_magnitudes():
+    noise = torch.randn(1, 16000)
+    track = Track("a", "file", "a")
+    mixture, half, none = mel_powers([Excerpt(track, gain * noise, 16000) for gain in (1.0, 0.5, 0.0)])
+    assert np.asarray(Image.open(decoded(mask_uri(mixture, mixture)))).min() == 63
+    assert np.abs(np.asarray(Image.open(decoded(mask_uri(half, mixture)))).astype(int) - 32).max() <= 1
+    assert np.asarray(Image.open(decoded(mask_uri(half, none)))).max() == 0
+
+
+def test_folders_of_files_are_items(tmp_path):
+    for name in ("one/voice", "one/music", "deep/two/voice", "one/mixture"):
+        audio.write(tmp_path / f"out/{name}.wav", ramp(0.2), 16000)
+    audio.write(tmp_path / "in/two.flac", ramp(0.2), 16000)
+    items = items_of_files([tmp_path / "out"], [tmp_path / "in/two.flac"])
+    found = {item.id: [track.name for track in item.tracks] for item in items}
+    assert found == {"one": ["Mixture", "music", "voice"], "deep/two": ["Mixture", "voice"]}
+    (item,) = items_of_files([tmp_path / "out/one/voice.wav", tmp_path / "in/two.flac"])
+    assert (item.id, [track.name for track in item.tracks]) == ("Files", ["voice", "two"])
+    (item,) = items_of_files([tmp_path / "out/one"], [tmp_path / "in/two.flac"])  # one for one
+    assert [track.name for track in item.tracks] == ["Mixture", "Mixture", "music", "voice"]
+    with pytest.raises(ValueError, match="--mixture must be called as one of the folders"):
+        items_of_files([tmp_path / "out"], [tmp_path / "out/one/voice.wav"])
+    with pytest.raises(FileNotFoundError, match="missing does not exist"):
+        items_of_files([tmp_path / "missing"])
+
+
+def test_no_page_appears_unless_it_is_complete(tmp_path, monkeypatch):
+    write_evaluation(tmp_path, ids=("a",))
+    (tmp_path / "page.html").write_text("before")
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("torchsep.report.views.audio_uri", stop)
+    with pytest.raises(KeyboardInterrupt):
+        page_of(tmp_path)
+    assert (tmp_path / "page.html").read_text() == "before"
+    assert not list(tmp_path.glob(".torchsep*"))
+
+
+@pytest.mark.parametrize("name", ["jinja2", "matplotlib"])
+def test_a_missing_extra_is_one_line(tmp_path, monkeypatch, name):
+    write_evaluation(tmp_path, ids=("a",))
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=rf"{name} must be installed for reports: pip install 'torchsep\[report\]'"):
+        page_of(tmp_path)

@@ -1,0 +1,78 @@
+"""``torchsep report``: results or audio files in, one page to listen to out."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from torchsep.cli.messages import fail
+
+__all__ = ["report"]
+
+INTERRUPTED = 130
+_LARGE = 200e6  # bytes; browsers take long from there on
+
+
+def report(
+    results: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RESULTS_OR_FILES",
+            help="Evaluation folders; or audio files, and folders of them as `torchsep separate` writes them.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page, one HTML file.")] = Path("report.html"),
+    mixture: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="With audio files: the mixture, called as the folder of its sources, or a folder of mixtures; "
+            "repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    audio: Annotated[str, typer.Option(help="flac (16 bits, lossless) or mp3 (smaller).")] = "flac",
+    seconds: Annotated[float, typer.Option(help="How much of each track from its beginning; 0 for all of it.")] = 10.0,
+    items: Annotated[int, typer.Option(help="How many items have sound and pictures.")] = 20,
+    masks: Annotated[bool, typer.Option("--masks", help="Show the masks of estimates too.")] = False,
+) -> None:
+    """Make one HTML page with players, spectrograms and figures; it needs no other file and no network.
+
+    Exit code: 0 if all is done, 1 if some audio could not be read (the page is written), 2 if the command is wrong.
+    """
+    from torchsep.report import ReportOptions, make_report
+
+    try:
+        options = ReportOptions(audio, seconds, items, masks)  # type: ignore[arg-type]  # checked there
+        with _progress() as receive:
+            made = make_report(results, output, options, mixtures=mixture or [], receive=receive)
+    except (ValueError, OSError, ImportError) as error:
+        fail(error)
+    except KeyboardInterrupt:
+        fail("interrupted; no page was written", INTERRUPTED)
+    separators = f"{_counted(made.separators, 'separator')}, " if made.separators else ""
+    heard = f" ({made.heard} with sound)" if made.heard < made.items else ""
+    hint = "; --audio mp3, fewer --seconds or --items make it smaller" if made.size > _LARGE else ""
+    typer.echo(f"{made.path}: {separators}{_counted(made.items, 'item')}{heard}, {made.size / 1e6:.1f} MB{hint}")
+    for line in made.errors:
+        typer.echo(f"failed: {line}", err=True)
+    if made.errors:
+        fail(f"{_counted(len(made.errors), 'track')} could not be read, and left out of {made.path}", code=1)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """What draws a bar on a terminal, and nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("writing")
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -1,0 +1,105 @@
+"""Many figures in few: median, mean and how sure it is, quartiles."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["Statistics", "statistics_of", "student_quantile"]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Figures of a number of items.
+
+    Args:
+        count: figures that are defined, infinite ones among them.
+        infinite: how many are infinite; they count in the median and not in the mean.
+        median: of all that are defined.
+        mean: of those that are finite.
+        margin: half of the 95 % confidence interval of the mean by Student's t; NaN below two figures.
+        quartiles: first and third of those that are finite.
+        whiskers: the least and greatest figure within 1.5 interquartile ranges of the quartiles.
+        extremes: the least and greatest of all that are defined.
+    """
+
+    count: int
+    infinite: int
+    median: float
+    mean: float
+    margin: float
+    quartiles: tuple[float, float]
+    whiskers: tuple[float, float]
+    extremes: tuple[float, float]
+
+    @property
+    def five(self) -> tuple[float, ...]:
+        """Least, first quartile, median, third quartile, greatest."""
+        return (self.extremes[0], self.quartiles[0], self.median, self.quartiles[1], self.extremes[1])
+
+
+def statistics_of(values: Sequence[float]) -> Statistics:
+    """Median, mean, its confidence and quartiles of figures, those left out that are not defined (NaN).
+
+    Example:
+        >>> summary = statistics_of([1.0, 2.0, 3.0, float("nan"), float("inf")])
+        >>> summary.count, summary.infinite, summary.median, summary.mean, round(summary.margin, 3)
+        (4, 1, 2.5, 2.0, 2.484)
+    """
+    defined = sorted(value for value in values if not math.isnan(value))
+    finite = [value for value in defined if math.isfinite(value)]
+    none = (math.nan, math.nan)
+    if not finite:
+        median = statistics.median(defined) if defined else math.nan
+        extremes = (defined[0], defined[-1]) if defined else none
+        return Statistics(len(defined), len(defined), median, math.nan, math.nan, none, none, extremes)
+    low, _, high = statistics.quantiles(finite, n=4, method="inclusive") if len(finite) > 1 else finite * 3
+    reach = 1.5 * (high - low)
+    inside = [value for value in finite if low - reach <= value <= high + reach]
+    margin = math.nan
+    if len(finite) > 1:
+        margin = student_quantile(len(finite) - 1) * statistics.stdev(finite) / math.sqrt(len(finite))
+    return Statistics(
+        count=len(defined),
+        infinite=len(defined) - len(finite),
+        median=statistics.median(defined),
+        mean=statistics.fmean(finite),
+        margin=margin,
+        quartiles=(low, high),
+        whiskers=(inside[0], inside[-1]),
+        extremes=(defined[0], defined[-1]),
+    )
+
+
+def student_quantile(freedom: int, confidence: float = 0.95) -> float:
+    """Where Student's t distribution has a probability between minus and plus.
+
+    Its distribution function is a finite sum for whole degrees of freedom, and is inverted by bisection.
+
+    Args:
+        freedom: degrees of freedom, at least 1.
+        confidence: the probability inside.
+
+    Example:
+        >>> [round(student_quantile(freedom), 3) for freedom in (1, 2, 10, 1000)]
+        [12.706, 4.303, 2.228, 1.962]
+
+    References:
+        M. Abramowitz and I. Stegun, "Handbook of Mathematical Functions", 1964, 26.7.3 and 26.7.4.
+    """
+    low, high = 0.0, math.pi / 2  # of the arc tangent of t / sqrt(freedom)
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _inside(middle, freedom) < confidence else (low, middle)
+    return math.tan(low) * math.sqrt(freedom)
+
+
+def _inside(angle: float, freedom: int) -> float:
+    """The probability between minus and plus ``sqrt(freedom) * tan(angle)``."""
+    sine, cosine = math.sin(angle), math.cos(angle)
+    odd = freedom % 2
+    term = total = (cosine if odd else 1.0) if freedom > 1 else 0.0
+    for power in range(3 if odd else 2, freedom - 1, 2):
+        term *= cosine * cosine * (power - 1) / power
+        total += term
+    return 2 / math.pi * (angle + sine * total) if odd else sine * total

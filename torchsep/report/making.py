@@ -1,0 +1,109 @@
+"""From results or audio files to a page."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torchsep.checks import check_choice, check_integer, check_number
+from torchsep.engine.outcomes import is_evaluation, read_runs
+from torchsep.report.heading import heading_of_files, heading_of_runs
+from torchsep.report.items import items_of_files, items_of_runs
+from torchsep.report.measures import measures_of
+from torchsep.report.page import write_page
+from torchsep.report.sounds import AudioFormat
+from torchsep.report.tables import panels
+from torchsep.report.views import Page
+
+__all__ = ["Report", "ReportOptions", "make_report"]
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What a page holds beside figures.
+
+    Args:
+        audio: ``flac`` (16 bits, nothing lost) or ``mp3`` (several times smaller).
+        seconds: how much of each track from its beginning; 0 for all of it.
+        items: how many items have sound and pictures; 0 for figures alone.
+        masks: whether estimates have pictures of the masks that would make them of the mixture.
+    """
+
+    audio: AudioFormat = "flac"
+    seconds: float = 10.0
+    items: int = 20
+    masks: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice(self.audio, ("flac", "mp3"), "audio")
+        check_number(self.seconds, "seconds", at_least=0.0)
+        check_integer(self.items, "items", at_least=0)
+
+
+@dataclass(frozen=True)
+class Report:
+    """A page that was written, how many items and separators are in it, its size in bytes, what could not be read."""
+
+    path: Path
+    items: int
+    heard: int
+    separators: int
+    size: int
+    errors: tuple[str, ...]
+
+
+def make_report(
+    paths: Sequence[Path],
+    output: Path,
+    options: ReportOptions | None = None,
+    *,
+    mixtures: Sequence[Path] = (),
+    receive: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Report:
+    """What was written to a page of results, with players, or of audio files alone.
+
+    A track that cannot be read is left out and named on the page and in the report.
+
+    Args:
+        paths: evaluation folders or single runs of them; or else audio files and folders of them, as
+            ``torchsep separate`` writes them.
+        output: the page, ``.html``.
+        options: what goes into it.
+        mixtures: of audio files: files called as the folders of their sources, or folders of such files.
+        receive: called after each item with the number of items that are done, and of all of them.
+
+    Raises:
+        ImportError: if jinja2 or matplotlib is not installed.
+        OSError: if something is missing, or the page cannot be written.
+        ValueError: if the results are damaged, there is nothing to report, or results and audio are mixed.
+    """
+    options = options or ReportOptions()
+    if output.suffix.lower() not in {".html", ".htm"} or output.is_dir():
+        raise ValueError(f"output must be a file that ends in .html, got {output}")
+    page = _of_runs(paths, mixtures) if any(map(is_evaluation, paths)) else _of_files(paths, mixtures, options)
+    page.audio_format, page.seconds = options.audio, options.seconds
+    page.most_items, page.masks = options.items, options.masks
+    page.receive = receive
+    size = write_page(page, output)
+    rows = len(page.panels[0].rows) if page.panels else 0
+    return Report(output, len(page.items), page.num_heard, rows, size, tuple(page.errors))
+
+
+def _of_runs(paths: Sequence[Path], mixtures: Sequence[Path]) -> Page:
+    others = [str(path) for path in paths if not is_evaluation(path)]
+    if others:
+        raise ValueError(f"results and audio cannot be on one page, got {', '.join(others)} without results.jsonl")
+    if mixtures:
+        raise ValueError("--mixture goes with audio files; results name their own mixtures")
+    runs = read_runs(paths)
+    items = items_of_runs(runs)
+    measures = measures_of(runs)
+    return Page(heading_of_runs(runs, items), items, measures, panels(runs, items, measures))
+
+
+def _of_files(paths: Sequence[Path], mixtures: Sequence[Path], options: ReportOptions) -> Page:
+    if not options.items:
+        raise ValueError("items must be at least 1 where there are no results, got 0")
+    items = items_of_files(paths, mixtures)
+    if options.masks and not any(track.kind == "mixture" for item in items for track in item.tracks):
+        raise ValueError("masks need a mixture to compare with; name it by --mixture")
+    return Page(heading_of_files(items), items)

@@ -1,0 +1,115 @@
+"""Where the marks of a box plot are; a template draws them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torchsep.engine.statistics import Statistics, statistics_of
+from torchsep.report.measures import Measure, format_figure
+
+__all__ = ["Box", "BoxPlot", "Point", "box_plot"]
+
+WIDTH = 360.0
+_MARGIN = 10.0
+_ROW = 54.0
+_FIRST_ROW = 24.0  # below its label
+_LANE = (9.0, 13.0)  # of points below a box: where it begins, and its height
+_MOST_POINTS = 200  # of a box; above it those outside the whiskers only
+_LONGEST_LABEL = 48
+_SCATTER = 0.618034  # of a golden section: neighbours never fall on one another
+
+
+@dataclass(frozen=True)
+class Point:
+    """The figure of an item: where it is, what it says and the number of the item."""
+
+    x: float
+    y: float
+    text: str
+    item: int
+
+
+@dataclass(frozen=True)
+class Box:
+    """One row of a plot: ``low``, ``middle`` and ``high`` are of the box, ``start`` and ``end`` of its whiskers."""
+
+    label: str
+    full_label: str
+    y: float
+    low: float
+    middle: float
+    high: float
+    start: float
+    end: float
+    points: tuple[Point, ...]
+    summary: Statistics
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether there is anything finite in it."""
+        return not math.isnan(self.low)
+
+
+@dataclass(frozen=True)
+class BoxPlot:
+    """A metric of all separators over one axis."""
+
+    measure: Measure
+    boxes: tuple[Box, ...]
+    ticks: tuple[tuple[float, str], ...]
+    zero: float | None
+    width: float
+    height: float
+
+
+def box_plot(measure: Measure, figures: Mapping[str, Mapping[int, float]], ids: Sequence[str]) -> BoxPlot:
+    """The plot of a metric, a row for each separator.
+
+    Args:
+        measure: the metric.
+        figures: by label, those of items by their number.
+        ids: of the items.
+    """
+    finite = [value for row in figures.values() for value in row.values() if math.isfinite(value)]
+    values = _tick_values(min(finite, default=0.0), max(finite, default=1.0))
+    low, high = min([*finite, values[0]]), max([*finite, values[-1]])
+
+    def place(value: float) -> float:
+        return round(_MARGIN + (WIDTH - 2 * _MARGIN) * (value - low) / (high - low), 1)
+
+    boxes = []
+    for number, (label, row) in enumerate(figures.items()):
+        summary = statistics_of(list(row.values()))
+        y = _FIRST_ROW + _ROW * number
+        ends = [place(x) if math.isfinite(x) else math.nan for x in (*summary.quartiles, *summary.whiskers)]
+        middle = place(min(max(summary.median, low), high)) if summary.count else math.nan
+        shown = label if len(label) <= _LONGEST_LABEL else f"{label[: _LONGEST_LABEL - 1]}…"
+        points = []
+        for item, value in row.items():
+            outside = not summary.whiskers[0] <= value <= summary.whiskers[1]
+            if math.isfinite(value) and (len(row) <= _MOST_POINTS or outside):
+                offset = _LANE[0] + _LANE[1] * (item * _SCATTER % 1)
+                text = f"{ids[item]}: {format_figure(value)} {measure.unit}".strip()
+                points.append(Point(place(value), round(y + offset, 1), text, item))
+        boxes.append(Box(shown, label, y, ends[0], middle, ends[1], ends[2], ends[3], tuple(points), summary))
+    digits = max(0, -math.floor(math.log10(values[1] - values[0]) + 1e-9))
+    ticks = tuple((place(value), format_figure(value, digits)) for value in values)
+    zero = place(0.0) if low < 0 < high else None
+    return BoxPlot(measure, tuple(boxes), ticks, zero, WIDTH, _ROW * len(boxes) + 22.0)
+
+
+def _tick_values(low: float, high: float) -> list[float]:
+    """Round numbers from one that is not above the lowest to one that is not below the highest, three to seven.
+
+    Example:
+        >>> _tick_values(-1.3, 7.9)
+        [-2.0, 0.0, 2.0, 4.0, 6.0, 8.0]
+    """
+    if high - low <= 1e-9 * max(abs(low), abs(high), 1e-9):
+        reach = 0.5 * abs(low) or 0.5
+        low, high = low - reach, high + reach
+    rough = (high - low) / 5
+    unit = 10.0 ** math.floor(math.log10(rough))
+    step = unit * next(factor for factor in (1, 2, 5, 10) if factor * unit >= rough * 0.99)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [number * step for number in range(first, last + 1)]

@@ -1,0 +1,99 @@
+"""Excerpts of audio files, and the bytes that a page holds of them."""
+
+import base64
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from torchsep import audio
+from torchsep.report.items import Track
+
+__all__ = ["AudioFormat", "Excerpt", "Excerpts", "audio_uri", "read_excerpts"]
+
+AudioFormat: TypeAlias = Literal["flac", "mp3"]
+
+_MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+_CHANNELS_HEARD = 2
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """The beginning of a track, ``waveform`` (channels, samples)."""
+
+    track: Track
+    waveform: Tensor
+    sample_rate: int
+
+
+@dataclass(frozen=True)
+class Excerpts:
+    """Those of an item, all of one duration in seconds, the gain applied to all of them, and what could not be read."""
+
+    excerpts: tuple[Excerpt, ...]
+    duration: float
+    is_whole: bool
+    gain: float
+    errors: tuple[str, ...]
+
+
+def read_excerpts(tracks: Sequence[Track], seconds: float = 0.0) -> Excerpts:
+    """The beginning of each track; those that are shorter than others are followed by silence.
+
+    Where a sample is above full scale, all tracks are lowered alike, so that their levels can be compared.
+
+    Args:
+        tracks: of one item.
+        seconds: how long excerpts are at most; whole tracks if zero.
+    """
+    read: list[Excerpt] = []
+    errors: list[str] = []
+    is_whole = True
+    for track in tracks:
+        try:
+            waveform, rate = audio.read(track.path, duration=seconds or None)
+            is_whole = is_whole and waveform.shape[1] == audio.probe(track.path).num_samples
+        except (OSError, ValueError, MemoryError) as error:
+            errors.append(str(error))
+        else:
+            read.append(Excerpt(track, waveform, rate))
+    duration = max((excerpt.waveform.shape[1] / excerpt.sample_rate for excerpt in read), default=0.0)
+    peak = max((float(excerpt.waveform.abs().max()) for excerpt in read), default=0.0)
+    gain = 1 / max(1.0, peak)
+    even = tuple(replace(excerpt, waveform=_even(excerpt, duration, gain)) for excerpt in read)
+    return Excerpts(even, duration, is_whole, gain, tuple(errors))
+
+
+def _even(excerpt: Excerpt, duration: float, gain: float) -> Tensor:
+    """The waveform with silence up to a duration in seconds, times a gain."""
+    missing = round(duration * excerpt.sample_rate) - excerpt.waveform.shape[1]
+    return torch.nn.functional.pad(excerpt.waveform, (0, max(0, missing))) * gain
+
+
+def audio_uri(excerpt: Excerpt, format_: AudioFormat) -> str:
+    """An excerpt as a ``data:`` address; of more than two channels, the first two.
+
+    Args:
+        excerpt: within full scale.
+        format_: ``flac`` with 16 bits, or ``mp3`` at the next higher rate that it has.
+
+    Example:
+        >>> excerpt = Excerpt(Track(Path("a.wav"), "file", "a"), torch.zeros(1, 800), 8000)
+        >>> audio_uri(excerpt, "flac")[:27]
+        'data:audio/flac;base64,Zkxh'
+    """
+    waveform, rate = excerpt.waveform[:_CHANNELS_HEARD], excerpt.sample_rate
+    subtype = "PCM_16"
+    if format_ == "mp3":
+        subtype = "MPEG_LAYER_III"
+        allowed = next((known for known in _MP3_RATES if known >= rate), _MP3_RATES[-1])
+        waveform, rate = audio.resample(waveform, rate, allowed), allowed
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"excerpt.{format_}"
+        audio.write(path, waveform, rate, subtype)
+        content = base64.b64encode(path.read_bytes()).decode("ascii")
+    return f"data:audio/{'mpeg' if format_ == 'mp3' else format_};base64,{content}"

@@ -1,0 +1,146 @@
+"""What a page holds, item by item, so that no more than one item's audio is in memory."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby
+
+from torchsep.report.heading import Heading
+from torchsep.report.items import Item, Track
+from torchsep.report.measures import Measure, format_figure
+from torchsep.report.pictures import frequency_marks, mask_uri, mel_powers, spectrogram_uris
+from torchsep.report.sounds import AudioFormat, Excerpt, audio_uri, read_excerpts
+from torchsep.report.tables import ItemRow, Panel, item_rows
+
+__all__ = ["ItemView", "Page", "TrackView"]
+
+_MOST_LISTED = 500  # items without a player; thousands of tables make a page slow
+
+
+@dataclass(frozen=True)
+class TrackView:
+    """What a page holds of a track."""
+
+    track: Track
+    audio: str
+    picture: str
+    mask: str
+    figure: str
+
+
+@dataclass(frozen=True)
+class ItemView:
+    """What a page holds of an item."""
+
+    number: int
+    id: str
+    rows: tuple[ItemRow, ...]
+    groups: tuple[tuple[str, tuple[TrackView, ...]], ...] = ()  # by source
+    facts: tuple[str, ...] = ()
+    duration: float = 0.0
+    marks: tuple[tuple[str, float], ...] = ()
+    top: str = ""  # the highest frequency of the pictures
+    errors: tuple[str, ...] = ()
+
+
+@dataclass
+class Page:
+    """All that a page is made of; ``errors`` fills while it is written."""
+
+    heading: Heading
+    items: Sequence[Item]
+    measures: Sequence[Measure] = ()
+    panels: Sequence[Panel] = ()
+    audio_format: AudioFormat = "flac"
+    seconds: float = 10.0
+    most_items: int = 20
+    masks: bool = False
+    errors: list[str] = field(default_factory=list)
+    receive: Callable[[int, int], None] = lambda _done, _total: None
+
+    @property
+    def num_heard(self) -> int:
+        """How many items have players."""
+        return len(self.heard)
+
+    @property
+    def num_with_audio(self) -> int:
+        """How many items have files to be played."""
+        return sum(bool(item.tracks) for item in self.items)
+
+    @cached_property
+    def shown(self) -> frozenset[int]:
+        """The numbers of the items that are listed: those with players, and a few hundred with figures."""
+        return self.heard | {number for number, item in enumerate(self.items[:_MOST_LISTED]) if item.outcomes}
+
+    @cached_property
+    def heard(self) -> frozenset[int]:
+        """The numbers of the items that have players."""
+        return frozenset([number for number, item in enumerate(self.items) if item.tracks][: self.most_items])
+
+    def views(self) -> Iterator[ItemView]:
+        """The items that are listed, one by one; ``receive`` is told how many are done, and of how many."""
+        for done, number in enumerate(sorted(self.shown), start=1):
+            item = self.items[number]
+            yield self._view(number, item, item.tracks if number in self.heard else ())
+            self.receive(done, len(self.shown))
+
+    def _view(self, number: int, item: Item, tracks: Sequence[Track]) -> ItemView:
+        rows = tuple(item_rows(item, self.measures))
+        if not tracks:
+            return ItemView(number, item.id, rows, facts=_facts(item))
+        read = read_excerpts(tracks, self.seconds)
+        self.errors.extend(read.errors)
+        if not read.excerpts:
+            return ItemView(number, item.id, rows, errors=read.errors)
+        first = read.excerpts[0]
+        facts = [
+            f"{'' if read.is_whole else 'first '}{read.duration:.1f} s",
+            f"{first.sample_rate / 1000:g} kHz",
+            {1: "mono", 2: "stereo"}.get(len(first.waveform), f"{len(first.waveform)} channels, two of them heard"),
+        ]
+        if read.gain < 1:
+            facts.append(f"all tracks at {read.gain:.2f} of their level, so that none clips")
+        top = max(excerpt.sample_rate for excerpt in read.excerpts)
+        views = self._tracks(item, read.excerpts)
+        groups = tuple((key[1], tuple(group)) for key, group in groupby(views, key=_group))
+        return ItemView(
+            number, item.id, rows, groups, tuple(facts), read.duration, tuple(frequency_marks(top)),
+            f"{top / 2000:g} kHz", read.errors,
+        )  # fmt: skip
+
+    def _tracks(self, item: Item, excerpts: Sequence[Excerpt]) -> list[TrackView]:
+        powers = mel_powers(excerpts)
+        mixture = next((p for p, e in zip(powers, excerpts, strict=True) if e.track.kind == "mixture"), None)
+        views = []
+        for excerpt, power, picture in zip(excerpts, powers, spectrogram_uris(powers), strict=True):
+            masked = self.masks and mixture is not None and excerpt.track.kind != "mixture"
+            mask = mask_uri(power, mixture) if masked and mixture is not None else ""
+            sound = audio_uri(excerpt, self.audio_format)
+            views.append(TrackView(excerpt.track, sound, picture, mask, self._figure(item, excerpt.track)))
+        return views
+
+    def _figure(self, item: Item, track: Track) -> str:
+        """The first metric of an estimate."""
+        outcome = item.outcomes.get(track.separator)
+        if track.kind != "estimate" or outcome is None or not self.measures:
+            return ""
+        measure = self.measures[0]
+        value = outcome.scores.get(track.source, {}).get(measure.key)
+        return "" if value is None else f"{measure.name} {format_figure(value)} {measure.unit}".strip()
+
+
+def _facts(item: Item) -> tuple[str, ...]:
+    """How long an item is and at what rate, as its results say."""
+    done = next((outcome for outcome in item.outcomes.values() if outcome.error is None), None)
+    if done is None:
+        return ("failed",)
+    duration = () if math.isnan(done.duration) else (f"{done.duration:.1f} s",)
+    return (*duration, f"{done.sample_rate / 1000:g} kHz") if done.sample_rate else duration
+
+
+def _group(view: TrackView) -> tuple[bool, str]:
+    """The mixture stands alone, and then each source; files of no known source stand together."""
+    track = view.track
+    return track.kind == "mixture", track.source if track.kind in {"reference", "estimate"} else ""
