@@ -33,9 +33,9 @@ def coreset(points: PackedPoints, size: int, seed: int) -> PackedPoints:
     place = torch.searchsorted(reached, (reached[:, -1:] * (draws / size)).contiguous(), right=True)
     last = torch.searchsorted(reached, reached[:, -1:].contiguous())  # rounding cannot choose what has no mass
     place = place.minimum(last)
-    item = torch.arange(len(place), device=place.device)[:, None]
+    row = place + weights.shape[1] * torch.arange(len(place), device=place.device)[:, None]
+    values = points.values.flatten(0, 2).index_select(0, row.flatten()).view(*place.shape, -1)
     norms = norms.gather(1, place)
-    values = points.values.flatten(1, 2)[item, place]
     return points._replace(
         values=values[:, None], weights=(1 / (1 + gain * norms))[:, None], norms=norms[:, None], num_points=size
     )

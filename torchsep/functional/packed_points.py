@@ -121,8 +121,8 @@ def _largest(points: Float[Tensor, "B P D"]) -> Float[Tensor, "B 1"]:
 
 def squared_lengths(values: Float[Tensor, "*any n D"]) -> Float[Tensor, "*any n"]:
     """Of each point."""
-    # A product, since a sum over a short last axis is slow.
-    return values.square() @ values.new_ones(values.shape[-1])
+    # Not by a sum of squares, which would first write all of these.
+    return torch.linalg.vector_norm(values, dim=-1).square_()
 
 
 def scores(block: Float[Tensor, "B c n D"], centres: Float[Tensor, "B K D"]) -> Float[Tensor, "B c K n"]:

@@ -159,6 +159,7 @@ class FT2D(MaskSeparator):
     """
 
     names = ("background", "foreground")
+    last_is_rest = True
 
     def __init__(
         self,

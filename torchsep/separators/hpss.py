@@ -97,6 +97,7 @@ class HPSS(MaskSeparator):
     """
 
     names: tuple[str, ...] = ("harmonic", "percussive")
+    last_is_rest = True
     trainable_parameters: Mapping[str, Interval] = {"power": Interval(0.0), "margin": Interval(1.0, pairs=True)}
 
     power: float | Tensor

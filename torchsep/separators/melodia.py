@@ -140,6 +140,7 @@ class Melodia(MaskSeparator):
     """
 
     names = ("background", "foreground")
+    last_is_rest = True
 
     def __init__(  # noqa: PLR0917 - the parameters, and their order, are those that users know
         self,

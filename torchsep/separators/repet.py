@@ -94,6 +94,7 @@ class Repet(MaskSeparator):
     """
 
     names = ("background", "foreground")
+    last_is_rest = True
 
     def __init__(
         self,

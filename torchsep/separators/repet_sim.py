@@ -72,6 +72,7 @@ class RepetSim(MaskSeparator):
     """
 
     names = ("background", "foreground")
+    last_is_rest = True
 
     def __init__(
         self,

@@ -80,6 +80,7 @@ class RPCA(MaskSeparator):
     """
 
     names = ("background", "foreground")
+    last_is_rest = True
     trainable_parameters: Mapping[str, Interval] = {"gain": Interval(0.0)}
 
     def __init__(

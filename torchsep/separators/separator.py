@@ -121,6 +121,9 @@ class MaskSeparator(Separator):
         trainable: names of hyper-parameters to learn.
     """
 
+    last_is_rest: bool = False
+    """Whether the masks add up to one, so that the last source is taken as what the others leave: it costs nothing."""
+
     def __init__(
         self,
         *,
@@ -159,4 +162,7 @@ class MaskSeparator(Separator):
         """Mask the mixture's spectrogram and return to waveforms."""
         spectrogram = self.stft(mixture)
         masks = self.final_masks(spectrogram, **required)
-        return self.stft.inverse(spectrogram[:, None], mixture.shape[-1], masks)
+        if not self.last_is_rest:
+            return self.stft.inverse(spectrogram[:, None], mixture.shape[-1], masks)
+        others = self.stft.inverse(spectrogram[:, None], mixture.shape[-1], masks[:, :-1])
+        return torch.cat((others, mixture[:, None] - others.sum(1, keepdim=True)), 1)
