@@ -6,6 +6,7 @@ The STFT is librosa's with torchsep's parameters. Where a padded waveform is ask
 librosa has as many frames as torchsep.
 """
 
+import importlib.util
 import math
 import warnings
 
@@ -339,6 +340,15 @@ def nmf(magnitude, templates, activations, beta_loss):
         warnings.simplefilter("ignore")
         found = model.fit_transform(magnitude.T, W=activations.T.copy(), H=templates.T.copy())
     return (found @ model.components_).T
+
+
+def bss_eval_v4(sources, estimates):
+    """The metrics of museval alone: the package's own import asks for ffmpeg."""
+    folder = importlib.util.find_spec("museval").submodule_search_locations[0]
+    spec = importlib.util.spec_from_file_location("museval_metrics", f"{folder}/metrics.py")
+    metrics = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(metrics)
+    return metrics.bss_eval(sources, estimates, window=SAMPLE_RATE, hop=SAMPLE_RATE, compute_permutation=False)[:4]
 
 
 def ensemble_clustering(padded_waveform, length, centres, beta=5.0):

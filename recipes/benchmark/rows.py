@@ -18,6 +18,7 @@ from torch import Tensor
 from torchsep import STFT, build
 from torchsep.data import music_and_voice
 from torchsep.functional import fit_nmf, kmeans, maximum_filter, median_filter
+from torchsep.metrics import bss_eval_v4
 from torchsep.separators.hpss import hpss_masks
 
 RATE = peers.SAMPLE_RATE
@@ -155,18 +156,32 @@ def lack_of_correlation(ours: Any, peer: Any) -> float:
     return float(1 - np.abs(np.corrcoef(ours, peer)[:count, count:]).max(1).min())
 
 
-def factorisation(seconds: float) -> Inputs:
+def factorisation(seconds: float, n_components: int) -> Inputs:
     values = FRONT_END(scene(seconds).sum(0)[0]).abs()
     generator = torch.Generator().manual_seed(0)
-    level = (values.mean() / 50).sqrt()
-    shapes = (len(values), 50), (50, values.shape[1])
+    level = (values.mean() / n_components).sqrt()
+    shapes = (len(values), n_components), (n_components, values.shape[1])
     start = [level * torch.randn(shape, generator=generator).abs() for shape in shapes]
     return Inputs((values, *start), (values.numpy(), *(part.numpy() for part in start)))
 
 
 def nmf(matrix: Tensor, templates: Tensor, activations: Tensor, beta_loss: str) -> Tensor:
-    model = fit_nmf(matrix, 50, beta_loss=beta_loss, max_iter=100, tol=0.0, init=(templates, activations))
+    size = templates.shape[-1]
+    model = fit_nmf(matrix, size, beta_loss=beta_loss, max_iter=100, tol=0.0, init=(templates, activations))
     return model.templates @ model.activations
+
+
+def estimates_and_sources(seconds: float) -> Inputs:
+    """Four stereo sources in some noise, and estimates in which there is a tenth of one another, and hiss."""
+    two = scene(seconds)
+    noise = torch.randn(2, 4, *two.shape[1:], generator=torch.Generator().manual_seed(0))
+    sources = torch.cat((two, two.flip(-1, -2))) + 0.01 * noise[0]
+    estimates = 0.9 * sources + 0.1 * sources.roll(1, 0) + 0.01 * noise[1]
+    return Inputs((estimates, sources), (sources.mT.double().numpy(), estimates.mT.double().numpy()))
+
+
+def bss_eval(estimates: Tensor, sources: Tensor) -> tuple[Tensor, ...]:
+    return bss_eval_v4(estimates, sources, sample_rate=RATE)[:4]
 
 
 def kmeans_inertia(points: Tensor) -> Tensor:
@@ -305,17 +320,28 @@ ROWS = [
     ),
     *[
         Row(
-            name=f"nmf_{loss}",
-            problem="magnitude spectrogram 1025 x frames, 50 components, 100 updates",
-            prepare=factorisation,
+            name=f"nmf_{loss}_{size}",
+            problem=f"magnitude spectrogram 1025 x frames, {size} components, 100 updates",
+            prepare=partial(factorisation, n_components=size),
             ours=partial(nmf, beta_loss=loss),
             peer=partial(peers.nmf, beta_loss=loss),
             peer_name="sklearn.decomposition.NMF(solver='mu')",
             peer_packages=("scikit-learn",),
             tolerance=1e-2,  # after many updates in single precision
         )
+        for size in (10, 50)
         for loss in ("kullback-leibler", "itakura-saito", "frobenius")
     ],
+    Row(
+        name="bss_eval_v4",
+        problem="four sources, stereo, 44.1 kHz, frames of 1 s, filters of 512 taps",
+        prepare=estimates_and_sources,
+        ours=bss_eval,
+        peer=peers.bss_eval_v4,
+        peer_name="museval",
+        peer_packages=("museval",),
+        seconds=60.0,
+    ),
     separator_row("hpss", problem=STEREO, peer=peers.hpss, peer_name="librosa.stft, decompose.hpss, istft"),
     separator_row(
         "hpss",
