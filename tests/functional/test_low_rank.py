@@ -72,6 +72,32 @@ def test_a_large_one_is_near_the_plain_one(shape, dtype):
         assert distance(part, plain, matrix) < 1e-4
 
 
+def unusual_matrices():
+    yield "constant", torch.ones(150, 160, dtype=torch.float64)
+    yield "diagonal", 2 * torch.eye(150, dtype=torch.float64)
+    yield "noise", random(150, 180)
+    yield "blocks", torch.block_diag(random(80, 80), random(80, 80, seed=1))
+    yield "little noise", random(160, 5) @ random(5, 150, seed=1) + 1e-2 * random(160, 150, seed=2)
+    yield "partly zero", textured(150, 180) * (torch.arange(180) < 50)
+
+
+@pytest.mark.parametrize(("name", "matrix"), [pytest.param(*case, id=case[0]) for case in unusual_matrices()])
+def test_unusual_large_ones_are_near_the_plain_one(name, matrix):
+    """Many singular values pass the threshold at once, or there are hardly any."""
+    expected = plain_parts(matrix.numpy())
+    for part, plain in zip(low_rank_and_sparse(matrix.float()), expected, strict=True):
+        assert distance(part, plain, matrix) < 1e-4
+
+
+def test_a_large_one_is_left_as_it_is_and_may_lie_in_memory_by_columns():
+    by_rows = textured(300, 250).float()  # in several pieces
+    by_columns = by_rows.mT.contiguous().mT
+    for part, other in zip(low_rank_and_sparse(by_columns), low_rank_and_sparse(by_rows), strict=True):
+        assert torch.allclose(part, other, rtol=0, atol=1e-5)
+    assert torch.equal(by_rows, textured(300, 250).float())
+    assert torch.equal(by_columns, by_rows)
+
+
 @pytest.mark.parametrize("num_iterations", [1, 2, 13])
 def test_so_many_iterations_are_made(num_iterations):
     for shape in ((20, 30), (140, 150)):

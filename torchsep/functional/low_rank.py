@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import pad
 
 from torchsep.checks import check_integer, check_number
 from torchsep.functional.linalg import singular_value_threshold, spectral_norm, svd, threshold_derivative
@@ -23,6 +24,12 @@ _LEAST = 0.8e-7
 # Of matrices whose smaller side is no longer than this, all singular values are found, of a whole batch together.
 _SMALL = 128
 
+# Elements that are worked on together, so that a processor's cache holds them and what is made of them.
+_TOGETHER = 1 << 16
+
+# Rows whose lengths are a multiple of so many elements are multiplied fastest.
+_ALIGNED = 16
+
 # States from which backward makes the others again.
 _SNAPSHOTS = 8
 
@@ -34,8 +41,8 @@ def low_rank_and_sparse(
 
     They are least in :math:`\|L\|_* + \lambda \|S\|_1` among those with :math:`L + S = M`, where
     :math:`\lambda = 1 / \sqrt{\max(F, N)}`, found by the inexact method of augmented Lagrange multipliers. Large
-    matrices are decomposed one after the other, as each has a rank of its own: their leading singular vectors are
-    followed from one iteration to the next, which is within 1e-4 of what whole decompositions give.
+    matrices are decomposed one after the other, as each has a rank of its own: the singular vectors above the threshold
+    are followed from one iteration to the next, which is within 1e-4 of what whole decompositions give.
 
     Args:
         matrix: :math:`M`. One with NaN or infinite elements gives NaN.
@@ -65,8 +72,8 @@ def low_rank_and_sparse(
     held = flat.detach()
     bad = ~held.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
     peak = held.abs().amax((-2, -1), keepdim=True)
-    unit = (flat / peak.masked_fill((peak == 0) | bad, 1.0)).masked_fill(bad, 0.0)
     silent = (peak == 0) | bad
+    unit = (flat / peak.masked_fill(silent, 1.0)).masked_fill(bad, 0.0)
     norm = spectral_norm(unit)[:, None, None].masked_fill(silent, 1.0)
     unit = unit / norm
     weight = 1 / math.sqrt(max(matrix.shape[-2:]))
@@ -147,17 +154,39 @@ def _together(matrix: Tensor, multiplier: Tensor, num_iterations: int, epsilon: 
 
 def _one(matrix: Tensor, multiplier: Tensor, num_iterations: int, epsilon: float) -> tuple[Tensor, Tensor, int]:
     """The parts of one large matrix."""
-    tolerance = _tolerance(matrix, epsilon)
-    target = matrix + multiplier
+    columns, tolerance = matrix.shape[1], float(_tolerance(matrix, epsilon))
+    weight = _bound(matrix, 0) / _threshold(0)
+    # Added columns of zeros, which stay zero, make products faster, as all rows start at a multiple of their number.
+    matrix, multiplier = (pad(tensor, (0, -columns % _ALIGNED)).contiguous() for tensor in (matrix, multiplier))
+    target, sparse = matrix + multiplier, torch.empty_like(matrix)
     threshold = ThresholdTracker(target)
-    iteration = 0
-    while True:
-        low_rank = threshold(target, _threshold(iteration))
-        sparse, clipped = _shrink(matrix, multiplier, low_rank, iteration)
-        iteration += 1
-        if iteration == num_iterations or torch.linalg.vector_norm(clipped - multiplier) <= tolerance:
-            return low_rank, sparse, iteration
-        target, multiplier = _advance(low_rank, multiplier, clipped, iteration - 1)
+    size = _TOGETHER if matrix.device.type == "cpu" else matrix.numel()
+    pieces = list(zip(*(tensor.view(-1).split(size) for tensor in (matrix, multiplier, target, sparse)), strict=True))
+    room = torch.empty(2, min(size, matrix.numel()), dtype=matrix.dtype, device=matrix.device)
+    for iteration in range(num_iterations):
+        now, after = _threshold(iteration), _threshold(iteration + 1)
+        left, right = threshold(target, now)
+        torch.mm(left, right.mT, out=target)
+        lack = [_shrink_in_place(piece, room, weight * now, after / now) for piece in pieces]
+        if math.sqrt(torch.stack(lack).sum()) <= tolerance:
+            break
+    return (left @ right.mT)[:, :columns], sparse[:, :columns], iteration + 1
+
+
+def _shrink_in_place(pieces: tuple[Tensor, ...], room: Tensor, bound: float, ratio: float) -> Tensor:
+    """What :func:`_shrink` and :func:`_advance` do, in place, of a target that holds the low-rank part.
+
+    Returns the square of what the parts lack.
+    """
+    matrix, multiplier, target, sparse = pieces
+    rest, clipped = room[:, : len(matrix)]
+    torch.sub(matrix, target, out=rest).add_(multiplier)
+    torch.clamp(rest, -bound, bound, out=clipped)
+    torch.sub(rest, clipped, out=sparse)
+    lack = torch.sub(clipped, multiplier, out=rest)
+    target.add_(lack).add_(clipped, alpha=ratio)
+    torch.mul(clipped, ratio, out=multiplier)
+    return torch.dot(lack, lack)
 
 
 @operator(

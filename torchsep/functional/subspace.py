@@ -1,5 +1,7 @@
 """Thresholded singular values of matrices that change little from one call to the next."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -9,86 +11,155 @@ from torchsep.functional.starts import hashed_uniform
 
 __all__ = ["ThresholdTracker"]
 
-# While no more than this share of the singular values is above the threshold, only the leading ones are looked at:
-# of so many times their number of columns, so many steps are made.
-_FEW = 0.1
-_COLUMNS = 3.0
-_STEPS = 8
+# For thresholds from the first number on, so many steps of the filter; and the share of the threshold that the least
+# singular value on the subspace must not exceed, or there is more than the subspace holds. What is wrong is a fraction
+# of the threshold, so that less and less will do as it falls.
+_SCHEDULE = ((0.05, 3, 0.65), (5e-3, 2, 0.65), (2e-4, 1, 0.8), (0.0, 0, 0.8))
 
-# What is wrong about singular values near the threshold is a fraction of the threshold. Once that is below this share
-# of the largest one, a single step from the last matrix's singular vectors is near enough.
-_SLIGHT = 1e-4
-_MARGIN = 1.15
+# The filter damps singular values from zero to this share of the threshold.
+_DAMPED = 0.55
+
+# Below this threshold, singular vectors that are nearly orthogonal are near enough.
+_SLIGHT = 2e-5
+
+# Columns beyond the rank: as a share of it, the square root of the threshold over the first number, within bounds.
+_FULL_SHARE = 1e-3
+_SHARES = (0.1, 1.5)
 _SPARE = 10
+
+# Processors multiply matrices fastest if these have a multiple of so many columns.
+_ALIGNED = 16
+
+# If more than this share of all singular values is looked for, all of them are found.
+_MOST = 0.75
+
+# The least diagonal element of the Cholesky factor of unit columns, for it to be used, and to be used only once.
+_ALIKE, _APART = 1e-2, 0.3
 
 
 class ThresholdTracker:
     """The singular value threshold of one large matrix after another, for thresholds that fall.
 
-    It keeps the leading singular vectors of the last matrix, of one side, as the start of a subspace iteration for
-    the next. Where there are too many of them for that to pay, the smaller Gram matrix is decomposed; in double
-    precision, as it holds the squares of the singular values.
+    What is above the threshold is found on a subspace that is kept from one matrix to the next and has more dimensions
+    than there were singular values above the last threshold. First it is turned towards the leading singular vectors,
+    by steps of a Chebyshev filter that raises them above those far below the threshold. If even the least singular
+    value on it is near the threshold, it is made larger; and where it would be most of the space, or too much is near
+    the threshold for any subspace to be told apart, the matrix is decomposed as a whole.
+
+    Singular values far below the largest one are resolved in single precision, too, as the columns of its product with
+    the basis are nearly as long as singular values, and nearly orthogonal: what is rounded in products of two of them
+    is a fraction of their lengths. The small matrix of these products is decomposed in double precision.
 
     Args:
         matrix: the first one, of spectral norm about one.
+
+    References:
+        Y. Zhou, Y. Saad, M. L. Tiago and J. R. Chelikowsky, "Self-consistent-field calculations using
+        Chebyshev-filtered subspace iteration", Journal of Computational Physics, 2006.
+        A. Stathopoulos and K. Wu, "A block orthogonalization procedure with constant synchronization requirements",
+        SIAM Journal on Scientific Computing, 2002 (Gram matrices of unit columns).
     """
 
     def __init__(self, matrix: Float[Tensor, "M N"]) -> None:
         self._smaller = min(matrix.shape)
-        self._rank = 1
-        self._transposed = False  # whether the basis is of the left side, for the next matrix is used transposed
-        self._basis = _extended(matrix.new_empty(matrix.shape[-1], 0), min(self._smaller, 2 * _SPARE))
+        self._of_left = False  # whether the basis is of left singular vectors
+        self._basis = _extended(matrix.new_empty(matrix.shape[1], 0), min(self._smaller, 2 * _ALIGNED))
+        for _ in range(2):  # nothing is known of its singular vectors yet
+            self._basis = _orthonormal(matrix.mT @ _orthonormal(matrix @ self._basis))
 
-    def __call__(self, matrix: Float[Tensor, "M N"], threshold: float) -> Float[Tensor, "M N"]:
-        """The matrix with its singular values lowered by the threshold."""
+    def __call__(self, matrix: Float[Tensor, "M N"], threshold: float) -> tuple[Tensor, Tensor]:
+        """Two factors; the first times the second transposed is the matrix with its singular values lowered."""
         if threshold < _SLIGHT:
-            return self._step(matrix, threshold, 1, _MARGIN)
-        if self._rank < _FEW * self._smaller:
-            return self._step(matrix, threshold, _STEPS, _COLUMNS)
+            return self._slightly(matrix, threshold)
+        steps, reach = next((steps, reach) for first, steps, reach in _SCHEDULE if threshold >= first)
+        while (columns := self._basis.shape[1]) <= _MOST * self._smaller:
+            factors, least = self._on_subspace(matrix, threshold, steps)
+            if least <= reach * threshold:
+                return factors
+            self._basis = _extended(self._basis, min(self._smaller, 2 * columns))
         return self._whole(matrix, threshold)
 
-    def _step(self, matrix: Tensor, threshold: float, steps: int, margin: float) -> Tensor:
-        """From the matrix on the subspace, which is turned towards the leading singular vectors by each step."""
-        for step in range(steps):
-            product = (matrix.mT if self._transposed else matrix) @ self._basis
-            self._transposed = not self._transposed
-            if step < steps - 1:
-                self._basis = torch.linalg.qr(product)[0]
-        exact = product.double()
-        squares, rotation = eigh(exact.mT @ exact)
-        values = squares.clamp(min=torch.finfo(squares.dtype).tiny).sqrt()
-        shares = (rotation * (1 - threshold / values).relu()) @ rotation.mT
-        lowered = (product @ shares.to(matrix.dtype)) @ self._basis.mT
-        self._keep(product @ (rotation / values).flip(1).to(matrix.dtype), values, threshold, margin)
-        return lowered if self._transposed else lowered.mT
+    def _on_subspace(self, matrix: Tensor, threshold: float, steps: int) -> tuple[tuple[Tensor, Tensor], float]:
+        """From the matrix on the subspace, after that has been turned; and the least singular value there."""
+        turned, basis = matrix.mT if self._of_left else matrix, self._basis
+        product = turned @ basis
+        if steps == 0:  # half a step, to the other side
+            turned, self._of_left = turned.mT, not self._of_left
+            basis = _orthonormal(product)
+            product = turned @ basis
+        for step in range(steps):  # each takes out one root of the Chebyshev polynomial
+            root = 0.5 * (_DAMPED * threshold) ** 2 * (1 + math.cos(math.pi * (step + 0.5) / steps))
+            basis = _orthonormal(torch.addmm(basis, turned.mT, product, beta=-root))
+            product = turned @ basis
+        values, rotation = _right_singular(product)
+        rank = int((values > threshold).sum())
+        rotation, lowered = rotation.to(product.dtype), (1 - threshold / values[:rank]).to(product.dtype)
+        factors = self._kept(product @ rotation, basis @ (rotation[:, :rank] * lowered), threshold)
+        return factors, float(values[-1])
 
-    def _whole(self, matrix: Tensor, threshold: float) -> Tensor:
-        """From all singular values."""
-        wide = matrix.shape[0] <= matrix.shape[1]
-        short = matrix if wide else matrix.mT
-        exact = short.double()
+    def _slightly(self, matrix: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+        """As above for a small threshold, with the lengths of nearly orthogonal columns as singular values."""
+        turned, basis = matrix.mT if self._of_left else matrix, _orthonormal(self._basis)
+        product = turned @ basis
+        lowered = (1 - threshold / torch.linalg.vector_norm(product, dim=0)).relu()  # of a column of zeros it is zero
+        self._basis, self._of_left = product, not self._of_left
+        return (product, basis * lowered) if self._of_left else (basis * lowered, product)
+
+    def _whole(self, matrix: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+        """From all singular values, by the smaller Gram matrix; in double precision, as that holds their squares."""
+        self._of_left = matrix.shape[0] > matrix.shape[1]
+        turned = matrix.mT if self._of_left else matrix
+        exact = turned.double()
         squares, vectors = eigh(exact @ exact.mT)
-        values = squares.clamp(min=torch.finfo(squares.dtype).tiny).sqrt()
-        above = max(1, int((values > threshold).sum()))
-        leading = vectors[:, -above:].to(matrix.dtype)
-        shares = (1 - threshold / values[-above:]).relu().to(matrix.dtype)
-        lowered = (leading * shares) @ (leading.mT @ short)
-        self._transposed = wide
-        self._keep(vectors.flip(1).to(matrix.dtype), values, threshold, _COLUMNS)
-        return lowered if wide else lowered.mT
+        values, vectors = squares.clamp(min=0).sqrt().flip(0), vectors.flip(1).to(matrix.dtype)
+        rank = int((values > threshold).sum())
+        lowered = (1 - threshold / values[:rank]).to(matrix.dtype)
+        return self._kept(vectors, turned.mT @ vectors[:, :rank] * lowered, threshold)
 
-    def _keep(self, basis: Tensor, values: Tensor, threshold: float, margin: float) -> None:
-        self._rank = int((values > threshold).sum())
-        columns = min(self._smaller, max(int(margin * self._rank), self._rank + _SPARE))
-        self._basis = _extended(basis, columns)
+    def _kept(self, first: Tensor, second: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+        """The factors in order; the first, which has columns beyond the rank, is the next basis, of the other side."""
+        rank = second.shape[1]
+        share = min(max(math.sqrt(threshold / _FULL_SHARE), _SHARES[0]), _SHARES[1])
+        columns = max(int((1 + share) * rank), rank + _SPARE)
+        self._basis = _extended(_unit(first), min(self._smaller, -(-columns // _ALIGNED) * _ALIGNED))
+        self._of_left = not self._of_left
+        return (first[:, :rank], second) if self._of_left else (second, first[:, :rank])
+
+
+def _unit(matrix: Tensor) -> Tensor:
+    """Columns of length one; those that are zero remain so."""
+    return matrix / torch.linalg.vector_norm(matrix, dim=0).clamp(min=torch.finfo(matrix.dtype).tiny)
+
+
+def _right_singular(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Singular values, the largest first, and right singular vectors, of columns of very different lengths."""
+    squares, vectors = eigh((matrix.mT @ matrix).double())
+    return squares.clamp(min=0).sqrt().flip(0), vectors.flip(1)
+
+
+def _orthonormal(matrix: Tensor) -> Tensor:
+    """An orthonormal basis of the columns, each of which adds what it has beyond those before it.
+
+    It is made by Cholesky factors, unless columns are too much alike for these.
+    """
+    basis = matrix
+    for _ in range(2):
+        common = basis.mT @ basis
+        lengths = common.diagonal().sqrt()
+        factor, failed = torch.linalg.cholesky_ex(common / lengths / lengths[:, None], upper=True)
+        least = 0.0 if failed else float(factor.diagonal().min())
+        if not least > _ALIKE:
+            return torch.linalg.qr(_unit(matrix))[0]
+        basis = torch.linalg.solve_triangular(factor * lengths, basis, upper=True, left=False)
+        if least > _APART:
+            break
+    return basis
 
 
 def _extended(basis: Tensor, columns: int) -> Tensor:
-    """The first columns of a basis, and new ones orthogonal to them if it has too few."""
+    """The first columns of a basis; if it has too few, with arbitrary ones that are orthogonal to them."""
     missing = columns - basis.shape[1]
     if missing <= 0:
         return basis[:, :columns]
     added = hashed_uniform((basis.shape[0], missing), columns, basis.device, basis.dtype) - 0.5
-    for _ in range(2):  # once is not enough where little remains
-        added = torch.linalg.qr(added - basis @ (basis.mT @ added))[0]
-    return torch.cat((basis, added), 1)
+    return torch.cat((basis, _unit(added - basis @ (basis.mT @ added))), 1)
