@@ -1,5 +1,6 @@
 """Which estimate a source is scored with, and with what."""
 
+import importlib.util
 import math
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from scenes import noise
 
 from torchsep import metrics
-from torchsep.engine.measures import MEASURES, matching, measure
+from torchsep.engine.measures import MEASURES, check_measures, matching, measure
 
 SOURCES = noise(3, 2, 4000).float()
 
@@ -34,7 +35,8 @@ def test_more_or_fewer_estimates_than_sources():
 def test_all_measures_give_a_value_for_each_source():
     mixture = SOURCES.sum(0)
     estimates = SOURCES + 0.1 * SOURCES.roll(1, 0) + 0.01 * noise(3, 2, 4000, seed=3).float()
-    scores = measure(tuple(MEASURES), estimates, SOURCES, mixture, 1000)
+    names = tuple(name for name in MEASURES if name not in {"pesq", "stoi"})
+    scores = measure(names, estimates, SOURCES, mixture, 1000)
     expected = metrics.si_sdr(estimates, SOURCES).mean(-1)
     before = metrics.si_sdr(mixture.expand_as(SOURCES), SOURCES).mean(-1)
     for number, score in enumerate(scores):
@@ -53,3 +55,22 @@ def test_a_silent_source_has_no_value_and_stops_nothing():
     assert math.isnan(scores[1]["si_sdr"])
     assert scores[0]["si_sdr"] > 60
     assert math.isnan(scores[0]["sdr"])  # as that version defines it: a frame with a silent source counts for none
+
+
+@pytest.mark.parametrize(("name", "package"), [("pesq", "pesq"), ("stoi", "pystoi")])
+def test_measures_of_speech_need_their_extra(monkeypatch, name, package):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda wanted: None if wanted == package else find(wanted))
+    with pytest.raises(ValueError, match=rf"needs the package {package}: pip install 'torchsep\[speech\]'"):
+        check_measures((name,))
+
+
+def test_intelligibility_of_what_is_like_speech():
+    pytest.importorskip("pystoi")
+    envelope = (0.5 + 0.5 * torch.sin(torch.arange(16000) / 300)) ** 2
+    sources = noise(2, 1, 16000).float() * envelope
+    estimates = sources + 0.3 * noise(2, 1, 16000, seed=5).float()
+    check_measures(("stoi",))
+    scores = measure(("stoi",), estimates, sources, sources.sum(0), 16000)
+    assert all(0.3 < score["stoi"] < 1.0 for score in scores)
+    assert all("stoi_improvement" in score for score in scores)

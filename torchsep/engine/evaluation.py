@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 import torchsep
 from torchsep.checks import check_choice, check_integer
 from torchsep.engine.evaluation_task import EvaluationTask, Scoring
-from torchsep.engine.measures import MEASURES
+from torchsep.engine.measures import MEASURES, check_measures
 from torchsep.engine.outcomes import Outcome, read_run
 from torchsep.engine.results import begin_run
 from torchsep.separators import Separator
@@ -77,10 +77,7 @@ def evaluate(
 
 def _scoring(config: DictConfig) -> Scoring:
     names = tuple(config.metrics)
-    if not names:
-        raise ValueError(f"evaluation.metrics must name some of {', '.join(MEASURES)}, got none")
-    for name in names:
-        check_choice(name, tuple(MEASURES), "evaluation.metrics")
+    check_measures(names)
     check_choice(config.match, ("auto", "names", "best"), "evaluation.match")
     check_integer(config.save_audio, "evaluation.save_audio", at_least=0)
     check_integer(config.num_workers, "evaluation.num_workers", at_least=0)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchsep import metrics
 from torchsep.checks import check_choice
 
-__all__ = ["MEASURES", "Measure", "matching", "measure"]
+__all__ = ["MEASURES", "Measure", "check_measures", "matching", "measure"]
 
 # Estimates and sources (S, C, T) and a sample rate, to a value for each source by column.
 Compute = Callable[[Tensor, Tensor, int], Mapping[str, Sequence[float]]]
@@ -105,6 +105,16 @@ def _bss_eval_sources(estimates: Tensor, sources: Tensor, sample_rate: int) -> d
     }
 
 
+def _speech(kind: str) -> Compute:
+    """A measure of the extra ``speech``, the mean over the channels that can be judged."""
+
+    def compute(estimates: Tensor, sources: Tensor, sample_rate: int) -> dict[str, list[float]]:
+        found = getattr(metrics, kind)(sample_rate=sample_rate).metric(estimates, sources)
+        return {kind.lower(): found.nanmean(-1).tolist()}
+
+    return compute
+
+
 _WHOLE = "in dB, over the whole item, the mean over its channels"
 _FILTERS = "in dB, distortion filters of 512 taps"
 
@@ -144,4 +154,33 @@ MEASURES: dict[str, Measure] = {
         _bss_eval_sources,
         ("sources_sdr",),
     ),
+    "pesq": Measure(
+        "perceptual evaluation of speech quality (ITU-T P.862), narrow band, mean over channels; higher is better",
+        _speech("PESQ"),
+        ("pesq",),
+    ),
+    "stoi": Measure(
+        "short-time objective intelligibility (Taal et al. 2011), mean over channels; higher is better",
+        _speech("STOI"),
+        ("stoi",),
+    ),
 }
+
+_OF_SPEECH = {"pesq": "PESQ", "stoi": "STOI"}
+
+
+def check_measures(names: Sequence[str]) -> None:
+    """Raise unless all are known, and what they need is installed.
+
+    Raises:
+        ValueError: which says what is missing.
+    """
+    if not names:
+        raise ValueError(f"evaluation.metrics must name some of {', '.join(MEASURES)}, got none")
+    for name in names:
+        check_choice(name, tuple(MEASURES), "evaluation.metrics")
+        if name in _OF_SPEECH:
+            try:
+                getattr(metrics, _OF_SPEECH[name])(sample_rate=16000)
+            except ImportError as error:
+                raise ValueError(str(error)) from None

@@ -30,6 +30,8 @@ _SPARE = 10
 # Processors multiply matrices fastest if these have a multiple of so many columns.
 _ALIGNED = 16
 
+_BLOCK = 64
+
 # If more than this share of all singular values is looked for, all of them are found.
 _MOST = 0.75
 
@@ -133,8 +135,18 @@ def _unit(matrix: Tensor) -> Tensor:
 
 def _right_singular(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Singular values, the largest first, and right singular vectors, of columns of very different lengths."""
-    squares, vectors = eigh((matrix.mT @ matrix).double())
+    squares, vectors = eigh(_upper_products(matrix).mT.double())
     return squares.clamp(min=0).sqrt().flip(0), vectors.flip(1)
+
+
+def _upper_products(matrix: Tensor) -> Tensor:
+    """The products of every column with itself and those after it; zero below the diagonal, for half the work."""
+    count = matrix.shape[1]
+    products = matrix.new_zeros(count, count)
+    for first in range(0, count, _BLOCK):
+        last = min(first + _BLOCK, count)
+        torch.mm(matrix[:, first:last].mT, matrix[:, first:], out=products[first:last, first:])
+    return products
 
 
 def _orthonormal(matrix: Tensor) -> Tensor:
@@ -144,7 +156,7 @@ def _orthonormal(matrix: Tensor) -> Tensor:
     """
     basis = matrix
     for _ in range(2):
-        common = basis.mT @ basis
+        common = _upper_products(basis)
         lengths = common.diagonal().sqrt()
         factor, failed = torch.linalg.cholesky_ex(common / lengths / lengths[:, None], upper=True)
         least = 0.0 if failed else float(factor.diagonal().min())
