@@ -1,12 +1,17 @@
 """What all tests share: options, seeds, and names for the examples in docstrings."""
 
 import os
+import signal
 
 import pytest
 import torch
 
 import torchsep
 import torchsep.separators
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A command in the background ignores Ctrl-C, and so does all that it starts; some tests interrupt that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest.register_assert_rewrite("contract.promises")
 

@@ -25,7 +25,7 @@ _LEAST = 0.8e-7
 _SMALL = 128
 
 # Elements that are worked on together, so that a processor's cache holds them and what is made of them.
-_TOGETHER = 1 << 16
+_TOGETHER = 1 << 17
 
 # Rows whose lengths are a multiple of so many elements are multiplied fastest.
 _ALIGNED = 16

@@ -14,13 +14,13 @@ __all__ = ["ThresholdTracker"]
 # For thresholds from the first number on, so many steps of the filter; and the share of the threshold that the least
 # singular value on the subspace must not exceed, or there is more than the subspace holds. What is wrong is a fraction
 # of the threshold, so that less and less will do as it falls.
-_SCHEDULE = ((0.05, 3, 0.65), (5e-3, 2, 0.65), (2e-4, 1, 0.8), (0.0, 0, 0.8))
+_SCHEDULE = ((0.05, 3, 0.65), (8e-3, 2, 0.65), (2e-4, 1, 0.8), (0.0, 0, 0.8))
 
 # The filter damps singular values from zero to this share of the threshold.
 _DAMPED = 0.55
 
 # Below this threshold, singular vectors that are nearly orthogonal are near enough.
-_SLIGHT = 2e-5
+_SLIGHT = 4e-5
 
 # Columns beyond the rank: as a share of it, the square root of the threshold over the first number, within bounds.
 _FULL_SHARE = 1e-3
@@ -29,8 +29,6 @@ _SPARE = 10
 
 # Processors multiply matrices fastest if these have a multiple of so many columns.
 _ALIGNED = 16
-
-_BLOCK = 64
 
 # If more than this share of all singular values is looked for, all of them are found.
 _MOST = 0.75
@@ -135,18 +133,8 @@ def _unit(matrix: Tensor) -> Tensor:
 
 def _right_singular(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Singular values, the largest first, and right singular vectors, of columns of very different lengths."""
-    squares, vectors = eigh(_upper_products(matrix).mT.double())
+    squares, vectors = eigh((matrix.mT @ matrix).double())
     return squares.clamp(min=0).sqrt().flip(0), vectors.flip(1)
-
-
-def _upper_products(matrix: Tensor) -> Tensor:
-    """The products of every column with itself and those after it; zero below the diagonal, for half the work."""
-    count = matrix.shape[1]
-    products = matrix.new_zeros(count, count)
-    for first in range(0, count, _BLOCK):
-        last = min(first + _BLOCK, count)
-        torch.mm(matrix[:, first:last].mT, matrix[:, first:], out=products[first:last, first:])
-    return products
 
 
 def _orthonormal(matrix: Tensor) -> Tensor:
@@ -156,7 +144,7 @@ def _orthonormal(matrix: Tensor) -> Tensor:
     """
     basis = matrix
     for _ in range(2):
-        common = _upper_products(basis)
+        common = basis.mT @ basis
         lengths = common.diagonal().sqrt()
         factor, failed = torch.linalg.cholesky_ex(common / lengths / lengths[:, None], upper=True)
         least = 0.0 if failed else float(factor.diagonal().min())
