@@ -74,9 +74,9 @@ def test_what_is_of_low_rank_gives_finite_factors(rank, threshold):
 def test_bases_are_orthonormal(alike):
     """Also of columns that are nearly or wholly the same, of zeros, and of any length."""
     columns = 1.0 + alike * normal(100, 12)
-    columns[:, 3] = 0
+    columns[:, 3] *= alike > 0
     columns = columns * 10.0 ** torch.arange(0, -12, -1)
-    for dtype, tolerance in ((torch.float32, 2e-6), (torch.float64, 5e-15)):
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 2e-14)):
         basis = subspace._orthonormal(columns.to(dtype))
         assert torch.allclose(basis.mT @ basis, torch.eye(12, dtype=dtype), rtol=0, atol=tolerance)
     first = columns[:, :1] / torch.linalg.vector_norm(columns[:, :1])
