@@ -98,7 +98,10 @@ class ThresholdTracker:
         return factors, float(values[-1])
 
     def _slightly(self, matrix: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
-        """As above for a small threshold, with the lengths of nearly orthogonal columns as singular values."""
+        """As above for a small threshold: the lengths of nearly orthogonal columns count as singular values.
+
+        The basis gets no further columns, as what is still to be lowered or raised is slight.
+        """
         turned, basis = matrix.mT if self._of_left else matrix, _orthonormal(self._basis)
         product = turned @ basis
         lowered = (1 - threshold / torch.linalg.vector_norm(product, dim=0)).relu()  # of a column of zeros it is zero
