@@ -30,6 +30,7 @@ from torchsep.functional.nmf import Factorisation, beta_divergence, fit_nmf, nmf
 from torchsep.functional.parts import magnitude
 from torchsep.functional.periodicity import autocorrelation, periodic_median
 from torchsep.functional.permutation import optimal_assignment, order_like
+from torchsep.functional.phase_sensitivity import phase_sensitive_magnitude
 from torchsep.functional.similarity import median_of_frames, similar_frames
 from torchsep.functional.wiener import multichannel_wiener_filter
 
@@ -63,6 +64,7 @@ __all__ = [
     "order_like",
     "pad",
     "periodic_median",
+    "phase_sensitive_magnitude",
     "rank_filter",
     "ratio_masks",
     "responsibilities",

@@ -1,37 +1,16 @@
 """The oracle of soft masks."""
 
-import torch
-from jaxtyping import Complex, Float
 from torch import Tensor
 
 from torchsep.checks import check_choice
 from torchsep.functional.masks import ratio_masks
-from torchsep.functional.parts import in_parts, magnitude
+from torchsep.functional.parts import magnitude
+from torchsep.functional.phase_sensitivity import phase_sensitive_magnitude
 from torchsep.separators.separator import MaskSeparator
 from torchsep.transforms import STFT
 from torchsep.typing import Masks, Spectrogram
 
-__all__ = ["IdealRatioMask", "phase_sensitive_magnitude"]
-
-
-def phase_sensitive_magnitude(
-    source: Complex[Tensor, "*any"], mixture: Complex[Tensor, "*any"]
-) -> Float[Tensor, "*any"]:
-    r"""What of a source's bin points in the mixture's direction, :math:`|S| \cos(\angle S - \angle X)`.
-
-    Truncated to :math:`[0, |X|]`, so that no mask made of it amplifies.
-
-    Example:
-        >>> phase_sensitive_magnitude(torch.tensor([1j, 0.5, 3.0 + 1j]), torch.tensor([1.0, 1.0, 2.0 + 0j]))
-        tensor([0.0000, 0.5000, 2.0000])
-    """
-
-    def along(source: Tensor, mixture: Tensor) -> Tensor:
-        magnitude = mixture.abs()
-        projected = (source * mixture.conj()).real / magnitude.masked_fill(magnitude == 0, 1.0)
-        return torch.minimum(projected.clamp(min=0.0), magnitude)
-
-    return in_parts(along, source, mixture)
+__all__ = ["IdealRatioMask"]
 
 
 class IdealRatioMask(MaskSeparator):
@@ -41,8 +20,8 @@ class IdealRatioMask(MaskSeparator):
 
     Args:
         sample_rate: of the mixtures, in Hz.
-        approach: ``psa``, by the part of each source in phase with the mixture (:func:`phase_sensitive_magnitude`),
-            or ``msa``, by magnitudes.
+        approach: ``psa``, by the part of each source in phase with the mixture, see
+            :func:`torchsep.functional.phase_sensitive_magnitude`, or ``msa``, by magnitudes.
         mask_type: ``soft`` or ``binary``.
         mask_threshold: of the binary mask of the second of two sources, from 0 to 1.
         stft: front end; that of :meth:`STFT.from_sample_rate` if None.
