@@ -18,10 +18,27 @@ def test_every_separator_has_a_config():
     assert list_separators() == NAMES
 
 
-@pytest.mark.parametrize("name", NAMES)
+NETWORKS = {
+    "deep_audio_estimation": "conv_tas_net",
+    "deep_clustering": "embedding",
+    "deep_mask_estimation": "mask_inference",
+}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in NETWORKS])
 def test_separator_builds_from_its_config(name):
     separator = registry.build(separator_config(name), sample_rate=16000)
     assert separator.config["name"] == name
+
+
+@pytest.mark.parametrize(("name", "network"), NETWORKS.items())
+def test_deep_separator_builds_with_a_network(name, network):
+    small = ["network.body.hidden_size=4"] if name != "deep_audio_estimation" else []
+    config = compose([f"separator={name}", f"network={network}", *small]).separator
+    separator = registry.build(OmegaConf.to_container(config, resolve=True), sample_rate=8000)
+    assert separator.network.config["name"] == network
+    with pytest.raises(ValueError, match="network must give"):
+        registry.build(separator_config(name), sample_rate=8000)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -21,6 +21,9 @@ def registry_as_it_was(monkeypatch):
 
 def test_the_names():
     assert list_separators() == [
+        "deep_audio_estimation",
+        "deep_clustering",
+        "deep_mask_estimation",
         "duet",
         "ensemble_clustering",
         "ft2d",
@@ -37,6 +40,7 @@ def test_the_names():
         "refine",
         "repet",
         "repet_sim",
+        "resampled",
         "rpca",
         "spatial_clustering",
         "supervised_nmf",
@@ -86,7 +90,7 @@ def test_build_with_a_nested_config():
         (
             "xyzzy",
             {},
-            "^separator must be a registered name, got 'xyzzy'; known are duet, ensemble_clustering, ",
+            "^separator must be a registered name, got 'xyzzy'; known are deep_audio_estimation, deep_clustering, ",
         ),
         ("stft", {"n_fft": 8}, "^separator must be a registered name, got 'stft'"),
         ("", {}, "^separator must be a registered name, got ''"),

@@ -3,7 +3,7 @@
 import importlib
 from types import ModuleType
 
-from torchsep import functional, metrics, separators, transforms
+from torchsep import functional, losses, metrics, networks, separators, transforms
 from torchsep.checkpoint import load, save
 from torchsep.registry import build, list_separators, register
 from torchsep.separators import ClusteringSeparator, MaskSeparator, Separator
@@ -20,7 +20,9 @@ __all__ = [
     "functional",
     "list_separators",
     "load",
+    "losses",
     "metrics",
+    "networks",
     "register",
     "save",
     "separators",

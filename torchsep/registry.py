@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, TypeVar, get_args
 
+import torchsep.networks
 import torchsep.separators
 from torchsep.checks import nearest
 from torchsep.configurable import Configurable, registry_name
@@ -137,7 +138,8 @@ def _value(value: Any, sample_rate: Any, takes_separators: bool) -> Any:  # noqa
 
 
 register(STFT)
-for _name in torchsep.separators.__all__:
-    _kind = getattr(torchsep.separators, _name)
-    if issubclass(_kind, Separator) and not inspect.isabstract(_kind):
-        register(_kind)
+for _module in (torchsep.networks, torchsep.separators):
+    for _name in _module.__all__:
+        _kind = getattr(_module, _name)
+        if isinstance(_kind, type) and issubclass(_kind, Configurable) and not inspect.isabstract(_kind):
+            register(_kind)

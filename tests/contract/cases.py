@@ -97,6 +97,27 @@ _ENSEMBLE = {
         {"name": "ft2d", **SMALL, "neighborhood_size": [3, 5], "high_pass_cutoff": 300.0},
     ],
 }
+_BODY = {"name": "recurrent_body", "num_features": 33, "hidden_size": 4, "num_layers": 1}
+_GRU = {**_BODY, "kind": "gru", "norm": "instance"}
+_DPRNN = {
+    "name": "dprnn",
+    "filter_bank": {"name": "learned_filter_bank", "num_filters": 6, "kernel_size": 8},
+    "bottleneck_size": 4,
+    "hidden_size": 4,
+    "chunk_size": 10,
+    "num_blocks": 1,
+}
+_CONV_TAS_NET = {
+    "name": "conv_tas_net",
+    "num_filters": 8,
+    "kernel_size": 8,
+    "bottleneck_size": 4,
+    "hidden_size": 6,
+    "num_layers": 2,
+    "num_stacks": 1,
+}
+_MASKS = {"name": "mask_inference", "num_sources": 2, "body": _BODY}
+_EMBEDDING = {"name": "embedding", "embedding_size": 3, "body": _BODY}
 _HPSS = {**SMALL, "kernel_size": 5}
 _FT2D = {**SMALL, "neighborhood_size": (3, 5), "high_pass_cutoff": 300.0}
 _DUET = {**SMALL, "num_sources": 2, "delay_min": -3.0, "delay_max": 3.0, "num_delay_bins": 51}
@@ -118,6 +139,16 @@ def _windows(name: str, arguments: Mapping[str, Any], **more: Any) -> dict[str, 
 
 
 CASES = [
+    Case("deep_audio_estimation", {"sample_rate": 8000, "network": _DPRNN}, "default"),
+    Case("deep_audio_estimation", {"sample_rate": 8000, "network": _CONV_TAS_NET, "names": ("a", "b")}, "named"),
+    Case("deep_clustering", {**SMALL, "network": _EMBEDDING}, "default"),
+    Case("deep_mask_estimation", {**SMALL, "network": _MASKS}, "default"),
+    Case("deep_mask_estimation", {**SMALL, "network": _MASKS, "names": ("voice", "rest")}, "named"),
+    Case(
+        "deep_mask_estimation",
+        {**SMALL, "network": {**_MASKS, "mask_activation": "sigmoid", "body": _GRU}},
+        "sigmoid",
+    ),
     Case("duet", {**SMALL, "num_sources": 2}, "binary", shortest=2),
     Case("duet", {**_DUET, "mask_type": "soft"}, "soft", shortest=2),
     Case("duet", {**_DUET, "num_sources": 3, "p": 0.5, "q": 1.0, "mask_type": "soft"}, "several", shortest=2),
@@ -202,6 +233,7 @@ CASES = [
     Case("repet_sim", _REPET_SIM, "soft"),
     Case("repet_sim", {**_REPET_SIM, "mask_type": "binary"}, "binary"),
     Case("repet_sim", {**_REPET_SIM, "similarity_threshold": 0.8, "max_repeating_frames": 3}, "threshold"),
+    Case("resampled", {"separator": {"name": "hpss", **_HPSS, "sample_rate": 4000}, "sample_rate": 8000}, "half"),
     Case("rpca", SMALL, "default"),
     Case("rpca", _RPCA, "soft"),
     Case("rpca", {**_RPCA, "mask_type": "binary", "mask_threshold": 0.4}, "binary"),

@@ -5,7 +5,7 @@ import torch
 from scenes import noise
 
 from torchsep import audio, build
-from torchsep.engine.windows import Resampled, at_rate, fitting_window, in_windows
+from torchsep.engine.windows import at_rate, fitting_window, in_windows
 from torchsep.separators import OverlapAdd
 
 

@@ -3,39 +3,15 @@
 import re
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from torchsep import audio
 from torchsep.separators import Separator
 from torchsep.separators.overlap_add import OverlapAdd
-from torchsep.typing import Estimates, Waveform
+from torchsep.separators.resampled import Resampled
 
-__all__ = ["Resampled", "at_rate", "fitting_window", "in_windows"]
+__all__ = ["at_rate", "fitting_window", "in_windows"]
 
 _DURATIONS = (60.0, 30.0, 15.0)  # of windows that are chosen for a file, in seconds
 _SHARE = 0.8  # of the memory there is
-
-
-class Resampled(Separator):
-    """Run a separator on mixtures of another sample rate than it was made for.
-
-    Args:
-        separator: what is run, at its own rate.
-        sample_rate: of the mixtures and the estimates, in Hz.
-    """
-
-    def __init__(self, separator: Separator, *, sample_rate: int) -> None:
-        super().__init__(sample_rate=sample_rate)
-        self.separator = separator
-        self.names = separator.names
-        # Also where it works at a lower rate: what goes in and out is at this one.
-        self.bytes_per_sample = separator.bytes_per_sample * max(1.0, separator.sample_rate / sample_rate)
-
-    def separate(self, mixture: Waveform, **required: Tensor) -> Estimates:
-        """Resample, separate, and resample back."""
-        inside = self.separator.sample_rate
-        estimates = self.separator(audio.resample(mixture, self.sample_rate, inside))
-        return audio.resample(estimates, inside, self.sample_rate)[..., : mixture.shape[-1]]
 
 
 def at_rate(separator: Separator, sample_rate: int) -> Separator:

@@ -1,6 +1,9 @@
 """Every separator: a mixture in, estimates of its sources out."""
 
 from torchsep.separators.clustering_separator import ClusteringSeparator
+from torchsep.separators.deep_audio_estimation import DeepAudioEstimation
+from torchsep.separators.deep_clustering import DeepClustering
+from torchsep.separators.deep_mask_estimation import DeepMaskEstimation
 from torchsep.separators.duet import DUET
 from torchsep.separators.ensemble_clustering import EnsembleClustering
 from torchsep.separators.ft2d import FT2D
@@ -18,6 +21,7 @@ from torchsep.separators.projet import PROJET
 from torchsep.separators.refine import Refine
 from torchsep.separators.repet import Repet
 from torchsep.separators.repet_sim import RepetSim
+from torchsep.separators.resampled import Resampled
 from torchsep.separators.rpca import RPCA
 from torchsep.separators.separator import Interval, MaskSeparator, Separator
 from torchsep.separators.spatial_clustering import SpatialClustering
@@ -34,6 +38,9 @@ __all__ = [
     "PROJET",
     "RPCA",
     "ClusteringSeparator",
+    "DeepAudioEstimation",
+    "DeepClustering",
+    "DeepMaskEstimation",
     "EnsembleClustering",
     "HighLowPassFilter",
     "IdealBinaryMask",
@@ -47,6 +54,7 @@ __all__ = [
     "Refine",
     "Repet",
     "RepetSim",
+    "Resampled",
     "Separator",
     "SpatialClustering",
     "SupervisedNMF",

@@ -1,8 +1,9 @@
 """The base classes: what every separator takes, returns and promises."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, final
+from typing import Any, Self, final
 
 import torch
 from torch import Tensor
@@ -73,6 +74,24 @@ class Separator(Configurable, ABC):
                 raise ValueError(f"trainable must name parameters out of: {known}; got {name!r}{hint}")
         self.sample_rate = sample_rate
         self.trainable = tuple(trainable)
+
+    @classmethod
+    def from_pretrained(cls, source: str | os.PathLike[str]) -> Self:
+        """A separator of this class with learned weights, in evaluation mode; as :func:`torchsep.load`.
+
+        Args:
+            source: a checkpoint: a file, a folder, the name of one that comes with the library, or ``hub:user/name``.
+
+        Raises:
+            FileNotFoundError: if there is no such checkpoint.
+            ValueError: if it is damaged, or of another class.
+        """
+        from torchsep.checkpoint import load
+
+        separator = load(source)
+        if not isinstance(separator, cls):
+            raise ValueError(f"source must be a checkpoint of {cls.__name__}, got one of {type(separator).__name__}")
+        return separator
 
     @abstractmethod
     def separate(self, mixture: Waveform, **required: Tensor) -> Estimates:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import weakref
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -86,6 +87,8 @@ def same(first, second) -> bool:
         return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
     if isinstance(first, (list, tuple)):
         return len(first) == len(second) and all(map(same, first, second))
+    if isinstance(first, weakref.ref):  # equal ones compare what they refer to
+        return first is second
     return bool(first == second)
 
 
