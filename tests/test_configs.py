@@ -6,11 +6,20 @@ import pytest
 from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 
+import torchsep.networks
 from torchsep import list_separators, registry
-from torchsep.engine import compose, separator_config
+from torchsep.configurable import registry_name
+from torchsep.engine import compose, separator_config, training
 from torchsep.resources import resource_folder
 
 DATA = sorted((resource_folder("configs") / "data").glob("*.yaml"))
+EXPERIMENTS = sorted(path.stem for path in (resource_folder("configs") / "experiment").glob("*.yaml"))
+PARTS = [
+    path
+    for group in ("objective", "optimizer", "scheduler")
+    for path in (resource_folder("configs") / group).glob("*.yaml")
+]
+NETS = sorted((resource_folder("configs") / "network").glob("*.yaml"))
 NAMES = sorted(path.stem for path in (resource_folder("configs") / "separator").glob("*.yaml"))
 
 
@@ -55,6 +64,43 @@ def test_data_config_holds_what_its_class_takes(path):
     assert set(config) <= set(parameters)
     needed = {name for name, parameter in parameters.items() if parameter.default is parameter.empty}
     assert needed <= set(config)
+
+
+@pytest.mark.parametrize("path", PARTS, ids=lambda path: path.stem)
+def test_part_of_a_training_holds_what_its_class_takes(path):
+    config = OmegaConf.load(path)
+    parameters = inspect.signature(get_class(config.pop("_target_"))).parameters
+    assert set(config) - {"_partial_"} <= set(parameters)
+
+
+@pytest.mark.parametrize("path", NETS, ids=lambda path: path.stem)
+def test_network_holds_what_its_class_takes(path):
+    config = OmegaConf.to_container(OmegaConf.load(path))
+    kind = {registry_name(kind): kind for kind in networks()}[config.pop("name")]
+    assert set(config) <= set(kind.arguments())
+    assert all(value != kind.arguments()[argument].default for argument, value in config.items())
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "speech8k"])  # the part that others share
+def test_experiment_is_complete(name):
+    job = training([f"experiment={name}", "trainer.max_steps=10"])
+    assert job.config.label == name
+    assert job.output.as_posix() == f"outputs/{name}"
+    for part in ("objective", "optimizer", "scheduler"):
+        if job.config[part] is not None:
+            assert callable(instantiate(job.config[part]))
+    for part in ("train_data", "valid_data"):
+        config = OmegaConf.to_container(job.config[part])
+        assert set(config) - {"_target_"} <= set(inspect.signature(get_class(config["_target_"])).parameters)
+    separator = registry.build(
+        OmegaConf.to_container(job.config.separator, resolve=True), sample_rate=job.config.sample_rate
+    )
+    assert sum(parameter.numel() for parameter in separator.parameters()) > 1e5
+
+
+def networks():
+    kinds = [getattr(torchsep.networks, name) for name in torchsep.networks.__all__]
+    return [kind for kind in kinds if issubclass(kind, torchsep.networks.Network) and not inspect.isabstract(kind)]
 
 
 def test_overrides_reach_the_separator():

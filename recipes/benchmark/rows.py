@@ -15,7 +15,7 @@ import scipy.ndimage
 import torch
 from torch import Tensor
 
-from torchsep import STFT, build
+from torchsep import STFT, Separator, build
 from torchsep.data import music_and_voice
 from torchsep.functional import fit_nmf, kmeans, maximum_filter, median_filter
 from torchsep.metrics import bss_eval_v4
@@ -192,9 +192,16 @@ def one_by_one(separator: Callable[[Tensor], Tensor]) -> Callable[[Tensor], list
     return lambda batch: [separator(item) for item in batch]
 
 
+def built(separator: str, arguments: Mapping[str, Any] | None) -> Separator:
+    """A separator whose weights, if it has any, are always the same."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return build(separator, sample_rate=RATE, **(arguments or {})).eval()
+
+
 def separator_row(separator: str, arguments: Mapping[str, Any] | None = None, **row: Any) -> Row:
     """A row of a registered separator, under its name and on the mixture unless told otherwise."""
-    ours = build(separator, sample_rate=RATE, **(arguments or {}))
+    ours = built(separator, arguments)
     return Row(**{"name": separator, "prepare": mixture, "ours": ours, "separator": separator, **row})
 
 
@@ -207,7 +214,7 @@ def batch_row(separator: str, arguments: Mapping[str, Any] | None = None) -> Row
         seconds=4.0,
         items=4,
         prepare=partial(batch_and_items, items=4),
-        peer=one_by_one(build(separator, sample_rate=RATE, **(arguments or {}))),
+        peer=one_by_one(built(separator, arguments)),
         peer_name="torchsep, item by item",
         peer_packages=("torchsep",),
     )
@@ -215,6 +222,13 @@ def batch_row(separator: str, arguments: Mapping[str, Any] | None = None) -> Row
 
 STEREO = "stereo, 44.1 kHz, STFT 2048 / 512"
 MAGNITUDE = "magnitude spectrogram 2 x 1025 x frames"
+BODY = {"name": "recurrent_body", "num_features": 1025, "hidden_size": 128, "num_layers": 2}
+WAVEFORMS = {
+    "name": "dprnn",
+    "filter_bank": {"name": "stft_filter_bank", "kernel_size": 1024},
+    "chunk_size": 20,
+    "num_blocks": 2,
+}
 
 ROWS = [
     Row(
@@ -431,6 +445,10 @@ ROWS = [
         deviation=None,
     ),
     batch_row("duet", {"num_sources": 2}),
+    batch_row("deep_mask_estimation", {"network": {"name": "mask_inference", "body": BODY}}),
+    batch_row("deep_clustering", {"network": {"name": "embedding", "body": BODY}}),
+    batch_row("deep_audio_estimation", {"network": WAVEFORMS}),
+    batch_row("resampled", {"separator": {"name": "hpss", "sample_rate": 22050}}),
     batch_row("spatial_clustering"),
     batch_row("melodia"),
     batch_row("nmf"),
