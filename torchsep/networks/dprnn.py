@@ -154,7 +154,8 @@ class DPRNN(WaveformNetwork):
     def _chunks(self, frames: Float[Tensor, "B N D"]) -> Chunks:
         """Frames in chunks, half a chunk after one another, such that each frame is in two."""
         half = self.chunk_size // 2
-        after = half + -frames.shape[1] % half
+        count = (frames.shape[1] + half - 1) // half  # ONNX divides negative numbers otherwise
+        after = half + count * half - frames.shape[1]
         halves = nn.functional.pad(frames, (0, 0, half, after)).unflatten(1, (-1, half))
         return torch.cat((halves[:, :-1], halves[:, 1:]), 2)
 

@@ -73,7 +73,7 @@ class FilterBank(Configurable, ABC):
 
     def num_frames(self, length: int) -> int:
         """The number ``N`` of frames of a signal of that many samples."""
-        return -(-(length + self._before) // self.stride)
+        return (length + self._before + self.stride - 1) // self.stride  # ONNX divides negative numbers otherwise
 
     def encode(self, waveform: Float[Tensor, "*any T"]) -> Float[Tensor, "*any K N"]:
         """The coefficients of a waveform."""
