@@ -134,6 +134,7 @@ def test_a_file_that_does_not_suit_the_separator_is_named_once(tmp_path):
         (["-s", "overlap_add", "--window", "15"], "window must be left out where the separator has its own"),
         (["-s", "ideal_ratio_mask"], "needs the true sources"),
         (["-s", "overlap_add", "-p", "separator=ideal_ratio_mask"], "needs the true sources"),
+        (["-s", "deep_clustering"], "deep_clustering needs a trained network; give a checkpoint instead"),
         (["-s", "wiener_filter"], "wiener_filter refines estimates; give it those of a separator by refine"),
         (["-s", "ensemble_clustering", "-p", "separators=[hpss, hps]"], "got 'hps'; did you mean hpss"),
         (["-s", "none.yaml"], "none.yaml does not exist"),

@@ -74,3 +74,12 @@ def test_intelligibility_of_what_is_like_speech():
     scores = measure(("stoi",), estimates, sources, sources.sum(0), 16000)
     assert all(0.3 < score["stoi"] < 1.0 for score in scores)
     assert all("stoi_improvement" in score for score in scores)
+
+
+def test_names_that_only_number_the_sources_say_nothing_of_their_order():
+    sources = SOURCES[:2]
+    names = ("source_1", "source_2")
+    assert matching(sources.flip(0), sources, names, names) == [1, 0]
+    assert matching(sources.flip(0), sources, names, names, "names") == [0, 1]
+    named = ("left", "right")
+    assert matching(sources.flip(0), sources, named, named) == [0, 1]

@@ -6,7 +6,7 @@ from scenes import noise
 
 from torchsep import audio, build
 from torchsep.engine.windows import at_rate, fitting_window, in_windows
-from torchsep.separators import OverlapAdd
+from torchsep.separators import OverlapAdd, Resampled
 
 
 def header(seconds, rate=44100, channels=2):

@@ -1,12 +1,12 @@
 """``torchsep evaluate``: separators on a data set, scored, in one table."""
 
-import sys
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import typer
 
 from torchsep.cli.messages import INTERRUPTED, fail
+from torchsep.cli.progress import Bar
 
 __all__ = ["evaluate"]
 
@@ -37,7 +37,7 @@ def evaluate(
 
     try:
         jobs = evaluations(overrides, several=several)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         fail(error)
     failed = 0
     for job in jobs:
@@ -56,36 +56,21 @@ def evaluate(
         fail(f"{failed} items failed; the results say why", code=1)
 
 
-class _Reporter:
-    """Says how far a separator is: under a progress bar on a terminal, else a line for each item that failed."""
+class _Reporter(Bar):
+    """Says how far a separator is, and what failed."""
 
     def __init__(self, label: str) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
-
+        super().__init__(label)
         self.done = 0
         self._label = label
-        self._bar = Progress(console=Console(stderr=True), transient=True) if sys.stderr.isatty() else None
-        self._task = self._bar.add_task(label, total=None) if self._bar else None
-
-    def __enter__(self) -> Self:
-        if self._bar:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar:
-            self._bar.stop()
 
     def __call__(self, news: int | Mapping[str, Any]) -> None:
         """Take the number of items to come, or the result of one."""
         if isinstance(news, int):
-            typer.echo(f"{self._label}: {news} items to score", err=True)
-            if self._bar and self._task is not None:
-                self._bar.update(self._task, total=news)
+            self.say(f"{self._label}: {news} items to score", is_error=True)
+            self.update(0, news)
             return
         self.done += 1
         if "error" in news:
-            typer.echo(f"failed: {news['id']}: {news['error']}", err=True)
-        if self._bar and self._task is not None:
-            self._bar.advance(self._task)
+            self.say(f"failed: {news['id']}: {news['error']}", is_error=True)
+        self.advance()

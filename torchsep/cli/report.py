@@ -1,18 +1,15 @@
 """``torchsep report``: results or audio files in, one page to listen to out."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from torchsep.cli.messages import fail
+from torchsep.cli.messages import INTERRUPTED, fail
+from torchsep.cli.progress import Bar
 
 __all__ = ["report"]
 
-INTERRUPTED = 130
 _LARGE = 200e6  # bytes; browsers take long from there on
 
 
@@ -47,8 +44,8 @@ def report(
 
     try:
         options = ReportOptions(audio, seconds, items, masks)  # type: ignore[arg-type]  # checked there
-        with _progress() as receive:
-            made = make_report(results, output, options, mixtures=mixture or [], receive=receive)
+        with Bar("writing") as bar:
+            made = make_report(results, output, options, mixtures=mixture or [], receive=bar.update)
     except (ValueError, OSError, ImportError) as error:
         fail(error)
     except KeyboardInterrupt:
@@ -61,17 +58,6 @@ def report(
         typer.echo(f"failed: {line}", err=True)
     if made.errors:
         fail(f"{_counted(len(made.errors), 'track')} could not be read, and left out of {made.path}", code=1)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """What draws a bar on a terminal, and nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("writing")
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _counted(number: int, word: str) -> str:

@@ -1,13 +1,13 @@
 """``torchsep separate``: files in, the sources of each out."""
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from torchsep import audio
 from torchsep.cli.messages import INTERRUPTED, fail, parse_parameters
+from torchsep.cli.progress import Bar
 
 if TYPE_CHECKING:
     from torchsep.engine import FileResult
@@ -61,7 +61,7 @@ def separate(
         found = find_audio_files(files)
         if output.exists() and not output.is_dir():
             raise ValueError(f"-o must be a folder, got the file {output}")
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         fail(error)
     reporter = _Reporter(len(found))
     options = WriteOptions(format_, subtype, overflow)  # type: ignore[arg-type]  # checked just above
@@ -78,41 +78,21 @@ def separate(
         fail(f"{len(failed)} of {len(found)} files failed: {names}", code=1)
 
 
-class _Reporter:
-    """Says what became of each file: under a progress bar on a terminal, else in plain lines."""
+class _Reporter(Bar):
+    """Says what became of each file."""
 
     def __init__(self, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
-
+        super().__init__("separating", total)
         self.done = 0
-        self._bar = Progress(console=Console(stderr=True), transient=True) if sys.stderr.isatty() else None
-        self._task = self._bar.add_task("separating", total=total) if self._bar else None
-
-    def __enter__(self) -> Self:
-        if self._bar:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar:
-            self._bar.stop()
 
     def __call__(self, result: "FileResult") -> None:
         """Print one result."""
         if result.error:
-            self._say(f"failed: {result.error}", is_error=True)
+            self.say(f"failed: {result.error}", is_error=True)
         else:
             self.done += 1
             note = f" ({result.note})" if result.note else ""
             names = ", ".join(path.name for path in result.written)
             took = f"{result.duration:.1f} s in {result.seconds:.2f} s"
-            self._say(f"{result.path} -> {result.written[0].parent}: {names}; {took}{note}")
-        if self._bar and self._task is not None:
-            self._bar.advance(self._task)
-
-    def _say(self, line: str, *, is_error: bool = False) -> None:
-        if self._bar:  # above the bar
-            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
-        else:
-            typer.echo(line, err=is_error)
+            self.say(f"{result.path} -> {result.written[0].parent}: {names}; {took}{note}")
+        self.advance()

@@ -37,6 +37,8 @@ def chosen_separator(
             raise ValueError(f"parameters do not go with a checkpoint, got {', '.join(parameters)} for {choice}")
         return checkpoint
     config = {**separator_config(choice), **(parameters or {})}
+    if "network" in config and config["network"] is None:
+        raise ValueError(f"{choice} needs a trained network; give a checkpoint instead: a file, folder or name")
     if "sample_rate" in config:
         raise ValueError("sample_rate follows each file and must not be given")
     number = {"num_sources": 2} if with_sources and has_open_number(config) else {}
@@ -64,7 +66,7 @@ def has_open_number(config: Mapping[str, Any]) -> bool:
 
 def _checkpoint(choice: str) -> Separator | None:
     """The checkpoint meant, if it is one: a registered name comes first, also where a folder is called so."""
-    is_file = choice.endswith(".safetensors")
+    is_file = choice.startswith("hub:") or choice.endswith(".safetensors")
     is_described = choice.endswith((".yaml", ".yml")) or (":" in choice and not is_file)
     if is_described or choice in registry.list_separators():
         return None

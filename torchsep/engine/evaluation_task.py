@@ -17,6 +17,7 @@ from torchsep.engine.measures import matching, measure
 from torchsep.engine.results import Results
 from torchsep.engine.windows import at_rate
 from torchsep.separators import Separator
+from torchsep.separators.names import numbered_names
 
 __all__ = ["EvaluationTask", "Scoring"]
 
@@ -115,7 +116,7 @@ class EvaluationTask(pl.LightningModule):
         estimates = separator(mixture, **required)
         self._wait()
         seconds = time.perf_counter() - began
-        estimate_names = separator.names or tuple(f"source_{number + 1}" for number in range(len(estimates)))
+        estimate_names = separator.names or numbered_names(len(estimates))
         if required:  # an oracle keeps the order of what it was given
             estimate_names = names
         chosen = matching(estimates, sources, estimate_names, names, self.scoring.match)

@@ -13,6 +13,7 @@ from torchsep import audio, registry
 from torchsep.engine.memory import available_memory
 from torchsep.engine.windows import at_rate, fitting_window, in_windows
 from torchsep.separators import Separator
+from torchsep.separators.names import numbered_names
 from torchsep.separators.overlap_add import OverlapAdd
 
 __all__ = ["FileResult", "FileSeparationTask", "WriteOptions"]
@@ -114,7 +115,7 @@ class FileSeparationTask(pl.LightningModule):
         return paths, samples, writer.written
 
     def _paths(self, path: Path, separator: Separator, num_sources: int) -> list[Path]:
-        names = separator.names or [f"source_{number + 1}" for number in range(num_sources)]
+        names = separator.names or numbered_names(num_sources)
         return [self.folders[path] / f"{name}.{self.options.format}" for name in names]
 
     def _at(self, sample_rate: int) -> Separator:

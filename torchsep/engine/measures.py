@@ -8,6 +8,7 @@ from torch import Tensor
 
 from torchsep import metrics
 from torchsep.checks import check_choice
+from torchsep.separators.names import are_numbered
 
 __all__ = ["MEASURES", "Measure", "check_measures", "matching", "measure"]
 
@@ -39,11 +40,12 @@ def measure(
     for name in names:
         chosen = MEASURES[name]
         found = chosen.compute(estimates, sources, sample_rate)
-        before = chosen.compute(mixture.expand_as(sources), sources, sample_rate)
+        before = chosen.compute(mixture.expand_as(sources), sources, sample_rate) if chosen.improving else {}
         for column, values in found.items():
-            for score, value, start in zip(scores, values, before[column], strict=True):
+            for score, value in zip(scores, values, strict=True):
                 score[column] = value
-                if column in chosen.improving:
+            if column in chosen.improving:
+                for score, value, start in zip(scores, values, before[column], strict=True):
                     score[f"{column}_improvement"] = value - start
     return scores
 
@@ -60,12 +62,14 @@ def matching(
     Args:
         estimates: ``(E, C, T)``.
         sources: ``(S, C, T)``.
-        estimate_names: empty where sources are numbered.
+        estimate_names: of all estimates.
         source_names: of all sources.
-        match: ``names``, ``best`` (the largest sum of SI-SDR), or ``auto``: by names where all sources have one.
+        match: ``names``, ``best`` (the largest sum of SI-SDR), or ``auto``: by names where all sources
+            have one that does not only number them.
     """
     check_choice(match, ("auto", "names", "best"), "match")
-    if match == "names" or (match == "auto" and set(source_names) <= set(estimate_names)):
+    is_told = set(source_names) <= set(estimate_names) and not are_numbered(estimate_names)
+    if match == "names" or (match == "auto" and is_told):
         missing = [name for name in source_names if name not in estimate_names]
         if missing:
             known = ", ".join(estimate_names)

@@ -1,10 +1,8 @@
 """Separators at the rate of a file, and in windows where it is long."""
 
-import re
-from collections.abc import Sequence
-
 from torchsep import audio
 from torchsep.separators import Separator
+from torchsep.separators.names import are_numbered
 from torchsep.separators.overlap_add import OverlapAdd
 from torchsep.separators.resampled import Resampled
 
@@ -42,12 +40,8 @@ def in_windows(separator: Separator, window_duration: float) -> OverlapAdd:
         >>> in_windows(build("mix_as_estimate", num_sources=2, sample_rate=8000), 15.0).find_permutation
         True
     """
-    find = _are_numbered(separator.names)
+    find = are_numbered(separator.names)
     return OverlapAdd(separator, window_duration, find_permutation=find, sample_rate=separator.sample_rate)
-
-
-def _are_numbered(names: Sequence[str]) -> bool:
-    return all(re.fullmatch(r"\D*\d+", name) for name in names)
 
 
 def fitting_window(separator: Separator, info: audio.AudioInfo, available: int) -> tuple[float, str] | None:

@@ -15,7 +15,8 @@ def level_of(signal: Tensor) -> Tensor:
         \sqrt{\frac{1}{n} \sum_i x_i^2}
 
     Args:
-        signal: ``(B, ...)``, items of any shape; their largest value is taken out before squaring, so that none overflows.
+        signal: ``(B, ...)``, items of any shape; their largest values are taken out before squaring, so that nothing
+            overflows.
 
     Gradient:
         Exact; zero for silence.

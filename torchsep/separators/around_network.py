@@ -1,6 +1,5 @@
 """What separators that are built around a network have in common."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from torchsep.networks import Network
 from torchsep.transforms import STFT
 from torchsep.typing import Spectrogram
 
-__all__ = ["are_numbered", "called", "channels_of", "check_bins", "check_names", "levelled", "per_channel", "same_order"]
+__all__ = ["called", "channels_of", "check_bins", "levelled", "per_channel", "same_order"]
 
 
 def channels_of(network: Network) -> int | None:
@@ -26,28 +25,6 @@ def check_bins(num_bins: int, stft: STFT) -> None:
     """Raise unless a network is made for the bins of a front end."""
     if num_bins != stft.num_bins:
         raise ValueError(f"stft must have the {num_bins} bins of the network, got {stft.num_bins} of {stft!r}")
-
-
-def check_names(names: Sequence[str] | None, num_sources: int) -> tuple[str, ...]:
-    """Names of the sources of a network; numbered where none are given.
-
-    Raises:
-        ValueError: if there are not as many different names as sources.
-
-    Example:
-        >>> check_names(None, 2), check_names(["vocals", "rest"], 2)
-        (('source_1', 'source_2'), ('vocals', 'rest'))
-    """
-    if names is None:
-        return tuple(f"source_{number + 1}" for number in range(num_sources))
-    if isinstance(names, str) or len(names) != num_sources or len(set(map(str, names))) != num_sources:
-        raise ValueError(f"names must be {num_sources} different names, got {names!r}")
-    return tuple(map(str, names))
-
-
-def are_numbered(names: Sequence[str]) -> bool:
-    """Whether names are those of sources in any order; a config that was read back tells them so and not by None."""
-    return tuple(names) == check_names(None, len(names))
 
 
 def levelled(spectrogram: Spectrogram) -> Float[Tensor, "B C F N"]:

@@ -13,6 +13,7 @@ from torchsep.functional.gaussian_mixture import fit_gaussian_mixture, responsib
 from torchsep.functional.kmeans import kmeans, minibatch_kmeans, soft_assignment
 from torchsep.functional.parts import magnitude
 from torchsep.separators.given_clusters import centres_like, mixture_like, plain_clusters
+from torchsep.separators.names import numbered_names
 from torchsep.separators.separator import MaskSeparator
 from torchsep.transforms import STFT
 from torchsep.typing import Features, Masks, Spectrogram, Waveform
@@ -97,7 +98,7 @@ class ClusteringSeparator(MaskSeparator):
         self.fit_clusterer = fit_clusterer
         self.init = plain_clusters(init, num_sources, covariance_type if clustering_type == "GaussianMixture" else None)
         self.seed = seed
-        self.names = tuple(f"source_{number + 1}" for number in range(num_sources))
+        self.names = numbered_names(num_sources)
         if not fit_clusterer and init is None:
             raise ValueError("init must be given where fit_clusterer is False, got None")
 

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from torchsep.functional.levels import level_of
 from torchsep.networks import WaveformNetwork
-from torchsep.separators.around_network import are_numbered, channels_of, check_names, per_channel, same_order
+from torchsep.separators.around_network import channels_of, per_channel, same_order
+from torchsep.separators.names import are_numbered, check_names
 from torchsep.separators.separator import Separator
 from torchsep.typing import Estimates, Waveform
 

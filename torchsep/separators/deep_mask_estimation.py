@@ -5,16 +5,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from torchsep.networks import EmbeddingNetwork, MaskNetwork
-from torchsep.separators.around_network import (
-    are_numbered,
-    called,
-    channels_of,
-    check_bins,
-    check_names,
-    levelled,
-    per_channel,
-    same_order,
-)
+from torchsep.separators.around_network import called, channels_of, check_bins, levelled, per_channel, same_order
+from torchsep.separators.names import are_numbered, check_names
 from torchsep.separators.separator import MaskSeparator
 from torchsep.transforms import STFT
 from torchsep.typing import Features, Masks, Spectrogram

@@ -12,6 +12,7 @@ from torchsep.functional.delays import histogram_peaks, phase_histogram, smooth_
 from torchsep.functional.figures import image_figure
 from torchsep.functional.parts import magnitude
 from torchsep.functional.spatial import symmetric_attenuation
+from torchsep.separators.names import numbered_names
 from torchsep.separators.separator import MaskSeparator
 from torchsep.transforms import STFT
 from torchsep.typing import Masks, Spectrogram, Waveform
@@ -162,7 +163,7 @@ class DUET(MaskSeparator):
         self.peak_threshold = peak_threshold
         self.p = p
         self.q = q
-        self.names = tuple(f"source_{number + 1}" for number in range(num_sources))
+        self.names = numbered_names(num_sources)
 
     def histogram(self, mixture: Waveform) -> Float[Tensor, "B A D"]:
         """How much of the mixture has which symmetric attenuation and which delay, relative to the highest value."""

@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from torchsep.checks import check_integer
+from torchsep.separators.names import numbered_names
 from torchsep.separators.separator import Separator
 from torchsep.typing import Estimates, Waveform
 
@@ -34,7 +35,7 @@ class MixAsEstimate(Separator):
         super().__init__(sample_rate=sample_rate)
         check_integer(num_sources, "num_sources", at_least=1)
         self.num_sources = num_sources
-        self.names = tuple(f"source_{number + 1}" for number in range(num_sources))
+        self.names = numbered_names(num_sources)
 
     def separate(self, mixture: Waveform, **required: Tensor) -> Estimates:
         """Repeat the mixture."""

@@ -11,6 +11,7 @@ from torchsep.functional.masks import ratio_masks
 from torchsep.functional.nmf import Factorisation, check_nmf, fit_nmf, joined_channels, parted_channels
 from torchsep.functional.nmf_starts import STARTS
 from torchsep.functional.parts import magnitude
+from torchsep.separators.names import numbered_names
 from torchsep.separators.separator import MaskSeparator
 from torchsep.transforms import STFT
 from torchsep.typing import Masks, Spectrogram, Waveform
@@ -125,7 +126,7 @@ class NMF(MaskSeparator):
         self.init = init
         self.spectrum = spectrum
         self.seed = seed
-        self.names = tuple(f"source_{number + 1}" for number in range(num_sources))
+        self.names = numbered_names(num_sources)
 
     def factorise(self, mixture: Waveform) -> Factorisation:
         """Templates ``(B, F, K)`` and activations ``(B, K, C * N)``, channel after channel, of each mixture.

@@ -13,6 +13,7 @@ from torchsep.functional.figures import image_figure
 from torchsep.functional.parts import magnitude
 from torchsep.functional.projections import located_sources, panned, place_gains, projected_sources
 from torchsep.functional.starts import hashed_uniform
+from torchsep.separators.names import numbered_names
 from torchsep.separators.separator import Separator
 from torchsep.transforms import STFT
 from torchsep.typing import Estimates, Spectrogram, Waveform
@@ -111,7 +112,7 @@ class PROJET(Separator):
         self.alpha = alpha
         self.seed = seed
         self.stft = STFT.from_sample_rate(sample_rate) if stft is None else stft
-        self.names = tuple(f"source_{number + 1}" for number in range(num_sources))
+        self.names = numbered_names(num_sources)
 
     def location_map(self, mixture: Waveform) -> Float[Tensor, "B S Q D"]:
         """Where each source is, over pannings and the delays of :meth:`location_delays`; each map adds up to one."""

@@ -1,0 +1,50 @@
+"""A progress bar on a terminal, and plain lines elsewhere."""
+
+import sys
+from typing import Self
+
+import typer
+
+__all__ = ["Bar"]
+
+
+class Bar:
+    """How far a command is, for as long as it is entered: drawn on a terminal, and not elsewhere.
+
+    Args:
+        label: before the bar.
+        total: number of steps; told later if None.
+    """
+
+    def __init__(self, label: str, total: int | None = None) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        self._progress = Progress(console=Console(stderr=True), transient=True) if sys.stderr.isatty() else None
+        self._task = self._progress.add_task(label, total=total) if self._progress else None
+
+    def __enter__(self) -> Self:
+        if self._progress:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress:
+            self._progress.stop()
+
+    def advance(self) -> None:
+        """One step is done."""
+        if self._progress and self._task is not None:
+            self._progress.advance(self._task)
+
+    def update(self, done: int, total: int) -> None:
+        """So many steps of so many are done."""
+        if self._progress and self._task is not None:
+            self._progress.update(self._task, completed=done, total=total)
+
+    def say(self, line: str, *, is_error: bool = False) -> None:
+        """Print a line: above the bar where there is one, else on standard output, or error."""
+        if self._progress:
+            self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            typer.echo(line, err=is_error)
