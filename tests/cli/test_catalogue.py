@@ -7,6 +7,7 @@ import soundfile
 from typer.testing import CliRunner
 
 import torchsep
+from torchsep.checkpoint import released
 from torchsep.cli.main import app
 
 
@@ -18,7 +19,7 @@ def test_list_has_one_line_for_each():
     result = run("list")
     assert result.exit_code == 0
     lines = result.output.strip().splitlines()
-    assert [line.split()[0] for line in lines] == torchsep.list_separators()
+    assert [line.split()[0] for line in lines] == [*torchsep.list_separators(), *released()]
     assert re.search(r"hpss +harmonic, percussive +Split a mixture", result.output)
     assert "(needs the true sources)" in lines[torchsep.list_separators().index("ideal_ratio_mask")]
 
@@ -38,6 +39,11 @@ def test_info_gives_defaults_and_reference():
     assert "kernel_size (default 31)" in output
     assert "sample_rate (required)" in output
     assert "DAFx 2010" in output
+
+
+def test_info_of_a_checkpoint_is_its_card():
+    name = released()[0]
+    assert f"# {name}" in run("info", name).output
 
 
 def test_info_of_an_unknown_name():

@@ -23,7 +23,7 @@ class Jointly(MaskNetwork):
 
 
 class Swapping(MaskNetwork):
-    """Gives the louder half of the spectrum to the first source or to the second, as the first bins of a channel say."""
+    """Gives the lower half of the spectrum to the first source or the second, as the lowest bin of a channel says."""
 
     num_sources = 2
     num_bins = BINS

@@ -7,8 +7,8 @@ import pytest
 import torch
 from scenes import improvement, loop_and_voice, noise, si_sdr, tones_and_clicks
 
-from torchsep.separators import IdealBinaryMask, IdealRatioMask
 from torchsep.functional import phase_sensitive_magnitude
+from torchsep.separators import IdealBinaryMask, IdealRatioMask
 from torchsep.transforms import STFT
 
 FRONT = {"sample_rate": 8000, "stft": STFT(16, 4)}

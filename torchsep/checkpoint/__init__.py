@@ -6,5 +6,6 @@ size justifies, and copies tensors into it.
 
 from torchsep.checkpoint.container import FORMAT_VERSION
 from torchsep.checkpoint.files import load, read_header, save
+from torchsep.checkpoint.locations import released
 
-__all__ = ["FORMAT_VERSION", "load", "read_header", "save"]
+__all__ = ["FORMAT_VERSION", "load", "read_header", "released", "save"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torchsep.resources import resource_folder
 
-__all__ = ["FILE_NAME", "find"]
+__all__ = ["FILE_NAME", "find", "released"]
 
 FILE_NAME = "model.safetensors"
 
@@ -35,9 +35,14 @@ def find(source: str | os.PathLike[str]) -> Path:
     shipped = resource_folder("checkpoints")
     if path.name == str(source) and (shipped / path.name / FILE_NAME).is_file():
         return shipped / path.name / FILE_NAME
-    names = sorted(file.parent.name for file in shipped.glob(f"*/{FILE_NAME}"))
+    names = released()
     known = f"; the names that come with torchsep are {', '.join(names)}" if names else ""
     raise FileNotFoundError(f"{source} is neither a checkpoint file nor a folder with {FILE_NAME}{known}")
+
+
+def released() -> list[str]:
+    """The names of the checkpoints that come with the library, in alphabetical order."""
+    return sorted(file.parent.name for file in resource_folder("checkpoints").glob(f"*/{FILE_NAME}"))
 
 
 def _fetched(source: str) -> Path:

@@ -6,20 +6,25 @@ from typing import Annotated
 
 import typer
 
-from torchsep import registry
+from torchsep import checkpoint, registry
 from torchsep.cli.messages import fail
+from torchsep.resources import resource_folder
 from torchsep.separators import Separator
 
 __all__ = ["info", "list_command"]
 
 
 def list_command() -> None:
-    """List the separators: name, sources, what for."""
+    """List the separators, and the checkpoints that come with the library: name, sources, what for."""
     rows = []
     for name in registry.list_separators():
         kind = registry.separator_class(name)
         needs = f" (needs the true {', '.join(kind.requires)})" if kind.requires else ""
         rows.append((name, _sources(kind), _summary(kind) + needs))
+    for name in checkpoint.released():
+        header = checkpoint.read_header(name)
+        summary = header["about"]["summary"].partition(". ")[0].rstrip(".")
+        rows.append((name, ", ".join(header["names"]), f"{summary}."))
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     for name, sources, summary in rows:
         typer.echo(f"{name:{widths[0]}}  {sources:{widths[1]}}  {summary}")
@@ -28,11 +33,17 @@ def list_command() -> None:
 def info(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a separator, as `torchsep list` shows it.")],
 ) -> None:
-    """Show one separator: parameters, defaults, reference."""
+    """Show one separator: parameters, defaults, reference; or the card of a checkpoint that comes with the library."""
+    if name in checkpoint.released():
+        typer.echo((resource_folder("checkpoints") / name / "README.md").read_text(encoding="utf-8"))
+        return
     try:
-        kind = registry.separator_class(name)
+        _show(name, registry.separator_class(name))
     except ValueError as error:
         fail(error)
+
+
+def _show(name: str, kind: type[Separator]) -> None:
     sections = _sections(inspect.getdoc(kind) or "")
     typer.echo(f"{name}: {sections['']}\n")
     typer.echo(f"sources: {_sources(kind)}")

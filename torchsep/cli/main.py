@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import torchsep
-from torchsep.cli import catalogue, demo, evaluate, report, separate, shard
+from torchsep.cli import catalogue, demo, evaluate, export, report, separate, shard, train
 
 __all__ = ["app", "main"]
 
@@ -20,7 +20,9 @@ app = typer.Typer(
 )
 app.command("separate")(separate.separate)
 app.command("evaluate")(evaluate.evaluate)
+app.command("train")(train.train)
 app.command("report")(report.report)
+app.command("export")(export.export)
 app.command("shard")(shard.shard)
 app.command("list")(catalogue.list_command)
 app.command("info")(catalogue.info)

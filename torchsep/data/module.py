@@ -1,7 +1,7 @@
 """Data sets in batches, for PyTorch Lightning."""
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -68,9 +68,10 @@ def _check_alike(items: Sequence[Item], what: str, of: Callable[[Item], object])
 class SeparationData(pl.LightningDataModule):
     """Data sets for training, validation and testing in batches.
 
-    Training items come in another order in every epoch, which depends on ``seed`` and the epoch alone, so that a run
-    that is resumed goes on as it would have; on several devices each has its share. The training set's ``set_epoch``,
-    if it has one, is called as every epoch begins. Validation and test items are the same in every epoch.
+    Training items come in another order in every epoch, which depends on ``seed`` and the epoch alone, and a run that
+    is resumed within an epoch begins where it was, so that it goes on as it would have; on several devices each has its
+    share. The training set's ``set_epoch``, if it has one, is called as every epoch begins. Validation and test items
+    are the same in every epoch.
 
     Args:
         train: data set for ``fit``, also an iterable one, as :class:`torchsep.data.ShardedItems`; None for none.
@@ -131,6 +132,7 @@ class SeparationData(pl.LightningDataModule):
             raise ValueError("train must be a data set to fit on, got None")
         loader = self._loader(self.train, _TrainingLoader, training=True)
         loader.epoch = self._epoch
+        loader.done = self._done
         return loader
 
     def val_dataloader(self) -> Any:
@@ -149,6 +151,14 @@ class SeparationData(pl.LightningDataModule):
         is_overfitting = getattr(self.trainer, "overfit_batches", 0)  # always to the same batches
         return 0 if is_overfitting else self.trainer.current_epoch
 
+    def _done(self) -> int:
+        """How many batches of the epoch training is done with, none if with all; more are fetched ahead."""
+        if self.trainer is None:
+            return 0
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress
+        is_whole = progress.is_last_batch and progress.current.processed == progress.current.ready
+        return 0 if is_whole else int(progress.current.processed)
+
     def _loader(
         self, dataset: Dataset[Any], kind: type[DataLoader[Any]] = DataLoader, *, training: bool = False
     ) -> Any:
@@ -159,7 +169,7 @@ class SeparationData(pl.LightningDataModule):
                 dataset.set_rank(rank, world_size)
         elif training:
             # Lightning leaves a sampler of this kind as it is; in validation and test it puts in its own.
-            sampler = DistributedSampler(dataset, world_size, rank, shuffle=True, seed=self.seed)
+            sampler = _Shuffled(dataset, world_size, rank, shuffle=True, seed=self.seed)
         joined = partial(collate, pad=self.pad)
         if training and self.remix is not None:
             joined = partial(_remixed, joined, self.remix, self.seed)
@@ -176,13 +186,24 @@ class SeparationData(pl.LightningDataModule):
         )
 
 
-class _TrainingLoader(DataLoader[Any]):
-    """Tells the data set and the sampler which epoch begins.
+class _Shuffled(DistributedSampler[Any]):
+    """A share of the items in the order of the epoch, without the first ones if some have been."""
 
-    Lightning tells the sampler too, but of the first epoch of a resumed run only when workers have begun with another.
+    first = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return itertools.islice(super().__iter__(), self.first, None)
+
+
+class _TrainingLoader(DataLoader[Any]):
+    """Tells the data set and the sampler which epoch begins, and goes on within one where its state says so.
+
+    Lightning tells the sampler too, but of the first epoch of a resumed run only when workers have done with another.
     """
 
     epoch: Callable[[], int] | None = None
+    done: Callable[[], int] | None = None
+    _past = 0  # batches of the epoch that need not come again
 
     def __iter__(self) -> Any:
         if self.epoch is not None:
@@ -190,7 +211,19 @@ class _TrainingLoader(DataLoader[Any]):
             for part in (self.dataset, self.sampler):
                 if hasattr(part, "set_epoch"):
                     part.set_epoch(epoch)
+        past, self._past = self._past, 0
+        if not isinstance(self.sampler, _Shuffled):
+            return itertools.islice(super().__iter__(), past, None) if past else super().__iter__()
+        self.sampler.first = past * (self.batch_size or 1)
         return super().__iter__()
+
+    def state_dict(self) -> dict[str, int]:
+        """Where in the epoch training is; Lightning keeps it in checkpoints."""
+        return {"batches": 0 if self.done is None else self.done()}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Begin the next iteration where training was."""
+        self._past = state["batches"]
 
 
 def _remixed(

@@ -9,6 +9,8 @@ from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.errors import HydraException
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -17,7 +19,7 @@ from torchsep.configurable import Configurable, registry_name
 from torchsep.resources import resource_folder
 from torchsep.separators import Separator
 
-__all__ = ["compose", "separator_config"]
+__all__ = ["compose", "instance", "separator_config"]
 
 
 def compose(overrides: Sequence[str] = ()) -> DictConfig:
@@ -29,6 +31,31 @@ def compose(overrides: Sequence[str] = ()) -> DictConfig:
     """
     with initialize_config_dir(str(resource_folder("configs")), version_base="1.3", job_name="torchsep"):
         return hydra_compose("config", overrides=list(overrides))
+
+
+def instance(config: DictConfig, name: str, **arguments: Any) -> Any:
+    """What a part of the configuration describes.
+
+    Args:
+        config: with a ``_target_``.
+        name: of the part, for messages.
+        arguments: beside those of the configuration.
+
+    Raises:
+        ValueError: if it says too little or something wrong; in one line, not in a chain of Hydra's.
+        OSError: if the target raises one.
+    """
+    missing = sorted(str(key) for key in OmegaConf.missing_keys(config))  # with the names of what they are in
+    if missing:
+        given = " ".join(f"{key}=..." for key in missing)
+        raise ValueError(f"{name} must be told more: {given}")
+    try:
+        return instantiate(config, _convert_="object", **arguments)
+    except HydraException as error:
+        cause = error.__cause__
+        if isinstance(cause, (ValueError, OSError)):
+            raise cause from None
+        raise ValueError(f"{name} cannot be made: {' '.join(str(cause or error).split())}") from None
 
 
 def separator_config(choice: str) -> dict[str, Any]:

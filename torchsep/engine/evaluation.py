@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.errors import HydraException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 import torchsep
 from torchsep.checks import check_choice, check_integer
+from torchsep.engine.config import instance
 from torchsep.engine.evaluation_task import EvaluationTask, Scoring
 from torchsep.engine.measures import MEASURES, check_measures
 from torchsep.engine.outcomes import Outcome, read_run
@@ -43,7 +42,7 @@ class Evaluation:
     @property
     def output(self) -> Path:
         """The folder of all results."""
-        return Path(self.config.output)
+        return Path(self.config.output or "outputs/evaluation")
 
 
 def evaluate(
@@ -61,7 +60,7 @@ def evaluate(
     """
     config = evaluation.config
     scoring = _scoring(config.evaluation)
-    items = _instance(config.data, "data")
+    items = instance(config.data, "data")
     folder = evaluation.output / evaluation.label
     if config.overwrite and folder.exists():
         shutil.rmtree(folder)
@@ -82,21 +81,6 @@ def _scoring(config: DictConfig) -> Scoring:
     check_integer(config.save_audio, "evaluation.save_audio", at_least=0)
     check_integer(config.num_workers, "evaluation.num_workers", at_least=0)
     return Scoring(names, config.match, config.save_audio, config.num_workers)
-
-
-def _instance(config: DictConfig, name: str, **arguments: Any) -> Any:
-    """What a part of the configuration describes; an error in it is one line of ours, not a chain of Hydra's."""
-    missing = sorted(str(key) for key in OmegaConf.missing_keys(config))  # with the names of what they are in
-    if missing:
-        given = " ".join(f"{key}=..." for key in missing)
-        raise ValueError(f"{name} must be told more: {given}")
-    try:
-        return instantiate(config, **arguments)
-    except HydraException as error:
-        cause = error.__cause__
-        if isinstance(cause, (ValueError, OSError)):
-            raise cause from None
-        raise ValueError(f"{name} cannot be made: {' '.join(str(cause or error).split())}") from None
 
 
 def _description(evaluation: Evaluation, items: Any, scoring: Scoring) -> dict[str, Any]:
@@ -139,9 +123,9 @@ def _run(
     given: dict[str, Any] = {"use_distributed_sampler": False}  # items are dealt out by the task, each once
     if trainer_config.devices != 1:
         receive = _ignore  # the processes are others
-        if "strategy" not in trainer_config:
+        if trainer_config.strategy == "auto":
             given["strategy"] = "ddp_spawn"
-    trainer = _instance(trainer_config, "trainer", **given)
+    trainer = instance(trainer_config, "trainer", **given)
     task = EvaluationTask(separator, items, remaining, scoring, folder, receive)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")

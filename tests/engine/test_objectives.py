@@ -1,0 +1,219 @@
+"""What separators are trained for, written out."""
+
+import itertools
+
+import pytest
+import torch
+from scenes import noise
+
+from torchsep import losses
+from torchsep.engine import ChimeraObjective, EmbeddingObjective, MaskObjective, WaveformObjective
+from torchsep.networks import Chimera, Embedding, MaskInference, RecurrentBody
+from torchsep.separators import HPSS, DeepClustering, DeepMaskEstimation, IdealRatioMask
+from torchsep.transforms import STFT
+
+STFT_OF_ALL = STFT(16, 8)
+OF_RATE = {"sample_rate": 8000, "stft": STFT_OF_ALL}
+LENGTH = 60
+
+
+def body():
+    return RecurrentBody(9, 5, 1, norm="layer")
+
+
+def masks_of_two():
+    return DeepMaskEstimation(MaskInference(body()), **OF_RATE).double()
+
+
+def clustering():
+    return DeepClustering(Embedding(body(), 3), **OF_RATE).double()
+
+
+def both():
+    return DeepMaskEstimation(Chimera(body(), embedding_size=3), **OF_RATE).double()
+
+
+def batch(items=3):
+    sources = noise(items, 2, 1, LENGTH) * torch.tensor([1.0, 30.0, 1e-3]).double().view(3, 1, 1, 1)[:items]
+    return {"mixture": sources.sum(1), "sources": sources, "id": [str(item) for item in range(items)]}
+
+
+def decibels(estimate, source):
+    """The negative SI-SDR of one signal, its mean taken off."""
+    estimate, source = estimate - estimate.mean(), source - source.mean()
+    wanted = (estimate @ source) / (source @ source) * source
+    return -10 * torch.log10((wanted @ wanted) / ((estimate - wanted) @ (estimate - wanted)))
+
+
+def least_over_orders(cost):
+    """Of a function of numbers of estimate and source, the mean over sources in the best order."""
+    orders = itertools.permutations(range(2))
+    return min(sum(cost(estimate, source) for source, estimate in enumerate(order)) / 2 for order in orders)
+
+
+def slow_waveform(separator, data):
+    estimates = separator(data["mixture"])
+    return torch.stack(
+        [
+            least_over_orders(lambda e, s, i=item: decibels(estimates[i, e, 0], data["sources"][i, s, 0]))
+            for item in range(len(estimates))
+        ]
+    )
+
+
+def slow_masks(separator, data, target="tpsa"):
+    result = []
+    for mixture, sources in zip(data["mixture"], data["sources"], strict=True):
+        spectrogram = STFT_OF_ALL(mixture)
+        heard = spectrogram.abs()
+        level = heard.square().mean().sqrt()
+        masks = separator.masks(spectrogram[None])[0]
+        wanted = []
+        for source in STFT_OF_ALL(sources):
+            cosine = torch.cos(source.angle() - spectrogram.angle())
+            values = source.abs() if target == "msa" else source.abs() * cosine
+            wanted.append(torch.minimum(values.clamp(min=0), heard) if target == "tpsa" else values)
+        result.append(
+            least_over_orders(lambda e, s, m=masks, h=heard, w=wanted, v=level: (m[e] * h / v - w[s] / v).abs().mean())
+        )
+    return torch.stack(result)
+
+
+def slow_embedding(separator, data, features=None, weights="magnitude"):
+    """Deep clustering over all pairs of bins."""
+    result = []
+    for item in range(len(data["mixture"])):
+        spectrogram = STFT_OF_ALL(data["mixture"][item])
+        given = separator.features(spectrogram[None]) if features is None else features[item : item + 1]
+        points = given.flatten(0, 3)
+        first, second = STFT_OF_ALL(data["sources"][item]).abs().flatten(1)
+        owners = torch.stack((first >= second, first < second), 1).double()
+        loud = spectrogram.abs().flatten()
+        if weights == "loud":
+            loud = (loud > 0.01 * loud.max()).double()
+        if weights == "none":
+            loud = torch.ones_like(loud)
+        shares = loud / loud.sum()
+        apart = (points @ points.T - owners @ owners.T).square()
+        result.append((shares[:, None] * shares * apart).sum())
+    return torch.stack(result)
+
+
+def test_waveforms_are_compared_in_their_best_order():
+    separator, data = masks_of_two(), batch()
+    assert torch.allclose(WaveformObjective()(separator, data), slow_waveform(separator, data), rtol=1e-9)
+    l1 = WaveformObjective(losses.InOrder(losses.l1_loss))(separator, data)
+    assert torch.allclose(l1, (separator(data["mixture"]) - data["sources"]).abs().mean((1, 2, 3)), rtol=1e-9)
+
+
+def test_separators_that_need_the_sources_get_them():
+    separator, data = IdealRatioMask(**OF_RATE), batch()
+    expected = separator(data["mixture"], sources=data["sources"])
+    found = WaveformObjective(losses.InOrder(losses.mse_loss))(separator, data)
+    assert torch.allclose(found, (expected - data["sources"]).square().mean((1, 2, 3)), rtol=1e-9)
+
+
+@pytest.mark.parametrize("target", ["msa", "psa", "tpsa"])
+def test_masked_magnitudes_are_compared_at_one_level(target):
+    separator, data = masks_of_two(), batch()
+    found = MaskObjective(target=target)(separator, data)
+    assert torch.allclose(found, slow_masks(separator, data, target), rtol=1e-9)
+    assert found.shape == (3,)
+
+
+def test_masks_of_classical_separators_too():
+    separator = HPSS(margin=1.5, trainable=["margin"], kernel_size=3, **OF_RATE).double()
+    data = batch()
+    data["sources"] = torch.cat((data["sources"], 0.1 * data["sources"][:, :1]), 1)
+    data["mixture"] = data["sources"].sum(1)
+    loss = MaskObjective()(separator, data)
+    assert loss.shape == (3,)
+    loss.sum().backward()
+    assert any(parameter.grad is not None and parameter.grad.any() for parameter in separator.parameters())
+
+
+@pytest.mark.parametrize("weights", ["magnitude", "loud", "none"])
+def test_embeddings_are_compared_with_the_owners_of_bins(weights):
+    separator, data = clustering(), batch()
+    found = EmbeddingObjective(weights=weights)(separator, data)
+    assert torch.allclose(found, slow_embedding(separator, data, weights=weights), rtol=1e-9)
+
+
+def test_the_other_loss_of_embeddings():
+    separator, data = clustering(), batch()
+    found = EmbeddingObjective("whitened_kmeans")(separator, data)
+    spectrogram = STFT_OF_ALL(data["mixture"])
+    owners = losses.ideal_assignments(STFT_OF_ALL(data["sources"]))
+    shares = losses.magnitude_weights(spectrogram)
+    assert found.equal(losses.whitened_kmeans_loss(separator.features(spectrogram), owners, shares))
+    assert not torch.allclose(found, EmbeddingObjective()(separator, data))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("signal", [WaveformObjective(), MaskObjective(target="psa")])
+def test_chimera_is_the_weighted_sum_of_both_alone(share, signal):
+    separator, data = both(), batch()
+    features = separator.masks_and_features(STFT_OF_ALL(data["mixture"]))[1]
+    apart = slow_embedding(separator, data, features)
+    found = ChimeraObjective(share, signal=signal)(separator, data)
+    assert torch.allclose(found, share * apart + (1 - share) * signal(separator, data), rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("objective", "make", "heads"),
+    [
+        (WaveformObjective(), both, {"mask_head"}),
+        (MaskObjective(), both, {"mask_head"}),
+        (EmbeddingObjective(), clustering, {"embedding_head"}),
+        (ChimeraObjective(), both, {"mask_head", "embedding_head"}),
+        (ChimeraObjective(signal=WaveformObjective()), both, {"mask_head", "embedding_head"}),
+    ],
+)
+def test_gradients_reach_the_body_and_the_heads_concerned(objective, make, heads):
+    separator = make()
+    objective(separator, batch()).sum().backward()
+    taught = {name for name, weight in separator.named_parameters() if weight.grad is not None and weight.grad.any()}
+    every = {name for name, _ in separator.named_parameters()}
+    assert taught == {name for name in every if name.split(".")[1] in {"body", *heads}}
+
+
+@pytest.mark.parametrize(
+    ("objective", "make"),
+    [
+        (WaveformObjective(), masks_of_two),
+        (MaskObjective(), masks_of_two),
+        (EmbeddingObjective(), clustering),
+        (EmbeddingObjective("whitened_kmeans"), clustering),
+        (ChimeraObjective(), both),
+    ],
+)
+def test_items_are_alone_and_silence_and_level_are_of_no_concern(objective, make):
+    separator, data = make(), batch()
+    expected = objective(separator, data)
+    for item in range(3):
+        part = {name: data[name][item : item + 1] for name in ("mixture", "sources")}
+        assert torch.allclose(objective(separator, part), expected[item], rtol=1e-8)
+    louder = {name: 100 * data[name] for name in ("mixture", "sources")}
+    assert torch.allclose(objective(separator, louder), expected, rtol=1e-6)
+    data["sources"][1] = 0
+    data["mixture"] = data["sources"].sum(1)
+    found = objective(separator, data)
+    assert torch.allclose(found[::2], expected[::2], rtol=1e-8)
+    assert found.isfinite().all()
+    found.sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in separator.parameters() if parameter.grad is not None)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: EmbeddingObjective("deep_clusterin"), "^loss must be one of deep_clustering, whitened_kmeans"),
+        (lambda: EmbeddingObjective(weights="all"), "^weights must be one of magnitude, loud, none, got 'all'"),
+        (lambda: ChimeraObjective(1.5), "^embedding_weight must be at most 1, got 1.5$"),
+        (lambda: MaskObjective(target="ibm")(masks_of_two(), batch()), "^kind must be one of msa, psa, tpsa"),
+        (lambda: ChimeraObjective()(masks_of_two(), batch()), "^network must give masks and an embedding, got MaskInf"),
+    ],
+)
+def test_what_is_wrong_is_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -1,0 +1,463 @@
+"""Training runs: what they leave, that they go on exactly where they were, and what they say where they cannot."""
+
+import os
+import signal
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from engine.small_training import (
+    NETWORK,
+    PLATEAU,
+    command,
+    curves,
+    described,
+    difference,
+    recordings,
+    run,
+    state,
+    wait_for_steps,
+    weights,
+)
+from omegaconf import OmegaConf
+from typer.testing import CliRunner
+
+import torchsep
+from torchsep import audio
+from torchsep.checkpoint import read_header
+from torchsep.cli.main import app
+from torchsep.data import DynamicMixing
+from torchsep.engine import NonFiniteLossError, SeparationTask, WaveformObjective, training
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return recordings(tmp_path_factory.mktemp("speakers"))
+
+
+@pytest.fixture(scope="module")
+def whole(root, tmp_path_factory):
+    """The folders of runs that nothing interrupted, by what they are told."""
+    made = {}
+
+    def folder(*more):
+        if more not in made:
+            made[more] = tmp_path_factory.mktemp("whole") / "run"
+            run(root, made[more], *more)
+        return made[more]
+
+    return folder
+
+
+class PowerCutError(Exception):
+    """What ends a run in the midst of it."""
+
+
+def interrupt(root, folder, *more, losses):
+    """Begin a run that ends as it is about to compute another loss than the first so many, of validation too."""
+    count = 0
+    call = WaveformObjective.__call__
+
+    def counted(objective, separator, batch):
+        nonlocal count
+        count += 1
+        if count > losses:
+            raise PowerCutError
+        return call(objective, separator, batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WaveformObjective, "__call__", counted)
+        with pytest.raises(PowerCutError):
+            run(root, folder, *more)
+
+
+# What a run leaves.
+
+
+def test_the_loss_falls_and_the_checkpoint_is_used(root, tmp_path):
+    said = []
+    same = ["train_data._target_=engine.small_training.Fixed", "train_data.num_items=4", "network.body.dropout=0.0"]
+    trained = run(root, tmp_path / "run", *same, "trainer.max_epochs=14", "optimizer.lr=0.03", say=said.append)
+    losses = torch.tensor([value for _, value in curves(tmp_path / "run")["train/loss"]])
+    assert len(losses) == trained.steps == 28
+    assert losses[-8:].mean() < losses[:8].mean() - 1  # dB
+    assert trained.path == tmp_path / "run" / "model.safetensors"
+    separator = torchsep.load(trained.path)
+    assert not separator.training
+    item = DynamicMixing(root, 8000, 0.3)[0]
+    assert separator(item["mixture"]).sum(0).allclose(item["mixture"], atol=1e-5)
+    gains = [value for _, value in curves(tmp_path / "run")["valid/si_sdr_improvement"]]
+    assert trained.improvement == pytest.approx(max(gains), abs=1e-4)
+    assert any(line.startswith("DeepMaskEstimation: 3,852 parameters to learn on cpu") for line in said)
+    assert any(line.startswith("first batch: mixture (2, 1, 800), sources (2, 2, 1, 800)") for line in said)
+    last = next(line for line in said if line.startswith("epoch 13, step 28: "))
+    assert f"loss {losses[-2:].mean():.3f}, valid loss " in last
+    assert any("data was waited for in" in line for line in said)
+
+
+def test_the_weights_are_the_best_of_the_average(root, tmp_path):
+    trained = run(root, tmp_path / "run", "trainer.max_epochs=4", "optimizer.lr=0.05")
+    best = state(tmp_path / "run", "best")
+    found = weights(tmp_path / "run")
+    prefix = "separator."
+    assert {name.removeprefix(prefix) for name in best["state_dict"]} >= set(found)
+    for name, value in found.items():
+        assert value.equal(best["state_dict"][prefix + name])
+        assert not value.equal(best["current_model_state"][prefix + name])  # those of the step, not averaged
+    gains = dict(curves(tmp_path / "run")["valid/si_sdr_improvement"])
+    assert gains[best["global_step"] - 1] == pytest.approx(trained.improvement, abs=1e-5)
+    assert max(gains.values()) == pytest.approx(trained.improvement, abs=1e-5)
+
+
+def test_what_lies_in_the_folder(whole):
+    folder = whole(*PLATEAU)
+    names = {path.name for path in folder.iterdir()} - {"tensorboard"}
+    assert names == {"checkpoints", "config.yaml", "metrics.csv", "model.safetensors"}
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
+    kept = OmegaConf.load(folder / "config.yaml")
+    assert kept.separator.network.body.hidden_size == 6  # resolved
+    last = state(folder)  # nothing in it that must be trusted
+    assert last["global_step"] == 9
+    assert last["torchsep"]["config"]["name"] == "deep_mask_estimation"
+    assert torchsep.build(last["torchsep"]["config"]).names == ("source_1", "source_2")
+    curve = curves(folder)
+    assert [step for step, _ in curve["train/loss"]] == list(range(9))
+    assert [step for step, _ in curve["valid/loss"]] == [2, 5, 8]
+    rates = [rate for _, rate in curve["lr-Adam"]]
+    assert rates[0] == 0.01
+    assert rates[-1] < 0.01  # the schedule does something
+
+
+# Exactly on.
+
+
+@pytest.mark.parametrize(
+    ("losses", "more"),
+    [
+        *((losses, PLATEAU) for losses in (1, 2, 3, 4, 5, 6, 8, 9, 12)),  # 4, 8 and 12 are within a validation
+        *((losses, ["trainer.accumulate_grad_batches=2", "train_data.num_items=10"]) for losses in (4, 5, 6, 9)),
+        *((losses, ["trainer.val_check_interval=2", "train_data.num_items=8", *PLATEAU]) for losses in (3, 4, 6)),
+        *((losses, ["train_data.num_items=2", *PLATEAU]) for losses in (2, 3)),  # one step an epoch
+        *((losses, ["training.checkpoint_every=2"]) for losses in (3, 4)),
+    ],
+)
+def test_an_interrupted_run_goes_on_exactly(root, whole, tmp_path, losses, more):
+    interrupt(root, tmp_path / "run", *more, losses=losses)
+    run(root, tmp_path / "run", *more)
+    assert difference(tmp_path / "run", whole(*more)) <= 1e-6
+    assert curves(tmp_path / "run") == curves(whole(*more))
+    told, expected = (
+        read_header(folder / "model.safetensors")["about"]["training"] for folder in (tmp_path / "run", whole(*more))
+    )
+    assert {**told, "seconds": 0} == {**expected, "seconds": 0}
+    assert told["hours_of_audio"] > 0
+
+
+def test_a_schedule_of_steps_and_workers_that_were_ahead(root, whole, tmp_path):
+    steps = ["scheduler=one_cycle", "+schedule.interval=step", "trainer.max_epochs=null", "trainer.max_steps=7"]
+    interrupt(root, tmp_path / "run", *steps, "batches.num_workers=1", losses=4)
+    run(root, tmp_path / "run", *steps, "batches.num_workers=1")
+    assert difference(tmp_path / "run", whole(*steps)) <= 1e-6
+    assert curves(tmp_path / "run") == curves(whole(*steps))
+
+
+def test_a_run_that_is_interrupted_twice(root, whole, tmp_path):
+    for losses in (4, 3):
+        interrupt(root, tmp_path / "run", *PLATEAU, losses=losses)
+    run(root, tmp_path / "run", *PLATEAU)
+    assert difference(tmp_path / "run", whole(*PLATEAU)) <= 1e-6
+    assert curves(tmp_path / "run") == curves(whole(*PLATEAU))
+
+
+@pytest.mark.parametrize("first", [["trainer.max_epochs=1"], ["trainer.max_epochs=null", "trainer.max_steps=5"]])
+def test_a_later_end_goes_on_from_an_earlier_one(root, whole, tmp_path, first):
+    run(root, tmp_path / "run", *PLATEAU, *first)
+    said = []
+    trained = run(root, tmp_path / "run", *PLATEAU, say=said.append)
+    assert said[0] == f"going on from {tmp_path / 'run' / 'checkpoints' / 'last.ckpt'}"
+    assert trained.steps == 9
+    assert difference(tmp_path / "run", whole(*PLATEAU)) <= 1e-6
+    curve = curves(tmp_path / "run")
+    assert curve["train/loss"] == curves(whole(*PLATEAU))["train/loss"]
+
+
+def test_a_run_that_is_done_stays_as_it_is(root, tmp_path):
+    first = run(root, tmp_path / "run")
+    before, curve = weights(tmp_path / "run"), curves(tmp_path / "run")
+    again = run(root, tmp_path / "run")
+    assert (again.steps, again.improvement) == (first.steps, first.improvement)
+    assert all(value.equal(before[name]) for name, value in weights(tmp_path / "run").items())
+    assert curves(tmp_path / "run") == curve
+
+
+def test_the_curves_survive_a_row_half_written(root, whole, tmp_path):
+    interrupt(root, tmp_path / "run", *PLATEAU, losses=6)
+    with (tmp_path / "run" / "metrics.csv").open("a") as file:
+        file.write("0,0.01,")
+    run(root, tmp_path / "run", *PLATEAU)
+    assert curves(tmp_path / "run") == curves(whole(*PLATEAU))
+
+
+def test_a_state_half_written_is_of_no_concern(root, tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pl.Trainer, "save_checkpoint", _half_saved(pl.Trainer.save_checkpoint))
+        with pytest.raises(PowerCutError):
+            run(root, tmp_path / "run", *PLATEAU)
+    assert state(tmp_path / "run")["global_step"] == 4
+    run(root, tmp_path / "run", *PLATEAU)
+    assert {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
+
+
+def _half_saved(save):
+    def saving(trainer, path, *arguments, **options):
+        save(trainer, path, *arguments, **options)
+        if trainer.global_step == 5:
+            os.truncate(path, 100)
+            raise PowerCutError
+
+    return saving
+
+
+@pytest.mark.slow
+def test_killed_processes(root, tmp_path):
+    """As by ``kill -9`` at moments that nothing prepares for."""
+    longer = [*PLATEAU, "trainer.max_epochs=60"]
+    overrides = described(root, tmp_path / "killed", *longer)
+    for steps in (7, 70):
+        process = command(overrides)
+        wait_for_steps(process, tmp_path / "killed", steps)
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    assert 70 <= state(tmp_path / "killed")["global_step"] < 180
+    run(root, tmp_path / "killed", *longer)
+    run(root, tmp_path / "whole", *longer)
+    assert difference(tmp_path / "killed", tmp_path / "whole") <= 1e-6
+    assert curves(tmp_path / "killed") == curves(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_curve_of_one(root, tmp_path):
+    plain = ["network.body.dropout=0.0", "training.ema_decay=null", "trainer.max_epochs=4"]
+    two = ["trainer.devices=2", "trainer.strategy=ddp", "batches.batch_size=1"]
+    process = command(described(root, tmp_path / "two", *plain, *two))
+    said, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, said
+    assert said.count("parameters to learn") == 1  # one of them speaks
+    run(root, tmp_path / "one", *plain)
+    assert difference(tmp_path / "one", tmp_path / "two") <= 1e-5
+    one, found = curves(tmp_path / "one"), curves(tmp_path / "two")
+    assert one.keys() == found.keys()
+    for name, curve in one.items():
+        assert [step for step, _ in found[name]] == [step for step, _ in curve]
+        assert [value for _, value in found[name]] == pytest.approx([value for _, value in curve], abs=1e-4)
+
+
+# What may be asked of a run.
+
+
+def test_early_stopping(root, tmp_path):
+    trained = run(root, tmp_path / "run", "training.patience=2", "optimizer.lr=0.0", "trainer.max_epochs=40")
+    assert trained.steps == 3 * 3  # the first validation, and two that gain nothing
+
+
+def test_gradients_add_up(root, tmp_path):
+    said, plain = [], ["network.body.dropout=0.0", "trainer.max_epochs=2", "train_data.num_items=8"]
+    trained = run(root, tmp_path / "two", *plain, "trainer.accumulate_grad_batches=2", say=said.append)
+    assert trained.steps == 4
+    run(root, tmp_path / "one", *plain, "batches.batch_size=4", say=said.append)
+    assert difference(tmp_path / "one", tmp_path / "two") <= 1e-5
+    two, one = (next(line for line in lines if line.startswith("epoch 1, step 4: ")) for lines in _runs(said))
+    assert two.split(", valid")[0] == one.split(", valid")[0]  # the loss, and not a share of it
+    assert any(line.startswith("4 steps, ") for line in said)
+
+
+def _runs(said):
+    """The lines of one run after the other."""
+    runs = []
+    for line in said:
+        if "parameters to learn" in line:
+            runs.append([])
+        runs[-1].append(line)
+    return runs
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+def test_precision(root, whole, tmp_path, precision):
+    trained = run(root, tmp_path / "run", f"trainer.precision={precision}")
+    assert all(value.isfinite().all() for value in weights(tmp_path / "run").values())
+    assert 0 < difference(tmp_path / "run", whole()) < 0.05
+    assert trained.steps == 9
+
+
+def test_a_time_limit(root, tmp_path):
+    trained = run(root, tmp_path / "run", "trainer.max_time=00:00:00:02", "trainer.max_epochs=100000")
+    assert 0 < trained.steps < 10000
+    assert trained.path.is_file()
+
+
+def test_without_validation_the_last_weights_are_kept(root, tmp_path):
+    said = []
+    trained = run(root, tmp_path / "run", "training.ema_decay=null", validated=False, say=said.append)
+    assert trained.improvement is None
+    last = state(tmp_path / "run")["state_dict"]
+    assert all(value.equal(last[f"separator.{name}"]) for name, value in weights(tmp_path / "run").items())
+    losses = [value for _, value in curves(tmp_path / "run")["train/loss"]]
+    assert f"step 9: loss {sum(losses) / 9:.3f}" in said
+    assert not (tmp_path / "run" / "checkpoints" / "best.ckpt").exists()
+
+
+def test_validation_switched_off(root, tmp_path):
+    trained = run(root, tmp_path / "run", "trainer.limit_val_batches=0", "trainer.max_epochs=1")
+    assert trained.improvement is None
+
+
+def test_a_run_shorter_than_an_epoch_is_validated_at_its_end(root, tmp_path):
+    trained = run(root, tmp_path / "run", "trainer.max_epochs=null", "trainer.max_steps=2")
+    assert trained.steps == 2
+    assert trained.improvement is not None
+    average = state(tmp_path / "run")["state_dict"]
+    assert all(value.equal(average[f"separator.{name}"]) for name, value in weights(tmp_path / "run").items())
+
+
+def test_waiting_for_data_is_measured(root, tmp_path):
+    late = ["train_data._target_=engine.small_training.Late", "trainer.max_epochs=2"]
+    said = []
+    trained = run(root, tmp_path / "late", *late, "network.body.dropout=0.0", say=said.append)
+    assert trained.waiting > 0.5  # two items of a twentieth of a second each for every step
+    assert trained.steps_per_second < 10
+    assert any(f"data was waited for in {trained.waiting:.1%} of the time" in line for line in said)
+
+
+def test_examples_are_written(root, tmp_path):
+    run(root, tmp_path / "run", "training.examples=2", "trainer.max_epochs=1")
+    folders = sorted((tmp_path / "run" / "examples").iterdir())
+    assert [folder.name for folder in folders] == ["example_1", "example_2"]
+    for number, folder in enumerate(folders):
+        names = {"mixture", "source_1", "source_2", "estimate_1", "estimate_2"}
+        sounds = {path.stem: audio.read(path) for path in folder.iterdir()}
+        assert sounds.keys() == names
+        assert all(rate == 8000 and sound.shape == (1, 1600) for sound, rate in sounds.values())
+        item = DynamicMixing(root, 8000, 0.2, num_items=2, seed=1)[number]
+        assert sounds["mixture"][0].allclose(item["mixture"], atol=1e-3)
+        assert sounds["source_1"][0].allclose(item["sources"][0], atol=1e-3)
+        both = sounds["estimate_1"][0] + sounds["estimate_2"][0]
+        assert both.allclose(item["mixture"], atol=1e-3)
+
+
+CLASSICAL = ["separator=hpss", "+separator.stft={name: stft, n_fft: 64, hop_length: 32}"]
+
+
+def test_hyper_parameters_of_a_classical_separator(root, tmp_path):
+    learned = [*CLASSICAL, "+separator.trainable=[power]", "+separator.kernel_size=5"]
+    longer = ["optimizer.lr=0.3", "trainer.max_epochs=10", "training.ema_decay=null", "+train_data.seed=3"]
+    run(root, tmp_path / "run", *longer, model=learned)
+    losses = [value for _, value in curves(tmp_path / "run")["valid/loss"]]
+    assert losses[-1] < losses[0]
+    assert torchsep.load(tmp_path / "run" / "model.safetensors").power != 2
+
+
+# Where it cannot.
+
+
+def test_nothing_to_fit(root, tmp_path):
+    message = "^separator must have parameters to fit, hpss has none; name some of power, margin in trainable$"
+    with pytest.raises(ValueError, match=message):
+        run(root, tmp_path / "run", model=CLASSICAL)
+    mixed = ["separator=mix_as_estimate", "separator.num_sources=2"]
+    with pytest.raises(ValueError, match=r"^separator must have parameters to fit, mix_as_estimate has none$"):
+        run(root, tmp_path / "run", model=mixed)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_loss_that_is_not_finite_ends_the_run(root, tmp_path, workers):
+    broken = ["train_data._target_=engine.small_training.Broken", f"batches.num_workers={workers}"]
+    with pytest.raises(
+        NonFiniteLossError, match=r"^loss of 1/000003 is not finite at step \d; the batch is in "
+    ) as info:
+        run(root, tmp_path / "run", *broken)
+    (path,) = (tmp_path / "run").glob("non_finite_step_*_rank_0.pt")
+    assert str(path) in str(info.value)
+    batch = torch.load(path, weights_only=True)
+    assert "1/000003" in batch["id"]
+    wrong = batch["id"].index("1/000003")
+    assert batch["mixture"][wrong].isnan().any()
+    assert batch["losses"].isfinite().tolist() == [number != wrong for number in range(2)]
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_the_command_says_so_in_a_line(root, tmp_path):
+    overrides = described(root, tmp_path / "run", "train_data._target_=engine.small_training.Broken")
+    result = CliRunner().invoke(app, ["train", *overrides])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("torchsep: loss of 1/000003 is not finite at step ")
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        (["optimizer.lr=0.02"], "optimizer"),
+        (["network.body.hidden_size=7"], "separator"),
+        (["train_data.num_items=8", "training.seed=1"], "train_data, training"),
+        (["sample_rate=16000"], "sample_rate"),
+    ],
+)
+def test_another_run_in_the_folder_is_not_touched(root, tmp_path, more, what):
+    interrupt(root, tmp_path / "run", losses=5)
+    before = (tmp_path / "run" / "checkpoints" / "last.ckpt").read_bytes()
+    message = f"^output must not hold another run, {tmp_path / 'run'} differs in {what}; choose another output, or over"
+    with pytest.raises(ValueError, match=message):
+        run(root, tmp_path / "run", *more)
+    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").read_bytes() == before
+
+
+def test_overwriting_by_what_is_wrong_leaves_what_is_there(root, tmp_path):
+    interrupt(root, tmp_path / "run", losses=5)
+    with pytest.raises(OSError, match="nowhere"):
+        run(root, tmp_path / "run", "overwrite=true", f"train_data.root={tmp_path / 'nowhere'}")
+    assert state(tmp_path / "run")["global_step"] > 1
+
+
+def test_overwriting_begins_anew(root, whole, tmp_path):
+    run(root, tmp_path / "run", "optimizer.lr=0.02")
+    said = []
+    run(root, tmp_path / "run", "overwrite=true", say=said.append)
+    assert not any("going on" in line for line in said)
+    assert difference(tmp_path / "run", whole()) == 0
+    assert curves(tmp_path / "run") == curves(whole())
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["schedule.monitor=valid/los", *PLATEAU[:3]], "valid/los which is not available"),
+        (["trainer.val_check_interval=7"], "val_check_interval"),
+        (["trainer.accelerator=abacus"], "invalid accelerator name: `accelerator='abacus'`"),
+        (["batches.batch_size=0"], "^batch_size must be at least 1, got 0$"),
+        (
+            ["objective=embedding"],
+            "^objective must suit the separator, got one of an embedding for deep_mask_estimation",
+        ),
+    ],
+)
+def test_what_is_wrong_is_a_line(root, tmp_path, more, message):
+    with pytest.raises(ValueError, match=message):
+        run(root, tmp_path / "run", *more)
+
+
+def test_patience_needs_something_to_be_patient_with(root, tmp_path):
+    with pytest.raises(ValueError, match=r"^valid_data must be chosen for training\.patience"):
+        run(root, tmp_path / "run", "training.patience=2", validated=False)
+
+
+def test_a_network_must_be_chosen(root, tmp_path):
+    with pytest.raises(ValueError, match=r"^network must be chosen for deep_mask_estimation, as in network=chimera$"):
+        run(root, tmp_path / "run", model=["separator=deep_mask_estimation"])
+    with pytest.raises(ValueError, match=r"^objective, optimizer, train_data must be chosen, or an experiment"):
+        training(NETWORK)
+
+
+def test_the_task_by_itself():
+    with pytest.raises(ValueError, match=r"^separator must have parameters to fit, repet has none$"):
+        SeparationTask(torchsep.build("repet", sample_rate=8000), WaveformObjective()).configure_optimizers()
