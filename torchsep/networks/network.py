@@ -23,6 +23,10 @@ class Network(Configurable, ABC):
     channels: int = 1
     """Number of channels that are looked at together; a network of one is run on each channel of a mixture."""
 
+    @abstractmethod
+    def forward(self, signal: Tensor, /) -> Tensor:
+        """What the network makes of a signal."""
+
     @property
     def receptive_field(self) -> int | None:
         """On how many frames, or samples of a waveform, one of the result depends; None for all."""
