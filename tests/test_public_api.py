@@ -16,6 +16,7 @@ from torchsep.transforms import STFT
 NAMES = {
     "torchsep": [
         "STFT",
+        "BackgroundSeparator",
         "ClusteringSeparator",
         "MaskSeparator",
         "Separator",
@@ -140,6 +141,7 @@ NAMES = {
         "NMF",
         "PROJET",
         "RPCA",
+        "BackgroundSeparator",
         "ClusteringSeparator",
         "DeepAudioEstimation",
         "DeepClustering",

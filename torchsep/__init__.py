@@ -6,13 +6,14 @@ from types import ModuleType
 from torchsep import functional, losses, metrics, networks, separators, transforms
 from torchsep.checkpoint import load, save
 from torchsep.registry import build, list_separators, register
-from torchsep.separators import ClusteringSeparator, MaskSeparator, Separator
+from torchsep.separators import BackgroundSeparator, ClusteringSeparator, MaskSeparator, Separator
 from torchsep.transforms import STFT
 
 __version__ = "0.1.0"
 
 __all__ = [
     "STFT",
+    "BackgroundSeparator",
     "ClusteringSeparator",
     "MaskSeparator",
     "Separator",

@@ -111,10 +111,10 @@ def repeating_segment(magnitude, min_period, max_period):
 def repet_sim(padded_waveform, length, min_distance=1.0, max_frames=100, threshold=0.0, high_pass_cutoff=100.0):
     """In double precision, by a general search for peaks in each row of the similarity matrix.
 
-    As in the toolbox where the method is best known, frames are compared by the mean of the channels, and a row is
-    scaled to [0, 1] before its peaks are taken.
+    As in nussl 1.1.9, where the method is best known, frames are compared by the mean of the channels, a row is scaled
+    to [0, 1] before its peaks are taken, and spectrograms lie in memory bin by bin, so that a frame is not in one piece.
     """
-    spectrogram = stft(padded_waveform.astype(np.float64))
+    spectrogram = np.ascontiguousarray(stft(padded_waveform.astype(np.float64)))
     magnitude = np.abs(spectrogram)
     frames = magnitude.shape[-1]
     compared = magnitude.mean(0).T

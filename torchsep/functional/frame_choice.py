@@ -1,5 +1,7 @@
 """The choice of the frames most similar to each, some distance apart: all products of unit frames, and their peaks."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -15,8 +17,9 @@ _FEWEST_ROWS = 192
 # Where all similarities are held, frames whose products with the later ones are computed together.
 _ROWS_TOGETHER = 192
 
-# The least number of frames of which the most similar is kept.
+# The least number of frames of which the most similar is kept, and of what that number is a multiple: lines of cache.
 _NARROWEST = 64
+_LINE = 16
 
 
 def _unit_frames(x: Tensor, before: int, after: int) -> Tensor:
@@ -50,7 +53,7 @@ def chosen_frames(x: Tensor, distance: int, limit: int, threshold: float) -> Ten
     count = _num_similar(length, distance, limit)
     frames = torch.empty(items, length, count, dtype=torch.long, device=x.device)
     distance = min(distance, length)
-    width = min(length, max(distance, _NARROWEST))
+    width = min(length, _LINE * math.ceil(max(distance, _NARROWEST) / _LINE))
     blocks = 2 + -(-length // width)
     units = _unit_frames(x, before=width, after=(blocks - 1) * width - length)  # a silent block at either end
     # The frames worked on together do not depend on the other items, nor does therefore how a product is rounded.
@@ -112,9 +115,12 @@ def _choose(similarity: Tensor, distance: int, count: int, threshold: float) -> 
         kept = torch.cat((torch.zeros_like(row), kept, torch.full_like(row, blocks - 1)), -1)
         flat = flat.index_select(0, (row * blocks + kept).flatten())
         best, start, blocks = best.gather(-1, kept), kept * width, kept.shape[-1]
-    position = torch.arange(width, dtype=flat.dtype, device=best.device)
     beside = torch.arange(-1, 2, device=best.device)
-    values = flat.new_empty(3 * rows, width)
+    # What a choice rules out, line by line for all that its place may be in a block: from the block before to the next.
+    position = torch.arange(-width, 2 * width, device=best.device)[:, None]
+    too_near = (position - position[width : 2 * width, 0]).abs() < distance
+    ruled_out = torch.zeros_like(too_near, dtype=flat.dtype).masked_fill_(too_near, -torch.inf)
+    values, penalties = flat.new_empty(2, 3 * rows, width)
     for slot in range(count):
         value, block = best.max(-1, keepdim=True)
         exists = value > -torch.inf
@@ -127,10 +133,9 @@ def _choose(similarity: Tensor, distance: int, count: int, threshold: float) -> 
         begin = start.gather(-1, around)
         place = begin[:, 1:2] + near[:, 1].argmax(-1, keepdim=True)
         chosen[:, slot] = torch.where(exists, place, -1)[:, 0]
-        # An infinity of the right sign, as a comparison that broadcasts takes many times longer.
-        beyond = (position - (place - begin).to(flat.dtype)[..., None]).abs_().sub_(distance - 0.5)
-        torch.minimum(near, beyond.mul_(torch.inf), out=near)
-        flat.index_copy_(0, lines, values)
+        line = (place - begin).clamp_(-width, 2 * width - 1).add_(width)
+        torch.index_select(ruled_out, 0, line.flatten(), out=penalties)
+        flat.index_copy_(0, lines, values.add_(penalties))
         best.scatter_(1, around, torch.threshold(near.amax(-1), threshold, -torch.inf))
         best[:, 0] = best[:, -1] = -torch.inf
     return chosen

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import reduce
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from torchsep.functional.parts import in_parts
@@ -113,32 +113,24 @@ def stack_masks(masks: Sequence[Float[Tensor, "B C F N"]]) -> Float[Tensor, "B S
     return torch.stack([mask.mT for mask in masks], dim=1).mT
 
 
-def with_complement(
-    mask: Float[Tensor, "B C F N"], always: Bool[Tensor, " F"] | None = None
-) -> Float[Tensor, "B 2 C F N"]:
+def with_complement(mask: Float[Tensor, "B C F N"]) -> Float[Tensor, "B 2 C F N"]:
     """A mask and what it leaves, as the masks of two sources.
 
     Args:
         mask: of the first source, in [0, 1].
-        always: bins that belong to the first source whatever its mask says.
 
     Example:
-        >>> mask = torch.full((1, 1, 2, 1), 0.25)
-        >>> with_complement(mask, always=torch.tensor([True, False])).flatten(0, 2).squeeze()
+        >>> with_complement(torch.tensor([[[[1.0], [0.25]]]])).flatten(0, 2).squeeze()
         tensor([[1.0000, 0.2500],
                 [0.0000, 0.7500]])
     """
-
-    def both(mask: Tensor) -> Tensor:
-        first = mask
-        if always is not None:
-            owned = always.to(mask.device)[:, None]
-            # A maximum with a column is many times faster than filling it in, but its gradient is not zero there.
-            recorded = torch.is_grad_enabled() and mask.requires_grad
-            first = mask.masked_fill(owned, 1.0) if recorded else torch.maximum(mask, owned.to(mask.dtype))
-        return stack_masks((first, 1 - first))
-
-    return in_parts(both, mask)
+    if torch.compiler.is_compiling() or (torch.is_grad_enabled() and mask.requires_grad):
+        return stack_masks((mask, 1 - mask))
+    batch, channels, bins, frames = mask.shape
+    both = mask.new_empty(batch, 2, channels, frames, bins).mT
+    both[:, 0] = mask
+    torch.sub(mask.new_ones(()), mask, out=both[:, 1])
+    return both
 
 
 def binary_masks(masks: Float[Tensor, "*any"], threshold: float = 0.5, dim: int = -4) -> Float[Tensor, "*any"]:

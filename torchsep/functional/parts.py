@@ -27,23 +27,35 @@ def in_parts(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
         >>> in_parts(torch.maximum, torch.tensor([1.0, 4.0]), torch.tensor([2.0, 3.0]))
         tensor([2., 4.])
     """
+    parts = _parts(*tensors)
+    if parts is None:
+        return function(*tensors)
+    whole: Tensor | None = None
+    for part in parts:
+        result = function(*(tensor[..., part] for tensor in tensors))
+        if whole is None:
+            whole = _room(tensors[0], (*result.shape[:-1], tensors[0].shape[-1]), result.dtype)
+        whole[..., part] = result
+    return function(*tensors) if whole is None else whole
+
+
+def _parts(*tensors: Tensor) -> list[slice] | None:
+    """The frames in groups that stay in cache; None where the work must not be parted, or need not."""
     frames = tensors[0].shape[-1]
     size = max(tensor.numel() for tensor in tensors)
     limit = _TOGETHER.get(tensors[0].device.type, _DEVICE_TOGETHER)
     recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     if recorded or size <= limit or torch.compiler.is_compiling():
-        return function(*tensors)
+        return None
     together = max(1, limit * frames // size)
-    whole: Tensor | None = None
-    for first in range(0, frames, together):
-        part = slice(first, first + together)
-        result = function(*(tensor[..., part] for tensor in tensors))
-        if whole is None:  # laid out as the first tensor is
-            *outer, last = (*result.shape[:-1], frames)
-            beside = tensors[0].dim() > 1 and tensors[0].mT.is_contiguous()
-            whole = result.new_empty(*outer[:-1], last, outer[-1]).mT if beside else result.new_empty(*outer, last)
-        whole[..., part] = result
-    return function(*tensors) if whole is None else whole
+    return [slice(first, first + together) for first in range(0, frames, together)]
+
+
+def _room(like: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Room for a result, laid out in memory as a tensor is."""
+    if like.dim() > 1 and like.mT.is_contiguous():
+        return like.new_empty(*shape[:-2], shape[-1], shape[-2], dtype=dtype).mT
+    return like.new_empty(shape, dtype=dtype)
 
 
 def magnitude(spectrogram: Complex[Tensor, "*any F N"]) -> Float[Tensor, "*any F N"]:
@@ -59,10 +71,13 @@ def magnitude(spectrogram: Complex[Tensor, "*any F N"]) -> Float[Tensor, "*any F
         >>> magnitude(torch.tensor([[3.0 + 4.0j, 0.0]]))
         tensor([[5., 0.]])
     """
-
-    def absolute(values: Tensor) -> Tensor:
-        if values.requires_grad:
-            return values.abs()  # whose gradient is zero at zero
-        return (values.real.square() + values.imag.square()).sqrt()
-
-    return in_parts(absolute, spectrogram)
+    parts = _parts(spectrogram)
+    if parts is None and spectrogram.requires_grad:
+        return spectrogram.abs()  # whose gradient is zero at zero
+    if parts is None:
+        return (spectrogram.real.square() + spectrogram.imag.square()).sqrt()
+    absolute = _room(spectrogram, tuple(spectrogram.shape), spectrogram.real.dtype)
+    for part in parts:
+        room, real, imaginary = absolute[..., part], spectrogram.real[..., part], spectrogram.imag[..., part]
+        torch.square(real, out=room).addcmul_(imaginary, imaginary).sqrt_()
+    return absolute

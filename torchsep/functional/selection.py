@@ -40,14 +40,17 @@ class Step(NamedTuple):
     first: Value
     second: Value
     halo: int
-    last_use_of: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Network:
-    """A straight-line program from input arrays (numbered from zero) to output values."""
+    """A straight-line program from input arrays, numbered from zero, to output values.
+
+    An array that nobody reads any more is written over, inputs too, so that few more than these are needed.
+    """
 
     num_inputs: int
+    num_arrays: int
     steps: tuple[Step, ...]
     outputs: tuple[Value, ...]
     halo: int
@@ -103,21 +106,41 @@ class _Builder:
             if array in halo:
                 for operand in operands[array]:
                     halo[operand.array] = max(halo.get(operand.array, 0), halo[array] + operand.shift)
-        last_reader = {
-            operand.array: array for array in sorted(operands) if array in halo for operand in operands[array]
-        }
-        kept = {output.array for output in outputs}
-        released: dict[int, list[int]] = {}
-        for array, reader in last_reader.items():
-            if array >= self.num_inputs and array not in kept:
-                released.setdefault(reader, []).append(array)
-        steps = tuple(
-            Step(array, is_minimum, first, second, halo[array], tuple(released.get(array, ())))
+        steps = [
+            Step(array, is_minimum, first, second, halo[array])
             for (is_minimum, first, second), array in self.operations.items()
             if array in halo
-        )
+        ]
         input_halo = max(halo.get(array, 0) for array in range(self.num_inputs))
-        return Network(self.num_inputs, steps, tuple(outputs), input_halo)
+        num_arrays = self.num_inputs + len(self.operations)
+        return _in_few_arrays(Network(self.num_inputs, num_arrays, tuple(steps), tuple(outputs), input_halo))
+
+
+def _in_few_arrays(network: Network) -> Network:
+    """The same program with arrays that are used again after their last reader."""
+    last_reader = {value.array: step.target for step in network.steps for value in (step.first, step.second)}
+    kept = {output.array for output in network.outputs}
+    place = {number: number for number in range(network.num_inputs)}
+    free: list[int] = []
+    num_arrays = network.num_inputs
+    steps = []
+    for step in network.steps:
+        operands = step.first, step.second
+        over = {value.array for value in operands if last_reader[value.array] == step.target} - kept
+        # A result may be written over an operand that is read where it is written, and nowhere else.
+        at_once = {value.array for value in operands if value.shift == 0} - {
+            value.array for value in operands if value.shift
+        }
+        first, second = (value._replace(array=place[value.array]) for value in operands)
+        free += sorted(place[array] for array in over & at_once)
+        if not free:
+            free.append(num_arrays)
+            num_arrays += 1
+        place[step.target] = free.pop()
+        free += sorted(place[array] for array in over - at_once)
+        steps.append(step._replace(target=place[step.target], first=first, second=second))
+    outputs = tuple(output._replace(array=place[output.array]) for output in network.outputs)
+    return replace(network, num_arrays=num_arrays, steps=tuple(steps), outputs=outputs)
 
 
 @lru_cache(maxsize=64)
@@ -176,40 +199,33 @@ def run_network(network: Network, inputs: Sequence[Tensor], tiles: int) -> list[
 
     Args:
         network: the program.
-        inputs: its arrays, of equal shape, with ``tiles + network.halo`` rows, contiguous.
+        inputs: its arrays, of equal shape, with ``tiles + network.halo`` rows, contiguous. They are written over.
         tiles: rows of the outputs.
     """
-    arrays = dict(enumerate(inputs))
-    buffers: dict[int, Tensor] = {}
-    spare: list[Tensor] = []
-
-    def read(value: Value, rows: int) -> Tensor:
-        array = arrays[value.array]
-        return array if rows == whole else array[value.shift : value.shift + rows]
-
+    arrays = [*inputs, *(torch.empty_like(inputs[0]) for _ in range(network.num_arrays - network.num_inputs))]
     whole = len(inputs[0])
-    for step in network.steps:
-        rows = tiles + step.halo
-        buffer = spare.pop() if spare else torch.empty_like(inputs[0])
-        operation = torch.minimum if step.is_minimum else torch.maximum
-        target = buffer if rows == whole else buffer[:rows]
-        operation(read(step.first, rows), read(step.second, rows), out=target)
-        arrays[step.target] = buffers[step.target] = buffer
-        for array in step.last_use_of:
-            del arrays[array]
-            spare.append(buffers.pop(array))
-    return [read(output, tiles) for output in network.outputs]
+
+    for target, is_minimum, (first, first_shift), (second, second_shift), halo in network.steps:
+        one, other, room = arrays[first], arrays[second], arrays[target]
+        rows = tiles + halo
+        if rows < whole:
+            one, other, room = one[first_shift:][:rows], other[second_shift:][:rows], room[:rows]
+        (torch.minimum if is_minimum else torch.maximum)(one, other, out=room)
+    return [arrays[output.array][output.shift : output.shift + tiles] for output in network.outputs]
 
 
 def ranked(values: Tensor, ranks: tuple[int, ...]) -> list[Tensor]:
-    """The values of some ranks, from 0 for the least, over the first axis; NaN where one is."""
+    """The values of some ranks, from 0 for the least, over the first axis, which is written over; NaN where one is."""
     if len(values) <= _LARGEST_NETWORK:
         return run_network(rank_network(len(values), ranks), list(values.unbind()), values.shape[1])
     return list(values.sort(0).values[list(ranks)].masked_fill_(values.isnan().any(0), torch.nan))
 
 
 def middles(values: Tensor, count: Tensor, exists: Tensor) -> tuple[Tensor, Tensor]:
-    """The lower and the upper median over the first axis of what exists, ``(R, B, P, E)`` with ``count (B, P, 1)``."""
+    """The lower and the upper median over the first axis of what exists, ``(R, B, P, E)`` with ``count (B, P, 1)``.
+
+    The values are written over.
+    """
     slots = len(values) + len(values) % 2
     # Values that do not exist become as many small as large ones, so that the median has the same rank everywhere.
     small = slots // 2 - 1 - torch.div(count - 1, 2, rounding_mode="floor")

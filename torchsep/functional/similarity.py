@@ -17,8 +17,10 @@ from torchsep.functional.selection import middles, ranked
 __all__ = ["median_of_frames", "share_of_frames", "similar_frames"]
 
 # Gathered elements of the spectrogram that are worked on together.
-_GATHERED = {"cpu": 1 << 19}
+_GATHERED = {"cpu": 1 << 21}
 _DEVICE_GATHERED = 1 << 26
+# So many frames together begin and, in the halves that two cores take, end with a line of cache.
+_ALIGNED = 32
 
 
 def similar_frames(
@@ -141,7 +143,9 @@ def _over_alike(rows: Tensor, frames: Tensor) -> Iterator[_Alike]:
     room = min(room, len(rows) * most)
     gathered = rows.new_empty(room, rows.shape[1])
     for num, alike in zip(range(most + 1), order.split(sizes), strict=True):
-        for some in alike.split(room // (max(1, num) * len(channel))) if len(alike) else ():
+        together = room // (max(1, num) * len(channel))
+        together -= together % _ALIGNED if together > _ALIGNED else 0
+        for some in alike.split(together) if len(alike) else ():
             item = torch.div(some, length, rounding_mode="floor") * (len(channel) * length) + channel
             own = (item + some % length).flatten()
             others = (item + given[some, :num].mT.clamp(min=0)[:, None]).flatten(1)
@@ -170,16 +174,14 @@ def _rows(x: Tensor) -> Tensor:
 @operator(lambda x, frames, share: room_like(x))  # noqa: ARG005
 def _lean_median_of_frames(x: Tensor, frames: Tensor, share: bool) -> Tensor:  # noqa: FBT001
     """The median, or its share in the values, of which one part after another stays in cache."""
-    rows, median = _rows(x), room_like(x)
+    rows, median, tiny = _rows(x), room_like(x), torch.finfo(x.dtype).tiny
     for alike in _over_alike(rows, frames):
         lower, upper = _middles(alike)
         middle = lower if upper is lower else lower.mul_(0.5).add_(upper, alpha=0.5)
         if share:
             values = rows.index_select(0, alike.own)
-            silent = values == 0
-            torch.minimum(middle, values, out=middle).div_(values)
-            if silent.any():
-                middle.masked_fill_(silent, 1.0)
+            # The least normal number changes nothing but the share of silence in silence, which is one.
+            torch.minimum(middle, values, out=middle).add_(tiny).div_(values.add_(tiny))
         _rows(median).index_copy_(0, alike.own, middle)
     return median
 

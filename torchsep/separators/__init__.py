@@ -1,5 +1,6 @@
 """Every separator: a mixture in, estimates of its sources out."""
 
+from torchsep.separators.background_separator import BackgroundSeparator
 from torchsep.separators.clustering_separator import ClusteringSeparator
 from torchsep.separators.deep_audio_estimation import DeepAudioEstimation
 from torchsep.separators.deep_clustering import DeepClustering
@@ -37,6 +38,7 @@ __all__ = [
     "NMF",
     "PROJET",
     "RPCA",
+    "BackgroundSeparator",
     "ClusteringSeparator",
     "DeepAudioEstimation",
     "DeepClustering",

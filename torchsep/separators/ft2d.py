@@ -6,14 +6,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from torchsep.checks import check_choice, check_integer, check_number
+from torchsep.checks import check_choice, check_integer
 from torchsep.functional.filtering import box_filter, maximum_filter, minimum_filter
-from torchsep.functional.masks import background_share, with_complement
+from torchsep.functional.masks import background_share
 from torchsep.functional.parts import in_parts
 from torchsep.functional.parts import magnitude as absolute
-from torchsep.separators.separator import MaskSeparator
+from torchsep.separators.background_separator import BackgroundSeparator
 from torchsep.transforms import STFT
-from torchsep.typing import Masks, Spectrogram
+from torchsep.typing import Spectrogram
 
 __all__ = ["FT2D", "ft2d_mask", "peak_prominence", "strong_peaks"]
 
@@ -117,7 +117,7 @@ def ft2d_mask(
     return share if use_bg_2dft else (1 - share).masked_fill(level == 0, 1.0)
 
 
-class FT2D(MaskSeparator):
+class FT2D(BackgroundSeparator):
     """Split a mixture into the background that repeats and the foreground over it, without looking for a period.
 
     What recurs at a steady rate, in a pattern of its own over frequency, is a peak in the 2D Fourier transform of the
@@ -158,9 +158,6 @@ class FT2D(MaskSeparator):
         2017.
     """
 
-    names = ("background", "foreground")
-    last_is_rest = True
-
     def __init__(
         self,
         neighborhood_size: Sequence[int] = (1, 25),
@@ -174,28 +171,30 @@ class FT2D(MaskSeparator):
         mask_threshold: float = 0.5,
         stft: STFT | None = None,
     ) -> None:
-        super().__init__(sample_rate=sample_rate, mask_type=mask_type, mask_threshold=mask_threshold, stft=stft)
+        super().__init__(
+            sample_rate=sample_rate,
+            high_pass_cutoff=high_pass_cutoff,
+            mask_type=mask_type,
+            mask_threshold=mask_threshold,
+            stft=stft,
+        )
         if not isinstance(neighborhood_size, Sequence) or len(neighborhood_size) != 2:
             raise ValueError(f"neighborhood_size must be a pair of rows and columns, got {neighborhood_size!r}")
         for length in neighborhood_size:
             check_integer(length, "neighborhood_size", at_least=1)
-        check_number(high_pass_cutoff, "high_pass_cutoff", at_least=0.0)
         check_choice(filter_approach, ("local_std", "original"), "filter_approach")
         _check_quadrants(quadrants_to_keep)
         if not isinstance(use_bg_2dft, bool):
             raise ValueError(f"use_bg_2dft must be True or False, got {use_bg_2dft!r}")
         self.neighborhood_size = neighborhood_size
-        self.high_pass_cutoff = high_pass_cutoff
         self.quadrants_to_keep = quadrants_to_keep
         self.filter_approach = filter_approach
         self.use_bg_2dft = use_bg_2dft
 
-    def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
+    def background_mask(self, spectrogram: Spectrogram) -> Float[Tensor, "B C F N"]:
         """Compare the spectrogram with what the peaks of its 2D Fourier transform make."""
         heard = absolute(spectrogram)
-        mask = ft2d_mask(heard, self.neighborhood_size, self.quadrants_to_keep, self.filter_approach, self.use_bg_2dft)
-        low = self.stft.bins_below(self.high_pass_cutoff, self.sample_rate)
-        return with_complement(mask, always=low)
+        return ft2d_mask(heard, self.neighborhood_size, self.quadrants_to_keep, self.filter_approach, self.use_bg_2dft)
 
 
 def _check_quadrants(quadrants: object) -> None:

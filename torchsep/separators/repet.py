@@ -7,12 +7,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from torchsep.checks import check_mixture, check_number
-from torchsep.functional.masks import background_share, with_complement
+from torchsep.functional.masks import background_share
 from torchsep.functional.parts import magnitude
 from torchsep.functional.periodicity import autocorrelation, periodic_median
-from torchsep.separators.separator import MaskSeparator
+from torchsep.separators.background_separator import BackgroundSeparator
 from torchsep.transforms import STFT
-from torchsep.typing import Masks, Spectrogram, Waveform
+from torchsep.typing import Spectrogram, Waveform
 
 __all__ = ["Repet", "beat_spectrum", "repeating_mask"]
 
@@ -55,7 +55,7 @@ def repeating_mask(magnitude: Float[Tensor, "B C F N"], period: Int[Tensor, " B"
     return background_share(periodic_median(magnitude, period), magnitude)
 
 
-class Repet(MaskSeparator):
+class Repet(BackgroundSeparator):
     """Split a mixture into the background that repeats and the foreground over it.
 
     The period is where the spectrogram is most like itself; the background is the median over all repetitions. It
@@ -93,9 +93,6 @@ class Repet(MaskSeparator):
         separation", IEEE TASLP, 2013.
     """
 
-    names = ("background", "foreground")
-    last_is_rest = True
-
     def __init__(
         self,
         min_period: float = 0.8,
@@ -108,9 +105,14 @@ class Repet(MaskSeparator):
         mask_threshold: float = 0.5,
         stft: STFT | None = None,
     ) -> None:
-        super().__init__(sample_rate=sample_rate, mask_type=mask_type, mask_threshold=mask_threshold, stft=stft)
+        super().__init__(
+            sample_rate=sample_rate,
+            high_pass_cutoff=high_pass_cutoff,
+            mask_type=mask_type,
+            mask_threshold=mask_threshold,
+            stft=stft,
+        )
         check_number(min_period, "min_period", above=0.0)
-        check_number(high_pass_cutoff, "high_pass_cutoff", at_least=0.0)
         if max_period is not None:
             check_number(max_period, "max_period", above=min_period)
         if period is not None:
@@ -118,7 +120,6 @@ class Repet(MaskSeparator):
         self.min_period = min_period
         self.max_period = max_period
         self.period = period
-        self.high_pass_cutoff = high_pass_cutoff
 
     def beat_spectrum(self, mixture: Waveform) -> Float[Tensor, "B N"]:
         """How much each mixture is like itself after each number of frames (of ``stft.hop_length`` samples)."""
@@ -135,12 +136,10 @@ class Repet(MaskSeparator):
         seconds = frames.to(batch.dtype) * (self.stft.hop_length / self.sample_rate)
         return seconds if mixture.dim() == 3 else seconds[0]
 
-    def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
+    def background_mask(self, spectrogram: Spectrogram) -> Float[Tensor, "B C F N"]:
         """Compare the spectrogram with the median over its repetitions."""
         heard = magnitude(spectrogram)
-        mask = repeating_mask(heard, self._period_in_frames(heard))
-        low = self.stft.bins_below(self.high_pass_cutoff, self.sample_rate)
-        return with_complement(mask, always=low)
+        return repeating_mask(heard, self._period_in_frames(heard))
 
     def _period_in_frames(self, magnitude: Float[Tensor, "B C F N"]) -> Int[Tensor, " B"]:
         frames_per_second = self.sample_rate / self.stft.hop_length

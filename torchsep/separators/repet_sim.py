@@ -6,12 +6,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from torchsep.checks import check_integer, check_mixture, check_number
-from torchsep.functional.masks import with_complement
 from torchsep.functional.parts import magnitude
 from torchsep.functional.similarity import share_of_frames, similar_frames
-from torchsep.separators.separator import MaskSeparator
+from torchsep.separators.background_separator import BackgroundSeparator
 from torchsep.transforms import STFT
-from torchsep.typing import Masks, Spectrogram, Waveform
+from torchsep.typing import Spectrogram, Waveform
 
 __all__ = ["RepetSim", "recurring_mask"]
 
@@ -34,7 +33,7 @@ def recurring_mask(magnitude: Float[Tensor, "B C F N"], frames: Int[Tensor, "B N
     return share_of_frames(magnitude, frames)
 
 
-class RepetSim(MaskSeparator):
+class RepetSim(BackgroundSeparator):
     """Split a mixture into the background that recurs and the foreground over it.
 
     The background of each frame is the median over the other frames most similar to it. It suits a voice over an
@@ -71,9 +70,6 @@ class RepetSim(MaskSeparator):
         Z. Rafii and B. Pardo, "Music/voice separation using the similarity matrix", ISMIR, 2012.
     """
 
-    names = ("background", "foreground")
-    last_is_rest = True
-
     def __init__(
         self,
         similarity_threshold: float = 0.0,
@@ -86,15 +82,19 @@ class RepetSim(MaskSeparator):
         mask_threshold: float = 0.5,
         stft: STFT | None = None,
     ) -> None:
-        super().__init__(sample_rate=sample_rate, mask_type=mask_type, mask_threshold=mask_threshold, stft=stft)
+        super().__init__(
+            sample_rate=sample_rate,
+            high_pass_cutoff=high_pass_cutoff,
+            mask_type=mask_type,
+            mask_threshold=mask_threshold,
+            stft=stft,
+        )
         check_number(similarity_threshold, "similarity_threshold", at_least=0.0, at_most=1.0)
         check_number(min_distance_between_frames, "min_distance_between_frames", at_least=0.0)
         check_integer(max_repeating_frames, "max_repeating_frames", at_least=1)
-        check_number(high_pass_cutoff, "high_pass_cutoff", at_least=0.0)
         self.similarity_threshold = similarity_threshold
         self.min_distance_between_frames = min_distance_between_frames
         self.max_repeating_frames = max_repeating_frames
-        self.high_pass_cutoff = high_pass_cutoff
 
     def similar_frames(self, mixture: Waveform) -> Int[Tensor, "B N K"]:
         """For each frame the others that its background is made of, by decreasing similarity; -1 for none."""
@@ -103,17 +103,14 @@ class RepetSim(MaskSeparator):
         frames = self._similar_frames(magnitude(self.stft(batch)))
         return frames if mixture.dim() == 3 else frames[0]
 
-    def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
+    def background_mask(self, spectrogram: Spectrogram) -> Float[Tensor, "B C F N"]:
         """Compare each frame with the median over the frames similar to it."""
-        low = self.stft.bins_below(self.high_pass_cutoff, self.sample_rate)
-        return with_complement(self._background(magnitude(spectrogram)), always=low)
-
-    def _background(self, heard: Float[Tensor, "B C F N"]) -> Float[Tensor, "B C F N"]:
-        """The background's share; on return the magnitude, which is as large as a mask, is let go."""
+        heard = magnitude(spectrogram)
         return recurring_mask(heard, self._similar_frames(heard))
 
     def _similar_frames(self, magnitude: Float[Tensor, "B C F N"]) -> Int[Tensor, "B N K"]:
         hops = self.min_distance_between_frames * self.sample_rate / self.stft.hop_length
         distance = max(1, math.ceil(round(hops, 6)))
-        compared = magnitude.mean(1) if magnitude.shape[1] > 1 else magnitude
+        # Their mean, laid out as they are.
+        compared = magnitude.mT.mean(1).mT if magnitude.shape[1] > 1 else magnitude
         return similar_frames(compared, distance, self.max_repeating_frames, self.similarity_threshold)

@@ -7,11 +7,12 @@ from torch import Tensor
 
 from torchsep.checks import check_integer, check_number
 from torchsep.functional.low_rank import low_rank_and_sparse
-from torchsep.functional.masks import soft_mask, with_complement
+from torchsep.functional.masks import soft_mask
 from torchsep.functional.parts import magnitude
-from torchsep.separators.separator import Interval, MaskSeparator
+from torchsep.separators.background_separator import BackgroundSeparator
+from torchsep.separators.separator import Interval
 from torchsep.transforms import STFT
-from torchsep.typing import Masks, Spectrogram
+from torchsep.typing import Spectrogram
 
 __all__ = ["RPCA", "low_rank_mask"]
 
@@ -42,7 +43,7 @@ def low_rank_mask(
     return mask.unflatten(-1, (channels, -1)).movedim(-2, 1)
 
 
-class RPCA(MaskSeparator):
+class RPCA(BackgroundSeparator):
     """Split a mixture into a background of low rank and a sparse foreground.
 
     The magnitude spectrogram is taken apart by robust principal component analysis: what is made of few spectra over
@@ -79,8 +80,6 @@ class RPCA(MaskSeparator):
         recordings using robust principal component analysis", ICASSP, 2012.
     """
 
-    names = ("background", "foreground")
-    last_is_rest = True
     trainable_parameters: Mapping[str, Interval] = {"gain": Interval(0.0)}
 
     def __init__(
@@ -97,17 +96,19 @@ class RPCA(MaskSeparator):
         trainable: Sequence[str] = (),
     ) -> None:
         super().__init__(
-            sample_rate=sample_rate, mask_type=mask_type, mask_threshold=mask_threshold, stft=stft, trainable=trainable
+            sample_rate=sample_rate,
+            high_pass_cutoff=high_pass_cutoff,
+            mask_type=mask_type,
+            mask_threshold=mask_threshold,
+            stft=stft,
+            trainable=trainable,
         )
-        check_number(high_pass_cutoff, "high_pass_cutoff", at_least=0.0)
         check_integer(num_iterations, "num_iterations", at_least=1)
         check_number(epsilon, "epsilon", at_least=0.0)
-        self.high_pass_cutoff = high_pass_cutoff
         self.num_iterations = num_iterations
         self.epsilon = epsilon
         self.gain = gain
 
-    def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
+    def background_mask(self, spectrogram: Spectrogram) -> Float[Tensor, "B C F N"]:
         """Compare the two parts of the magnitude spectrogram."""
-        mask = low_rank_mask(magnitude(spectrogram), self.gain, self.num_iterations, self.epsilon)
-        return with_complement(mask, always=self.stft.bins_below(self.high_pass_cutoff, self.sample_rate))
+        return low_rank_mask(magnitude(spectrogram), self.gain, self.num_iterations, self.epsilon)

@@ -176,12 +176,17 @@ class MaskSeparator(Separator):
             raise ValueError(f"{type(self).__name__}.masks must return {wanted}, got {tuple(masks.shape)}")
         return binary_masks(masks, self.mask_threshold) if self.mask_type == "binary" else masks
 
+    def leading_masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
+        """The masks that are applied but for the last, for separators whose last source is what the others leave."""
+        return self.final_masks(spectrogram, **required)[:, :-1]
+
     @final
     def separate(self, mixture: Waveform, **required: Tensor) -> Estimates:
         """Mask the mixture's spectrogram and return to waveforms."""
         spectrogram = self.stft(mixture)
-        masks = self.final_masks(spectrogram, **required)
         if not self.last_is_rest:
+            masks = self.final_masks(spectrogram, **required)
             return self.stft.inverse(spectrogram[:, None], mixture.shape[-1], masks)
-        others = self.stft.inverse(spectrogram[:, None], mixture.shape[-1], masks[:, :-1])
+        masks = self.leading_masks(spectrogram, **required)
+        others = self.stft.inverse(spectrogram[:, None], mixture.shape[-1], masks)
         return torch.cat((others, mixture[:, None] - others.sum(1, keepdim=True)), 1)
