@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchsep.functional.lloyd import Fit, best_fit, better, lloyd, sampled_centres, start_of
+from torchsep.functional.lloyd import Fit, best_fit, better, lloyd, sampled_centres
 from torchsep.functional.operators import operator, register_gradient
-from torchsep.functional.packed_points import PackedPoints, items_together
+from torchsep.functional.packed_points import PackedPoints
 
 __all__ = ["fit_kmeans", "fit_minibatch_kmeans"]
 
@@ -33,10 +33,10 @@ def fit_kmeans(  # noqa: PLR0913, PLR0917
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Centres, labels, inertia, and the point that is the centre of a cluster without points, else -1."""
 
-    def settle(packed: PackedPoints, start: Tensor | None, seed: int) -> Tensor:
-        return lloyd(packed, start_of(packed, num_clusters, seed, tol) if start is None else start, max_iter, tol)
+    def settle(packed: PackedPoints, centres: Tensor) -> Tensor:
+        return lloyd(packed, centres, max_iter, tol)
 
-    return best_fit(points, weights, start, num_clusters, range(seed, seed + n_init), settle)
+    return best_fit(points, weights, start, num_clusters, range(seed, seed + n_init), settle, tol)
 
 
 @operator(_no_fit)
@@ -54,24 +54,14 @@ def fit_minibatch_kmeans(  # noqa: PLR0913, PLR0917
     """As :func:`fit_kmeans`, from samples of the points."""
     if weights is not None:
         weights = weights.masked_fill(weights.sum(-1, keepdim=True) == 0, 1.0)
-    whole = []
-    together = items_together(points)
-    for first in range(0, len(points), together):
-        group = slice(first, first + together)
-        some = points[group], None if weights is None else weights[group]
-        begin = None if start is None else start[group]
-        fits = []
-        for attempt in range(seed, seed + (n_init if start is None else 1)):
-            found = sampled_centres(*some, begin, num_clusters, (batch_size, max_iter, tol, attempt))
-            fits.append(best_fit(*some, found, num_clusters, (0,), _as_given))
-        whole.append(reduce(better, fits))
-    centres, labels, inertia, seeds = (torch.cat(parts) for parts in zip(*whole, strict=True))
-    return centres, labels, inertia, seeds
+    fits = []
+    for attempt in range(seed, seed + (n_init if start is None else 1)):
+        found = sampled_centres(points, weights, start, num_clusters, (batch_size, max_iter, tol, attempt))
+        fits.append(best_fit(points, weights, found, num_clusters, (0,), _as_given, tol))
+    return reduce(better, fits)
 
 
-def _as_given(packed: PackedPoints, centres: Tensor | None, seed: int) -> Tensor:  # noqa: ARG001
-    if centres is None:
-        raise ValueError("centres must be given, got None")
+def _as_given(packed: PackedPoints, centres: Tensor) -> Tensor:  # noqa: ARG001
     return centres
 
 

@@ -1,6 +1,7 @@
 """The iterations of k-means over packed points."""
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -10,7 +11,6 @@ from torchsep.functional.coreset import coreset
 from torchsep.functional.kmeans_plus_plus import kmeans_plus_plus
 from torchsep.functional.packed_points import (
     PackedPoints,
-    items_together,
     labels_of,
     members,
     moments,
@@ -20,12 +20,16 @@ from torchsep.functional.packed_points import (
 )
 from torchsep.functional.starts import hashed_uniform
 
-__all__ = ["Fit", "best_fit", "better", "lloyd", "sampled_centres", "start_of"]
+__all__ = ["Fit", "best_fit", "better", "lloyd", "sampled_centres"]
 
-# Points of a sample that stands for all, and the most iterations over it.
-_SAMPLE = 1 << 12
-_SAMPLE_PER_CLUSTER = 64
+# Points of a sample that stands for all where these are so many times as many, and the most iterations over it.
+_SAMPLE = 1 << 11
+_SAMPLE_PER_CLUSTER = 1 << 8
+_FEW = 8
 _MOST_ON_SAMPLE = 100
+
+# The share of the squares of all points from which on the inertia is told from them by a difference.
+_WELL_TOLD = 0.05
 
 # Centres (B, K, D), labels (B, P), inertia (B,), and for each cluster without points the point that is its centre, else
 # -1, (B, K).
@@ -38,9 +42,10 @@ def best_fit(
     start: Float[Tensor, "B K D"] | None,
     num_clusters: int,
     seeds: Sequence[int],
-    settle: Callable[[PackedPoints, Tensor | None, int], Tensor],
+    settle: Callable[[PackedPoints, Tensor], Tensor],
+    tol: float,
 ) -> Fit:
-    """For each item the fit of least inertia, of one for each seed. Items are fitted some at a time.
+    """For each item the fit of least inertia, of one for each seed.
 
     Args:
         points: of each item.
@@ -48,24 +53,23 @@ def best_fit(
         start: centres to begin with; there is one fit then.
         num_clusters: how many.
         seeds: of the fits.
-        settle: finds centres, given packed points, the packed start and a seed.
+        settle: finds centres, given packed points and the centres to begin with.
+        tol: of the iterations that find these.
     """
     largest = points.new_ones(len(points), 1)
     if weights is not None:
         weights = weights.masked_fill(weights.sum(-1, keepdim=True) == 0, 1.0)
         largest = weights.amax(-1, keepdim=True)
         weights = weights / largest
+    packed = pack(points, weights, num_clusters)
+    if start is None:
+        starts = [_start(packed, num_clusters, seed, tol) for seed in seeds]
+    else:
+        starts = [packed.packed(start)]
     fits = []
-    together = items_together(points)
-    for first in range(0, len(points), together):
-        group = slice(first, first + together)
-        packed = pack(points[group], None if weights is None else weights[group], num_clusters)
-        packed_start = None if start is None else packed.packed(start[group])
-        best: Fit | None = None
-        for seed in seeds if start is None else seeds[:1]:
-            fit = _finished(packed, settle(packed, packed_start, seed))
-            best = fit if best is None else better(best, fit)
-        fits.append(best)
+    for group in packed.groups():
+        some = packed.of(group)
+        fits.append(reduce(better, (_finished(some, settle(some, centres[group])) for centres in starts)))
     centres, labels, inertia, places = (torch.cat(parts) for parts in zip(*fits, strict=True))
     return centres, labels, inertia * largest[:, 0], places
 
@@ -79,9 +83,8 @@ def lloyd(points: PackedPoints, centres: Float[Tensor, "B K D"], max_iter: int, 
         max_iter: the most iterations.
         tol: how far they may move and count as resting, squared and relative to the mean variance of the features.
     """
-    weight = points.weights.sum((1, 2), dtype=torch.float64)
-    variance = (points.norms * points.weights).sum((1, 2), dtype=torch.float64) / (weight * centres.shape[-1])
-    found, number, limit = centres, torch.arange(len(centres), device=centres.device), tol * variance
+    limit = tol * points.variance / centres.shape[-1]
+    found, number = centres, torch.arange(len(centres), device=centres.device)
     moving = torch.ones_like(limit, dtype=torch.bool)
     for _ in range(max_iter):
         moved = torch.where(moving[:, None, None], _step(points, centres), centres)
@@ -97,20 +100,13 @@ def lloyd(points: PackedPoints, centres: Float[Tensor, "B K D"], max_iter: int, 
     return found.index_copy(0, number, centres)
 
 
-def start_of(points: PackedPoints, num_clusters: int, seed: int, tol: float) -> Float[Tensor, "B K D"]:
-    """Centres to begin with: points drawn far apart, or of many points the centres that a sample of them has.
-
-    Args:
-        points: of some items.
-        num_clusters: how many.
-        seed: of the draws.
-        tol: of the iterations over the sample.
-    """
+def _start(points: PackedPoints, num_clusters: int, seed: int, tol: float) -> Float[Tensor, "B K D"]:
+    """Centres to begin with: points drawn far apart, or of many points the centres that a sample of them has."""
     size = max(_SAMPLE, _SAMPLE_PER_CLUSTER * num_clusters)
-    if points.num_points < 4 * size:
-        return kmeans_plus_plus(points, num_clusters, seed)
-    few = coreset(points, size, seed)
-    return lloyd(few, kmeans_plus_plus(few, num_clusters, seed), _MOST_ON_SAMPLE, tol)
+    if points.num_points < _FEW * size:
+        return torch.cat([kmeans_plus_plus(points.of(group), num_clusters, seed) for group in points.groups()])
+    sample = coreset(points, size, seed)
+    return lloyd(sample, kmeans_plus_plus(sample, num_clusters, seed), _MOST_ON_SAMPLE, tol)
 
 
 def sampled_centres(
@@ -143,7 +139,7 @@ def sampled_centres(
 
     first = pack(sample(0, 3 * size), None, num_clusters)
     centres = kmeans_plus_plus(first, num_clusters, seed) if start is None else first.packed(start)
-    limit = tol * first.norms.mean((1, 2), dtype=torch.float64) / points.shape[-1]
+    limit = tol * first.variance / points.shape[-1]
     given = centres.new_zeros(*centres.shape[:2], 1, dtype=torch.float64)
     moving = torch.ones_like(limit, dtype=torch.bool)
     for iteration in range(max_iter):
@@ -202,16 +198,29 @@ def _finished(points: PackedPoints, centres: Float[Tensor, "B K D"]) -> Fit:
         item, size = torch.arange(len(far), device=far.device)[:, None], points.values.shape[2]
         place = torch.where(empty[..., 0], far, place)
         means = torch.where(empty, points.values[item, far // size, far % size], means)
-    inertia = total.new_zeros(())
-    for block in points.blocks(3 * count):
-        own = members(label[:, block], count).mT @ means[:, None]
-        squares = squared_lengths(own.sub_(points.values[:, block])).mul_(points.weights[:, block])
-        inertia = inertia + squares.sum(-1).sum(1, dtype=torch.float64)
+    inertia = points.energy - (summed[..., :-1].square().sum(-1, keepdim=True) / total.masked_fill(empty, 1.0)).sum(
+        (1, 2)
+    )
+    exact = inertia > _WELL_TOLD * points.energy
+    if not exact.all():
+        inertia = torch.where(exact, inertia, _sum_of_squares(points, means, label))
     inertia = (inertia / points.scale[:, 0].double().square()).to(means.dtype)
     broken = points.broken
     flat = label.flatten(1)[:, : points.num_points].long()
     centres = points.unpacked(means).masked_fill(broken[:, None, None], torch.nan)
     return centres, flat, inertia.masked_fill(broken, torch.nan), place
+
+
+def _sum_of_squares(
+    points: PackedPoints, centres: Float[Tensor, "B K D"], labels: Float[Tensor, "B C 1 n"]
+) -> Float[Tensor, " B"]:
+    """Of the distances of the points from the centres of their clusters."""
+    total = centres.new_zeros((), dtype=torch.float64)
+    for block in points.blocks(3 * centres.shape[1]):
+        own = members(labels[:, block], centres.shape[1]).mT @ centres[:, None]
+        squares = squared_lengths(own.sub_(points.values[:, block])).mul_(points.weights[:, block])
+        total = total + squares.sum(-1).sum(1, dtype=torch.float64)
+    return total
 
 
 def _far_points(

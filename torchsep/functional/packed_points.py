@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 __all__ = [
     "PackedPoints",
-    "items_together",
     "labels_of",
     "members",
     "moments",
@@ -26,21 +25,23 @@ _FARTHEST = 2.0**40
 # Elements that one product takes, so many that few threads have to wait for one another.
 _BLOCK = {"cpu": 1 << 22}
 _DEVICE_BLOCK = 1 << 27
-# Elements of the items that are fitted side by side, so few that all iterations find them in cache.
-_ITEMS = {"cpu": 1 << 21}
+# Elements of the items that are fitted side by side.
+_ITEMS = {"cpu": 1 << 22}
 _DEVICE_ITEMS = 1 << 27
 
 
 class PackedPoints(NamedTuple):
-    """Points of some items about their mean, at a common scale, in chunks of ``n``.
+    """Points of some items near the origin, at a common scale, in chunks of ``n``.
 
     Args:
         values: ``(B, C, n, D)``, zero where the last chunk is filled up.
         weights: of each point, zero where the last chunk is filled up, ``(B, C, n)``.
         norms: the squared length of each point, ``(B, C, n)``.
-        mean: of each item at that scale, ``(B, D)``, weighted.
+        mean: of each item at that scale, ``(B, D)``, weighted; zero if it has not been taken off.
         scale: a power of two that brings the largest value of each item near one, ``(B, 1)``.
         broken: items that are not finite; here they are silent, ``(B,)``.
+        energy: the weighted sum of all norms of each item, ``(B,)``, in double precision.
+        variance: the mean squared distance of each item's points from their mean, likewise.
         num_points: without those that fill up.
     """
 
@@ -50,14 +51,19 @@ class PackedPoints(NamedTuple):
     mean: Tensor
     scale: Tensor
     broken: Tensor
+    energy: Tensor
+    variance: Tensor
     num_points: int
 
-    def of(self, items: Tensor) -> "PackedPoints":
+    def of(self, items: Tensor | slice) -> "PackedPoints":
         """Some of the items."""
-        values, weights, norms = self.values[items], self.weights[items], self.norms[items]
-        return PackedPoints(
-            values, weights, norms, self.mean[items], self.scale[items], self.broken[items], self.num_points
-        )
+        *tensors, num_points = self
+        return PackedPoints(*(tensor[items] for tensor in tensors), num_points)
+
+    def groups(self) -> list[slice]:
+        """Items that are fitted side by side: so many that few steps are made, and so few that they stay in cache."""
+        together = max(1, _ITEMS.get(self.values.device.type, _DEVICE_ITEMS) // self.values[0].numel())
+        return [slice(first, first + together) for first in range(0, len(self.values), together)]
 
     def blocks(self, rows: int) -> Iterator[slice]:
         """Chunks that are worked on together, where so many values are worked out for each point."""
@@ -72,25 +78,67 @@ class PackedPoints(NamedTuple):
         return (centres + self.mean[:, None]) / self.scale[:, None]
 
 
-def items_together(points: Float[Tensor, "B P D"]) -> int:
-    """How many items to pack at a time."""
-    return max(1, _ITEMS.get(points.device.type, _DEVICE_ITEMS) // points[0].numel())
-
-
 def pack(points: Float[Tensor, "B P D"], weights: Float[Tensor, "B P"] | None, rows: int) -> PackedPoints:
     """Points laid out for products with centres. The chunks depend on the sizes of one item alone.
 
+    Points of usual size about an origin that is as near to them as they are to one another serve as they are.
+
     Args:
         points: of some items.
-        weights: not negative; what is not finite in a point of weight zero counts as
+        weights: not negative, of a sum that is not zero; what is not finite in a point of weight zero counts as
             zero or as far off. All one if None.
         rows: how many values are worked out for each point, as a rule the number of centres.
     """
+    points = points.contiguous()
     items, count, features = points.shape
-    chunks = -(-count // min(_MOST_IN_CHUNK, max(1, _CHUNK // (features + rows))))
+    least = -(-count // min(_MOST_IN_CHUNK, max(1, _CHUNK // (features + rows))))
+    chunks = next((number for number in range(least, 2 * least) if count % number == 0), least)
     size = -(-count // chunks)
+    given = points.new_ones(items, count) if weights is None else weights
+    is_whole = chunks * size == count
+    if is_whole:
+        values, packed_weights = points.view(items, chunks, size, features), given.view(items, chunks, size)
+        norms = _norms(values)
+        mean = points.mean(1) if weights is None else (weights[:, None] @ points)[:, 0] / weights.sum(-1, keepdim=True)
+        energy, total = _energy(norms, packed_weights), packed_weights.sum((1, 2), dtype=torch.float64)
+        variance = energy / total - mean.double().square().sum(-1)
+        largest, limits = norms.amax((1, 2)), torch.finfo(norms.dtype)
+        is_usual = (largest > limits.tiny**0.5) & (largest < limits.max**0.5)
+        if (is_usual & (mean.square().sum(-1) <= variance)).all():
+            return PackedPoints(
+                values,
+                packed_weights,
+                norms,
+                torch.zeros_like(mean),
+                torch.ones_like(mean[:, :1]),
+                ~is_usual,
+                energy,
+                variance,
+                count,
+            )
+    room = points.new_zeros(items, chunks * size, features)
     flat_weights = points.new_zeros(items, chunks * size)
-    flat_weights[:, :count] = 1.0 if weights is None else weights
+    flat_weights[:, :count] = given
+    values, packed_weights = room.view(items, chunks, size, features), flat_weights.view(items, chunks, size)
+    scale, broken = _fill_scaled(room[:, :count], points, weights)
+    total = packed_weights.sum((1, 2), dtype=torch.float64)
+    mean = (packed_weights[:, :, None] @ values).sum((1, 2), dtype=torch.float64) / total[:, None]
+    room[:, :count] -= mean.to(values.dtype)[:, None]
+    norms = _norms(values)
+    energy = _energy(norms, packed_weights)
+    return PackedPoints(
+        values, packed_weights, norms, mean.to(values.dtype), scale, broken, energy, energy / total, count
+    )
+
+
+def _energy(norms: Float[Tensor, "B C n"], weights: Float[Tensor, "B C n"]) -> Float[Tensor, " B"]:
+    return (norms[..., None, :] @ weights[..., None]).sum((1, 2, 3), dtype=torch.float64)
+
+
+def _fill_scaled(
+    room: Float[Tensor, "B P D"], points: Float[Tensor, "B P D"], weights: Float[Tensor, "B P"] | None
+) -> tuple[Float[Tensor, "B 1"], Bool[Tensor, " B"]]:
+    """Fill in points of which the largest value is near one, and tell their scale, and which items are not finite."""
     if weights is None:
         largest = _largest(points)
     else:
@@ -101,17 +149,13 @@ def pack(points: Float[Tensor, "B P D"], weights: Float[Tensor, "B P"] | None, r
     broken = ~largest.isfinite()
     exponent = largest.masked_fill(broken | (largest == 0), 1.0).frexp().exponent
     scale = torch.ldexp(torch.ones_like(largest), -exponent.clamp(min=-120))
-    flat = points.new_empty(items, chunks * size, features)
-    torch.mul(points, scale[..., None], out=flat[:, :count])
-    flat[:, count:] = 0.0
-    if broken.any():
-        flat.masked_fill_(broken[..., None], 0.0)
-    values, weights = flat.view(items, chunks, size, features), flat_weights.view(items, chunks, size)
-    total = weights.sum(-1, dtype=torch.float64).sum(-1, keepdim=True)
-    mean = ((weights[:, :, None] @ values).sum((1, 2), dtype=torch.float64) / total).to(values.dtype)
-    flat[:, :count] -= mean[:, None]
-    norms = torch.cat([squared_lengths(values[:, block]) for block in _blocks(values, features)], 1)
-    return PackedPoints(values, weights, norms, mean, scale, broken[:, 0], count)
+    torch.mul(points, scale[..., None], out=room)
+    room.masked_fill_(broken[..., None], 0.0)
+    return scale, broken[:, 0]
+
+
+def _norms(values: Float[Tensor, "B C n D"]) -> Float[Tensor, "B C n"]:
+    return torch.cat([squared_lengths(values[:, block]) for block in _blocks(values, values.shape[-1])], 1)
 
 
 def _largest(points: Float[Tensor, "B P D"]) -> Float[Tensor, "B 1"]:
