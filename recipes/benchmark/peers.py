@@ -112,7 +112,7 @@ def repet_sim(padded_waveform, length, min_distance=1.0, max_frames=100, thresho
     """In double precision, by a general search for peaks in each row of the similarity matrix.
 
     As in nussl 1.1.9, where the method is best known, frames are compared by the mean of the channels, a row is scaled
-    to [0, 1] before its peaks are taken, and spectrograms lie in memory bin by bin, so that a frame is not in one piece.
+    to [0, 1] before its peaks are taken, and spectrograms lie in memory bin by bin, so that no frame is in one piece.
     """
     spectrogram = np.ascontiguousarray(stft(padded_waveform.astype(np.float64)))
     magnitude = np.abs(spectrogram)

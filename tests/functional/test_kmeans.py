@@ -202,6 +202,30 @@ def test_other_layouts_and_no_leading_axis():
     assert torch.equal(kmeans(points[2], 3).centres, expected.centres[2])
 
 
+@pytest.mark.parametrize("count", [600, 601])
+@pytest.mark.parametrize("clusters", [2, 50])
+def test_points_far_from_the_origin_are_as_those_about_it(count, clusters, monkeypatch):
+    """About the origin they serve as they are, unless no equal chunks hold them all."""
+    monkeypatch.setattr(packed_points, "_CHUNK", 900)
+    points, away = blobs(3, count, 4, clusters), torch.tensor([1e4, -1e5, 0.0, 1e3]).double()
+    weights = noise(3, count, seed=4).abs()
+    for given in (None, weights):
+        about, far = kmeans(points, clusters, weights=given), kmeans(points + away, clusters, weights=given)
+        assert torch.equal(about.labels, far.labels)
+        assert torch.allclose(about.centres + away, far.centres, rtol=1e-11)
+        assert torch.allclose(about.inertia, far.inertia, rtol=1e-8)
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e3])
+def test_inertia_in_single_precision(spread):
+    """It is exact also where the clusters are far smaller than the distances between them."""
+    points = blobs(3, 4000, 5, 3, spread=spread).float()
+    result = kmeans(points, 3)
+    own = result.centres.gather(1, result.labels[..., None].expand_as(points))
+    inertia = (points.double() - own.double()).square().sum((1, 2))
+    assert torch.allclose(result.inertia.double(), inertia, rtol=1e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("fit", FITS)
 def test_compiled_equals_eager(fit):

@@ -62,10 +62,8 @@ def best_fit(
         largest = weights.amax(-1, keepdim=True)
         weights = weights / largest
     packed = pack(points, weights, num_clusters)
-    if start is None:
-        starts = [_start(packed, num_clusters, seed, tol) for seed in seeds]
-    else:
-        starts = [packed.packed(start)]
+    given = None if start is None else packed.packed(start)
+    starts = [_start(packed, num_clusters, seed, tol) for seed in seeds] if given is None else [given]
     fits = []
     for group in packed.groups():
         some = packed.of(group)

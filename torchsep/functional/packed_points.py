@@ -57,8 +57,8 @@ class PackedPoints(NamedTuple):
 
     def of(self, items: Tensor | slice) -> "PackedPoints":
         """Some of the items."""
-        *tensors, num_points = self
-        return PackedPoints(*(tensor[items] for tensor in tensors), num_points)
+        parts = (part[items] if isinstance(part, Tensor) else part for part in self)
+        return PackedPoints._make(parts)
 
     def groups(self) -> list[slice]:
         """Items that are fitted side by side: so many that few steps are made, and so few that they stay in cache."""
