@@ -206,9 +206,12 @@ def test_parts_hold_every_frame_once_and_lanes_look_like_items(frames, cores, la
     ((_, updates),) = nmf_updates.parted(data, data.new_zeros(1, 0), 1.0, learn=True)
     parts = updates.parts(activations, templates, updates.room())
     assert updates.lanes == lanes
-    assert {len(part.own) for part in parts} <= {lanes, 1}
-    assert torch.equal(torch.cat([part.data.flatten(0, 1) for part in parts]), data[0])
-    assert torch.equal(torch.cat([part.own.transpose(0, 1).flatten(1) for part in parts], 1), activations[0])
+    assert {len(part.own) for part in parts.each} <= {lanes, 1}
+    assert torch.equal(torch.cat([part.data.flatten(0, 1) for part in parts.each]), data[0])
+    assert torch.equal(torch.cat([part.own.transpose(0, 1).flatten(1) for part in parts.each], 1), activations[0])
+    collected = torch.empty_like(activations)
+    updates.collect(parts, collected)
+    assert torch.equal(collected, activations)
 
 
 def test_singular_vectors_are_a_good_start():

@@ -82,9 +82,10 @@ def _run(updates: Updates, factors: tuple[Tensor, Tensor], done: Tensor, max_ite
     active: Bool[Tensor, " B"] | None = None
     first = previous = _root_divergence(updates, *factors) if tol > 0 else done
     for number in range(1, max_iter + 1):
-        updates.apply(*factors, parts, active)
+        updates.apply(factors[1], parts, active)
         done += 1 if active is None else active
         if tol > 0 and number % _CHECKED == 0:
+            updates.collect(parts, factors[0])
             current = _root_divergence(updates, *factors)
             going = previous - current >= tol * first  # false for what is not a number
             active = going if active is None else active & going
@@ -92,6 +93,7 @@ def _run(updates: Updates, factors: tuple[Tensor, Tensor], done: Tensor, max_ite
                 break
             previous = current
             active = None if active.all() else active
+    updates.collect(parts, factors[0])
 
 
 def _root_divergence(updates: Updates, activations: Tensor, templates: Tensor) -> Float[Tensor, " B"]:

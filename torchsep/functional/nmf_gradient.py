@@ -47,9 +47,7 @@ def run_back(updates: Updates, start: Factors, done: Int[Tensor, " B"], gradient
         return None if bool((done > number).all()) else done > number
 
     def after(factors: Factors, number: int) -> Factors:
-        new = factors[0].clone(), factors[1].clone() if updates.learn else factors[1]
-        updates.apply(*new, updates.parts(*new, room), active(number))
-        return new
+        return _updated(updates, factors, active(number), room)[0]
 
     kept = [start]
     current = start
@@ -65,12 +63,22 @@ def run_back(updates: Updates, start: Factors, done: Int[Tensor, " B"], gradient
             _back(updates, between.pop(), active(number), gradients, room)
 
 
+def _updated(
+    updates: Updates, factors: Factors, active: Tensor | None, room: Tensor
+) -> tuple[Factors, list[Ratio], Ratio | None]:
+    """The factors after one more update, and the ratios that this makes."""
+    new = factors[0].clone(), factors[1].clone() if updates.learn else factors[1]
+    parts = updates.parts(*new, room)
+    ratios = updates.apply(new[1], parts, active)
+    updates.collect(parts, new[0])
+    return new, *ratios
+
+
 def _back(updates: Updates, factors: Factors, active: Tensor | None, gradients: Gradients, room: Tensor) -> None:
     """Turn the gradients of the factors after an update into those before it."""
     _, frames, bins = updates.data.shape
     activations, templates = factors
-    new = activations.clone(), templates.clone() if updates.learn else templates
-    ratios, ratio = updates.apply(*new, updates.parts(*new, room), active)
+    new, ratios, ratio = _updated(updates, factors, active, room)
     into_templates = gradients.templates
     if ratio is not None:
         through = _back_ratio(updates, templates, ratio, active, into_templates)

@@ -9,6 +9,7 @@ share templates: products of batches keep all cores busy where those of thin mat
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor
 __all__ = ["Updates", "least_factor", "parted"]
 
 # Elements of the data that each core works on together: results of that size stay in its cache.
-_TOGETHER = {"cpu": 1 << 18}
+_TOGETHER = {"cpu": 1 << 17}
 _DEVICE_TOGETHER = 1 << 27
 
 # The least share of those that is worth a lane.
@@ -37,13 +38,29 @@ Ratio = tuple[Tensor, Tensor]
 
 
 class Part(NamedTuple):
-    """Some frames of all items or, in lanes of equal length, of the only one; with room for two results."""
+    """Some frames of all items or, in lanes of equal length, of the only one; with room for what is worked out.
+
+    What is turned over for products is so once for all updates.
+    """
 
     data: Float[Tensor, "L n F"]
     own: Float[Tensor, "L K n"]  # activations
+    own_turned: Float[Tensor, "L n K"]
     templates: Float[Tensor, "L K F"]
-    weighted: Float[Tensor, "L n F"]
-    powers: Float[Tensor, "L n F"]
+    weighted: Float[Tensor, "L n F"]  # data times the model's power beta - 2
+    weighted_turned: Float[Tensor, "L F n"]
+    powers: Float[Tensor, "L n E"]  # of the model, beta - 1, or whatever gives the same sums
+    powers_turned: Float[Tensor, "L E n"]
+    above: Float[Tensor, "L K F"]  # the numerator of the templates, summed up over parts
+    below: Float[Tensor, "L K E"]  # their denominator, likewise
+
+
+class Parts(NamedTuple):
+    """All parts, with the sums that they share."""
+
+    each: list[Part]
+    above: Float[Tensor, "L K F"]
+    below: Float[Tensor, "L K E"]
 
 
 @dataclass(frozen=True)
@@ -66,12 +83,12 @@ class Updates:
     rows: int
     lanes: int
 
-    @property
+    @cached_property
     def least(self) -> float:
         """What no value of a factor falls below."""
         return least_factor(self.beta)
 
-    @property
+    @cached_property
     def exponent(self) -> float:
         """The power of the ratio with which no update makes the loss larger."""
         if self.beta < 1:
@@ -90,22 +107,56 @@ class Updates:
         batch, _, bins = self.data.shape
         return self.data.new_empty(2, batch * self.rows * bins)
 
-    def parts(self, activations: Float[Tensor, "B K N"], templates: Float[Tensor, "B K F"], room: Tensor) -> list[Part]:
-        """The parts of factors that are updated in place, as often as wanted, with room for what is compared."""
-        parts = []
+    def parts(self, activations: Float[Tensor, "B K N"], templates: Float[Tensor, "B K F"], room: Tensor) -> Parts:
+        """The parts of factors, as often as wanted, with room for what is compared.
+
+        Templates are updated in place; of activations, parts have copies of their own, which are in one piece.
+        """
+        batch, components, bins = templates.shape
+        lanes = max(batch, self.lanes)
+        above = templates.new_empty(lanes, components, bins)
+        columns = 1 if self.beta == 1 else components if self.beta == 2 else bins
+        below = templates.new_empty(lanes, components, columns)
+        each = []
         for frames in self.slices():
             data, own = self.data[:, frames], activations[..., frames]
-            if self.lanes > 1 and own.shape[-1] % self.lanes == 0:
+            if self._has_lanes(own.shape[-1]):
                 data = data[0].unflatten(0, (self.lanes, -1))
                 own = own[0].unflatten(1, (self.lanes, -1)).transpose(0, 1)
+            own = own.clone(memory_format=torch.contiguous_format)
             weighted, powers = (space[: data.numel()].view(data.shape) for space in room)
-            parts.append(Part(data, own, templates.expand(len(own), -1, -1), weighted, powers))
-        return parts
+            if self.beta == 2:
+                weighted, powers = data, own.mT
+            elif self.beta == 1:
+                powers = own.new_ones(*own.shape[::2], 1)
+            each.append(
+                Part(
+                    data=data,
+                    own=own,
+                    own_turned=own.mT,
+                    templates=templates.expand(len(own), -1, -1),
+                    weighted=weighted,
+                    weighted_turned=weighted.mT,
+                    powers=powers,
+                    powers_turned=powers.mT,
+                    above=above[: len(own)],
+                    below=below[: len(own)],
+                )
+            )
+        return Parts(each, above, below)
+
+    def collect(self, parts: Parts, activations: Float[Tensor, "B K N"]) -> None:
+        """Put the activations of all parts in their places."""
+        for frames, part in zip(self.slices(), parts.each, strict=True):
+            place = activations[..., frames]
+            if self._has_lanes(place.shape[-1]):
+                place = place[0].unflatten(1, (self.lanes, -1)).transpose(0, 1)
+            place.copy_(part.own)
 
     def apply(
-        self, activations: Tensor, templates: Tensor, parts: list[Part], active: Bool[Tensor, " B"] | None = None
+        self, templates: Tensor, parts: Parts, active: Bool[Tensor, " B"] | None = None
     ) -> tuple[list[Ratio], Ratio | None]:
-        """Update the factors, whose parts these are, of active items in place.
+        """Update the templates and the activations in the parts, of active items, in place.
 
         Returns:
             By which ratios: those of the activations, part by part, and that of the templates if they are learned.
@@ -115,52 +166,49 @@ class Updates:
         # What a frame adds to the denominator in the simple cases does not depend on it, but for its activations.
         sums = templates.sum(-1, keepdim=True) if self.beta == 1 else None
         gram = templates @ templates.mT if self.beta == 2 else None
-        size = len(parts[0].own), *templates.shape[1:]
-        above = templates.new_zeros(size) if self.learn else None
-        below = templates.new_zeros(size) if self.learn and sums is None and gram is None else None
-        for part in parts:
-            own, lanes = part.own, len(part.own)
-            weighted, powers = self._compared(part)
-            denominator = sums if gram is None else gram @ own
-            denominator = torch.bmm(part.templates, powers.mT) if denominator is None else denominator
-            ratio = torch.bmm(part.templates, weighted.mT), self._penalised(denominator, bins, own)
-            self._multiply(own, ratio, active)
+        parts.above.zero_()
+        parts.below.zero_()
+        for part in parts.each:
+            self._compare(part)
+            if gram is not None:
+                denominator = gram @ part.own
+            else:
+                denominator = torch.bmm(part.templates, part.powers_turned) if sums is None else sums
+            ratio = torch.bmm(part.templates, part.weighted_turned), self._penalised(denominator, bins, part.own)
+            self._multiply(part.own, ratio, active)
             ratios.append(ratio)
-            if above is not None:
-                weighted, powers = self._compared(part)
-                above[:lanes].baddbmm_(own, weighted)
-            if below is not None:
-                below[:lanes].baddbmm_(own, powers)
-        if above is None:
+            if self.learn:
+                self._compare(part)
+                part.above.baddbmm_(part.own, part.weighted)
+                part.below.baddbmm_(part.own, part.powers)
+        if not self.learn:
             return ratios, None
-        if gram is not None:
-            denominator = torch.bmm(activations @ activations.mT, templates)
-        else:
-            denominator = activations.sum(-1, keepdim=True) if below is None else self._of_items(below)
-        ratio = self._of_items(above), self._penalised(denominator, frames, templates)
+        above, below = parts.above, parts.below
+        if self.lanes > 1:
+            above, below = above.sum(0, keepdim=True), below.sum(0, keepdim=True)
+        ratio = above, self._penalised(below if gram is None else torch.bmm(below, templates), frames, templates)
         self._multiply(templates, ratio, active)
         return ratios, ratio
 
-    def _of_items(self, of_lanes: Tensor) -> Tensor:
-        return of_lanes if self.lanes == 1 else of_lanes.sum(0, keepdim=True)
+    def _has_lanes(self, frames: int) -> bool:
+        """Whether a part of so many frames is one of lanes."""
+        return self.lanes > 1 and frames % self.lanes == 0
 
-    def _compared(self, part: Part) -> tuple[Tensor, Tensor]:
-        """The data times the model's power beta - 2, and the model's power beta - 1, where that is needed."""
-        data, own, templates, weighted, powers = part
+    def _compare(self, part: Part) -> None:
+        """Fill in the data times the model's power beta - 2, and the model's power beta - 1, where that is needed."""
         if self.beta == 2:
-            return data, data
+            return
         if self.beta == 1:
-            torch.bmm(own.mT, templates, out=weighted)
-            torch.div(data, weighted, out=weighted)
-        elif self.beta == 0:
-            torch.bmm(own.mT, templates, out=powers)
-            torch.mul(data, powers.reciprocal_(), out=weighted).mul_(powers)
+            torch.bmm(part.own_turned, part.templates, out=part.weighted)
+            torch.div(part.data, part.weighted, out=part.weighted)
+            return
+        torch.bmm(part.own_turned, part.templates, out=part.powers)
+        if self.beta == 0:
+            torch.mul(part.data, part.powers.reciprocal_(), out=part.weighted).mul_(part.powers)
         else:
-            torch.bmm(own.mT, templates, out=powers)
-            torch.pow(powers, self.beta - 2, out=weighted)
-            powers.mul_(weighted)
-            weighted.mul_(data)
-        return weighted, powers
+            torch.pow(part.powers, self.beta - 2, out=part.weighted)
+            part.powers.mul_(part.weighted)
+            part.weighted.mul_(part.data)
 
     def _penalised(self, denominator: Tensor, size: int, own: Tensor) -> Tensor:
         """A denominator with what the penalties add to it, ``size`` being the other side of the data."""
@@ -169,7 +217,7 @@ class Updates:
         return denominator + size * (self.penalties[:, :1, None] + self.penalties[:, 1:, None] * own)
 
     def _multiply(self, own: Tensor, ratio: Ratio, active: Tensor | None) -> None:
-        factor = ratio[0] / ratio[1]
+        factor = torch.div(*ratio)
         if self.exponent != 1:
             factor.pow_(self.exponent)
         if active is not None:
