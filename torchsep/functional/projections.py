@@ -8,7 +8,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-__all__ = ["located_sources", "panned", "place_gains", "projected_sources"]
+__all__ = ["located_sources", "panned", "place_gains", "projected_sources", "source_gains"]
 
 _TOGETHER = 1 << 18  # elements of projections that are worked on together, for each item
 _LEAST = 1e-10  # of the mean magnitude: what no source explains
@@ -102,15 +102,18 @@ def located_sources(
     mean = heard.mean((1, 2, 3), keepdim=True)
     mean = mean.masked_fill(mean == 0, 1.0)
     heard = heard / mean if heard.requires_grad else heard.div_(mean)
+    audible = gains.sum(2)
     recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (heard, *start))
     if not recorded or torch.compiler.is_compiling():
         model = start
         for _ in range(num_iterations):
-            model = _updated(heard, gains, *model, beta)
+            model = _updated(heard, gains, audible, *model, beta)
         return model
 
     def once(*model: Tensor) -> Model:
-        updated: Model = checkpoint(_updated, heard, gains, *model, beta, use_reentrant=False, preserve_rng_state=False)
+        updated: Model = checkpoint(
+            _updated, heard, gains, audible, *model, beta, use_reentrant=False, preserve_rng_state=False
+        )
         return updated
 
     def several(count: int, *model: Tensor) -> Model:
@@ -204,9 +207,20 @@ def _power(values: Complex[Tensor, "*any"], exponent: float) -> Float[Tensor, "*
     return (values.masked_fill(silent, 1.0).abs() ** exponent).masked_fill(silent, 0.0)
 
 
-def _updated(heard: Tensor, gains: Tensor, sources: Tensor, maps: Tensor, beta: float) -> Model:
-    """Spectrograms and maps after one update of both."""
-    through = gains @ maps[:, None]
+def source_gains(gains: Float[Tensor, "B F M L"], maps: Float[Tensor, "B L S"]) -> Float[Tensor, "B F M S"]:
+    """What each projection lets through of sources that are spread over places.
+
+    Example:
+        >>> source_gains(torch.tensor([[[[1.0, 0.5]]]]), torch.tensor([[[1.0, 0.5], [0.0, 0.5]]]))
+        tensor([[[[1.0000, 0.7500]]]])
+    """
+    # The gains are read once as they lie, in half the time that the product takes the other way round.
+    return (maps.mT[:, None] @ gains.mT).mT
+
+
+def _updated(heard: Tensor, gains: Tensor, audible: Tensor, sources: Tensor, maps: Tensor, beta: float) -> Model:
+    """Spectrograms and maps after one update of both; ``audible`` is the sum of the gains of each place."""
+    through = source_gains(gains, maps)
     raised: list[Tensor] = []
     lowered: list[Tensor] = []
     new = []
@@ -216,17 +230,16 @@ def _updated(heard: Tensor, gains: Tensor, sources: Tensor, maps: Tensor, beta: 
         if beta == 1:
             ratio = heard[:, part] / model
             below = level.sum(-2)[..., None]
-            lowered.append(own.sum(-1)[..., None, :].expand_as(level))
         else:
             ratio = heard[:, part] * model ** (beta - 2)
             power = model ** (beta - 1)
             below = level.mT @ power
-            lowered.append(power @ own.mT)
-        raised.append(ratio @ own.mT)
+            lowered.append(own @ power.mT)
+        raised.append(own @ ratio.mT)
         new.append((own * (level.mT @ ratio) / (below + _LEAST)).clamp(min=_FLOOR))
-    above = (gains.mT @ torch.cat(raised, 1)).sum(1)
-    below = (gains.mT @ torch.cat(lowered, 1)).sum(1)
-    moved = (maps * above / (below + _LEAST)).clamp(min=_FLOOR)
+    above = (torch.cat(raised, 1) @ gains).sum(1).mT
+    below = sources.sum(-1).mT @ audible if beta == 1 else (torch.cat(lowered, 1) @ gains).sum(1)
+    moved = (maps * above / (below.mT + _LEAST)).clamp(min=_FLOOR)
     total = moved.sum(1, keepdim=True)
     empty = total == 0
     moved = torch.where(empty, maps, moved / total.masked_fill(empty, 1.0))

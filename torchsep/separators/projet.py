@@ -11,7 +11,13 @@ from torchsep.checks import check_integer, check_mixture, check_number
 from torchsep.functional.delays import delay_weights, histogram_peaks, phase_histogram
 from torchsep.functional.figures import image_figure
 from torchsep.functional.parts import magnitude
-from torchsep.functional.projections import located_sources, panned, place_gains, projected_sources
+from torchsep.functional.projections import (
+    located_sources,
+    panned,
+    place_gains,
+    projected_sources,
+    source_gains,
+)
 from torchsep.functional.starts import hashed_uniform
 from torchsep.separators.names import numbered_names
 from torchsep.separators.separator import Separator
@@ -137,7 +143,7 @@ class PROJET(Separator):
         """Fit the sources to the projections, and share these out."""
         spectrogram = self.stft(mixture)
         projections, sources, maps, gains = self._fit(spectrogram)
-        shared = projected_sources(spectrogram, projections, sources, gains @ maps[:, None])
+        shared = projected_sources(spectrogram, projections, sources, source_gains(gains, maps))
         return self.stft.inverse(shared, mixture.shape[-1])
 
     def _fit(self, spectrogram: Spectrogram) -> tuple[Tensor, Tensor, Tensor, Tensor]:
