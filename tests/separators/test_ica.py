@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scenes import noise
 from sklearn.decomposition import FastICA
 
 from torchsep.functional.independence import independent_rotation
@@ -37,11 +38,33 @@ def test_it_agrees_with_the_reference(algorithm, fun):
     mixture = MIXING @ sources()
     peer = FastICA(3, algorithm=algorithm, fun=fun, whiten="unit-variance", random_state=0, max_iter=400)
     peer.fit(mixture.T.numpy())
-    separator = ICA(algorithm, fun, sample_rate=8000)
+    separator = ICA(algorithm, fun, prediction_order=0, sample_rate=8000)
     unmixing = separator.unmixing(mixture)
     assert amari(unmixing @ torch.from_numpy(peer.mixing_)) < 0.02
     assert amari(unmixing @ MIXING) < 0.05
     assert amari(separator.unmixing(mixture.float()).double() @ MIXING) < 0.05
+
+
+def test_what_is_not_foretold_tells_more():
+    """Signals with a memory are nearer to Gaussian than what drives them."""
+    drive = torch.stack((sources(1)[0], sources(1)[0].flip(0), sources(1)[0].roll(7000)))
+    signals = torch.zeros_like(drive)
+    for number, (one, two) in enumerate([(1.6, -0.8), (0.9, 0.0), (1.2, -0.6)]):
+        first = second = torch.zeros(())
+        for time, value in enumerate(drive[number]):
+            first, second = value + one * first + two * second, first
+            signals[number, time] = first
+    separators = [ICA(prediction_order=order, sample_rate=8000) for order in (0, 2)]
+    plain, left = (amari(separator.unmixing(MIXING @ signals) @ MIXING) for separator in separators)
+    assert left < 0.5 * plain
+
+
+@pytest.mark.parametrize("order", [0, 1, 2, 16])
+def test_any_order_unmixes_signals_of_any_length(order):
+    separator = ICA(prediction_order=order, sample_rate=8000)
+    assert amari(separator.unmixing(MIXING @ sources()) @ MIXING) < 0.05
+    for length in (1, 2, 3, 17):
+        assert separator(MIXING @ noise(3, length)).isfinite().all()
 
 
 @pytest.mark.parametrize("algorithm", ["parallel", "deflation"])
@@ -132,11 +155,12 @@ def test_a_constant_channel_is_silent():
     assert ICA(sample_rate=8000).mixing(mixture)[2].abs().max() == 0
 
 
+@pytest.mark.parametrize("order", [0, 2])
 @pytest.mark.parametrize("fun", ["logcosh", "exp", "cube"])
 @pytest.mark.parametrize("algorithm", ["parallel", "deflation"])
-def test_the_gradient_is_exact(algorithm, fun):
+def test_the_gradient_is_exact(algorithm, fun, order):
     mixture = torch.stack((MIXING @ sources(length=60), MIXING.T @ sources(length=60))).requires_grad_()
-    separator = ICA(algorithm, fun, sample_rate=8000)
+    separator = ICA(algorithm, fun, prediction_order=order, sample_rate=8000)
     assert torch.autograd.gradcheck(separator, mixture, fast_mode=True)
 
 
@@ -182,6 +206,7 @@ def test_one_channel_is_refused(shape):
         ({"max_iterations": 0}, "max_iterations must be at least 1, got 0"),
         ({"tol": 0.0}, r"tol must be above 0, got 0\.0"),
         ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"prediction_order": -1}, "prediction_order must be at least 0, got -1"),
     ],
 )
 def test_errors_name_the_argument(arguments, message):
