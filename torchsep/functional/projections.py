@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 __all__ = ["located_sources", "panned", "place_gains", "projected_sources", "source_gains"]
 
-_TOGETHER = 1 << 18  # elements of projections that are worked on together, for each item
+_TOGETHER = 1 << 18  # elements of projections that are worked on together
 _LEAST = 1e-10  # of the mean magnitude: what no source explains
 _FLOOR = 1e-20  # of what is updated, as processors are slow at numbers that all but vanish
 
@@ -174,13 +174,13 @@ def projected_sources(
 def _parts(spectrogram: Tensor, projections: Tensor, *others: Tensor) -> list[slice]:
     """Frequencies in groups to be worked on one after another; all in one with a gradient or under the compiler.
 
-    How many does not depend on the other items, nor does therefore how a sum is rounded.
+    No sum goes over frequencies before all are there, so that it is rounded alike however many go together.
     """
     bins = spectrogram.shape[-2]
     tensors = (spectrogram, projections, *others)
     if torch.compiler.is_compiling() or (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)):
         return [slice(0, bins)]
-    together = max(1, _TOGETHER // (projections.shape[-2] * spectrogram.shape[-1]))
+    together = max(1, _TOGETHER // (len(spectrogram) * projections.shape[-2] * spectrogram.shape[-1]))
     return [slice(first, first + together) for first in range(0, bins, together)]
 
 
