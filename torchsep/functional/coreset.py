@@ -11,8 +11,8 @@ __all__ = ["coreset"]
 def coreset(points: PackedPoints, size: int, seed: int) -> PackedPoints:
     """So many points of each item, with weights for which sums over them are near those over all points.
 
-    Half of them are drawn in proportion to their weight, and half to what they add to the inertia about the mean, so
-    that a small cluster far away is not missed.
+    Half of them are drawn in proportion to their weight, and half to their squared distance from the origin, to which
+    packed points are near, so that a small cluster far away is not missed.
 
     Args:
         points: of some items.
@@ -25,7 +25,7 @@ def coreset(points: PackedPoints, size: int, seed: int) -> PackedPoints:
     weights, norms = points.weights.flatten(1), points.norms.flatten(1)
     spread = (weights * norms).sum(-1, keepdim=True, dtype=torch.float64)
     mean = spread / weights.sum(-1, keepdim=True, dtype=torch.float64)
-    # Of a point of weight one, relative to that of a point at the mean; all alike where all points are.
+    # Of a point of weight one, relative to that of a point at the origin; all alike where all points are.
     gain = torch.where(mean > torch.finfo(norms.dtype).tiny, 1 / mean, 0.0).to(norms.dtype)
     reached = torch.addcmul(weights, weights * gain, norms).cumsum(-1, dtype=torch.float64)
     # One draw from each of as many equal parts of the whole.

@@ -52,7 +52,7 @@ class BackgroundSeparator(MaskSeparator):
 
     @abstractmethod
     def background_mask(self, spectrogram: Spectrogram) -> Float[Tensor, "B C F N"]:
-        """The share of the background in each bin, in [0, 1]; a new tensor, whose lowest bins are then written over."""
+        """The share of the background in each bin, in [0, 1]."""
 
     @final
     def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
@@ -71,4 +71,4 @@ class BackgroundSeparator(MaskSeparator):
         low = self.stft.bins_below(self.high_pass_cutoff, self.sample_rate).to(mask.device)
         if torch.compiler.is_compiling() or (torch.is_grad_enabled() and mask.requires_grad):
             return mask.masked_fill(low[:, None], 1.0)
-        return torch.maximum(mask, low[:, None].to(mask.dtype), out=mask)  # many times faster than filling them in
+        return torch.maximum(mask, low[:, None].to(mask.dtype))  # many times faster than filling them in

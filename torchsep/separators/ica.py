@@ -65,7 +65,8 @@ def unmixing_and_mixing(
         signals = innovations(centred, prediction_order)
         signals = signals - signals.mean(-1, keepdim=True)
     products = _mean_products(signals)
-    level = products.detach().diagonal(0, -2, -1)[..., None].sqrt().masked_fill(silent, 1.0)
+    level = products.detach().diagonal(0, -2, -1)[..., None].sqrt()
+    level = level.masked_fill(silent | (level == 0), 1.0)
     covariance = products / (level * level.mT)
     whitening, alive = _whitening(covariance)
     start = hashed_uniform(covariance.shape[-2:], seed, mixture.device, mixture.dtype) - 0.5
