@@ -197,13 +197,32 @@ def test_how_frames_are_parted_changes_nothing(beta, penalties, monkeypatch):
         assert torch.allclose(nmf_activations(matrix, expected.templates, **how), activations, rtol=1e-8)
 
 
+@pytest.mark.parametrize("penalties", [{}, {"alpha": 1e-3, "l1_ratio": 0.3}])
+@pytest.mark.parametrize("beta", [2.0, 1.0, 0.0, 0.5, 3.0])
+def test_rows_that_are_made_longer_change_nothing(beta, penalties, monkeypatch):
+    matrix = positive(3, 10, 41).requires_grad_()
+    how = {"beta_loss": beta, "max_iter": 30, "tol": 1e-3, **penalties}
+
+    def results():
+        model = fit_nmf(matrix, 4, **how)
+        activations = nmf_activations(matrix, model.templates.detach(), **how)
+        loss = model.templates.square().sum() + model.activations.sum() + activations.square().sum()
+        return *model, activations, *torch.autograd.grad(loss, matrix)
+
+    expected = results()
+    assert nmf_updates.padded(matrix.mT).shape == (3, 41, 10)
+    monkeypatch.setattr(nmf_updates, "_WORTH_ALIGNING", 0)
+    assert nmf_updates.padded(matrix.mT).shape == (3, 41, 16)
+    assert all(torch.allclose(*pair, rtol=1e-8) for pair in zip(results(), expected, strict=True))
+
+
 @pytest.mark.parametrize(("frames", "cores", "lanes"), [(5, 4, 1), (41, 1, 1), (41, 3, 3), (41, 64, 16)])
 def test_parts_hold_every_frame_once_and_lanes_look_like_items(frames, cores, lanes, monkeypatch):
     monkeypatch.setitem(nmf_updates._TOGETHER, "cpu", 100)
     monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
     data = positive(1, frames, 10)
     activations, templates = positive(1, 2, frames), positive(1, 2, 10)
-    ((_, updates),) = nmf_updates.parted(data, data.new_zeros(1, 0), 1.0, learn=True)
+    ((_, updates),) = nmf_updates.parted(data, data.shape[-1], data.new_zeros(1, 0), 1.0, learn=True)
     parts = updates.parts(activations, templates, updates.room())
     assert updates.lanes == lanes
     assert {len(part.own) for part in parts.each} <= {lanes, 1}

@@ -75,7 +75,7 @@ def test_memory_of_backward_grows_little_with_the_number_of_updates(learn):
     data, activations, templates = positive(1, 100, 60), positive(1, 4, 100), positive(1, 4, 60)
     peaks = []
     for number in (20, 200):
-        ((_, updates),) = nmf_updates.parted(data, data.new_zeros(1, 0), 1.0, learn=learn)
+        ((_, updates),) = nmf_updates.parted(data, data.shape[-1], data.new_zeros(1, 0), 1.0, learn=learn)
         gradients = Gradients(
             torch.zeros_like(data), data.new_zeros(1, 0), torch.ones_like(activations), torch.ones_like(templates)
         )

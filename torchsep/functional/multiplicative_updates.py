@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import pad
 
 from torchsep.functional.nmf_gradient import Gradients, run_back
 from torchsep.functional.nmf_updates import Updates, least_factor, parted
@@ -58,7 +59,8 @@ def multiplicative_updates(  # noqa: PLR0913, PLR0917 - an operator takes tensor
     """Activations and templates after updates of both, or of activations alone, and the number that each item had.
 
     Args:
-        data: ``(B, N, F)``, not negative, of a mean about one; positive for beta at or below zero.
+        data: ``(B, N, E)``, not negative, of a mean about one; positive for beta at or below zero. Columns above the F
+            that templates have do not count, and are positive.
         penalties: ``(B, 2)``, factors of the sums of values and of half of their squares, or ``(B, 0)`` for none.
         activations: ``(B, K, N)`` to start from.
         templates: ``(B, K, F)`` to start from, or to use.
@@ -67,13 +69,15 @@ def multiplicative_updates(  # noqa: PLR0913, PLR0917 - an operator takes tensor
         tol: an item is done once ten updates lower the root of its divergence by less than this share of its first.
         learn: whether the templates are updated.
     """
-    given = activations, templates
-    activations, templates = (tensor.clamp(min=least_factor(beta)).contiguous() for tensor in given)
+    bins = templates.shape[-1]
+    least = least_factor(beta)
+    activations = activations.clamp(min=least).contiguous()
+    templates = pad(templates.clamp(min=least), (0, data.shape[-1] - bins), value=1.0)
     done = torch.zeros(len(data), dtype=torch.long, device=data.device)
     with torch.autocast(data.device.type, enabled=False):
-        for items, updates in parted(data, penalties, beta, learn=learn):
+        for items, updates in parted(data, bins, penalties, beta, learn=learn):
             _run(updates, (activations[items], templates[items]), done[items], max_iter, tol)
-    return activations, templates, done
+    return activations, templates[..., :bins].contiguous(), done
 
 
 def _run(updates: Updates, factors: tuple[Tensor, Tensor], done: Tensor, max_iter: int, tol: float) -> None:
@@ -98,8 +102,9 @@ def _run(updates: Updates, factors: tuple[Tensor, Tensor], done: Tensor, max_ite
 
 def _root_divergence(updates: Updates, activations: Tensor, templates: Tensor) -> Float[Tensor, " B"]:
     total = torch.zeros(len(activations), dtype=torch.float64, device=activations.device)
+    data, templates = updates.counted().data, templates[..., : updates.bins]
     for part in updates.slices():
-        terms = divergences(updates.data[:, part], torch.bmm(activations[..., part].mT, templates), updates.beta)
+        terms = divergences(data[:, part], torch.bmm(activations[..., part].mT, templates), updates.beta)
         total += terms.sum((1, 2))
     return total.clamp(min=0).sqrt()
 
@@ -117,14 +122,16 @@ def _gradient_of_updates(  # noqa: PLR0913, PLR0917
     learn: bool,  # noqa: FBT001
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The gradients of data, penalties, activations and templates from those of the updated factors."""
+    bins = templates.shape[-1]
     least = least_factor(beta)
     zeros = (torch.zeros_like(tensor, memory_format=torch.contiguous_format) for tensor in (data, penalties))
     copies = (tensor.clone(memory_format=torch.contiguous_format) for tensor in (into_activations, into_templates))
     gradients = Gradients(*zeros, *copies)
     with torch.autocast(data.device.type, enabled=False):
-        for items, updates in parted(data, penalties, beta, learn=learn):
+        for items, updates in parted(data, bins, penalties, beta, learn=learn):
             start = activations[items].clamp(min=least), templates[items].clamp(min=least)
-            run_back(updates, start, done[items], Gradients(*(gradient[items] for gradient in gradients)))
+            own = Gradients(*(gradient[items] for gradient in gradients))
+            run_back(updates, start, done[items], own._replace(data=own.data[..., :bins]))
     gradients.activations.masked_fill_(activations < least, 0.0)
     gradients.templates.masked_fill_(templates < least, 0.0)
     return gradients.data, gradients.penalties, gradients.activations, gradients.templates

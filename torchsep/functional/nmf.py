@@ -9,6 +9,7 @@ from torch import Tensor
 from torchsep.checks import check_choice, check_integer, check_number
 from torchsep.functional.multiplicative_updates import divergences, multiplicative_updates
 from torchsep.functional.nmf_starts import STARTS
+from torchsep.functional.nmf_updates import padded
 
 __all__ = [
     "Factorisation",
@@ -146,7 +147,7 @@ def fit_nmf(  # noqa: PLR0913 - the parameters, and their names, are the field's
     root = level.sqrt()
     if isinstance(init, str):
         check_choice(init, tuple(STARTS), "init")
-        activations, templates = STARTS[init](values, n_components, seed)
+        activations, templates = STARTS[init](values[..., : matrix.shape[-2]], n_components, seed)
         activations = activations.mT
     else:
         templates, activations = _checked_start(init, matrix, n_components)
@@ -240,15 +241,15 @@ def _is_silent(matrix: Float[Tensor, "*any F N"]) -> Tensor:
     return (matrix.detach() == 0).all(-1).all(-1).reshape(-1, 1, 1)
 
 
-def _leveled(matrix: Float[Tensor, "*any F N"], beta: float) -> tuple[Float[Tensor, "B N F"], Float[Tensor, "B 1 1"]]:
-    """The matrices, frames first and scaled to a mean of one, and what their means were."""
+def _leveled(matrix: Float[Tensor, "*any F N"], beta: float) -> tuple[Float[Tensor, "B N E"], Float[Tensor, "B 1 1"]]:
+    """The matrices, frames first, scaled to a mean of one and padded, and what their means were."""
     if matrix.dim() < 2 or matrix.numel() == 0 or not matrix.is_floating_point():
         wanted = "floating point, of shape (..., F, N) and not empty"
         raise ValueError(f"matrix must be {wanted}, got {matrix.dtype} {tuple(matrix.shape)}")
     items = _frames_first(matrix)
     level = _level(items)
-    values = (items / level).contiguous()
-    return (values + _FLOOR if beta <= 0 else values), level
+    values = items / level
+    return padded(values + _FLOOR if beta <= 0 else values), level
 
 
 def _checked_start(init: Any, matrix: Tensor, n_components: int) -> tuple[Tensor, Tensor]:

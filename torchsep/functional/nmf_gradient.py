@@ -38,7 +38,7 @@ def run_back(updates: Updates, start: Factors, done: Int[Tensor, " B"], gradient
         done: number of updates of each item.
         gradients: zero of data and penalties.
     """
-    updates = replace(updates, lanes=1)
+    updates = replace(updates.counted(), lanes=1)
     room = updates.room()
     total = int(done.max())
     span = math.isqrt(max(1, total - 1)) + 1
