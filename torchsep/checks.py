@@ -91,7 +91,11 @@ def check_mixture(mixture: Tensor, channels: int | None = None) -> None:
         raise ValueError(f"mixture must have {channels} channels, got {shape[-2]}")
     # One bad item of a batch stays alone; a call in which nothing is good is an error of the caller's. A compiled
     # graph cannot raise on values.
-    if not torch.compiler.is_compiling() and not mixture.detach().abs().amax((-2, -1)).isfinite().any():
+    if torch.compiler.is_compiling():
+        return
+    held = mixture.detach()
+    extremes = torch.stack((held.amin((-2, -1)), held.amax((-2, -1))))  # in no room, where magnitudes would need some
+    if not extremes.isfinite().all(0).any():
         raise ValueError(f"mixture must have finite samples, got NaN or infinity in shape {shape}")
 
 

@@ -76,9 +76,9 @@ class Row:
 
 
 @lru_cache(maxsize=1)
-def scene(seconds: float) -> Tensor:
+def scene(seconds: float, sample_rate: int = RATE) -> Tensor:
     """Music and voice, ``(2 sources, 2 channels, T)``."""
-    return torch.stack(list(music_and_voice(seconds, sample_rate=RATE).values()))
+    return torch.stack(list(music_and_voice(seconds, sample_rate=sample_rate).values()))
 
 
 def mixture(seconds: float) -> Inputs:
@@ -123,9 +123,12 @@ def magnitude(seconds: float) -> Inputs:
     return Inputs((values,), (values.numpy(),))
 
 
-def batch_and_items(seconds: float, items: int) -> Inputs:
-    batch = torch.stack([scene(seconds).sum(0).roll(1000 * number, -1) for number in range(items)])
-    return Inputs((batch,), (batch,))
+def batch_and_items(seconds: float, items: int, *, sample_rate: int = RATE, required: tuple[str, ...] = ()) -> Inputs:
+    """Mixtures, and sources for each tensor that is required beside them."""
+    sources = scene(seconds, sample_rate)
+    batch = torch.stack([sources.roll(1000 * number, -1) for number in range(items)])
+    mixtures = batch.sum(1)
+    return Inputs((mixtures,), (mixtures, *(batch for _ in required)), dict.fromkeys(required, batch))
 
 
 def many_points(seconds: float, problems: int, count: int) -> Inputs:
@@ -188,15 +191,19 @@ def kmeans_inertia(points: Tensor) -> Tensor:
     return kmeans(points, 4).inertia / points[0].numel()
 
 
-def one_by_one(separator: Callable[[Tensor], Tensor]) -> Callable[[Tensor], list[Tensor]]:
-    return lambda batch: [separator(item) for item in batch]
+def one_by_one(separator: Separator) -> Callable[..., list[Tensor]]:
+    """Of a batch, and batches of what is required, the items on their own."""
+    return lambda mixtures, *required: [
+        separator(mixture, **dict(zip(separator.requires, own, strict=True)))
+        for mixture, *own in zip(mixtures, *required, strict=True)
+    ]
 
 
 def built(separator: str, arguments: Mapping[str, Any] | None) -> Separator:
     """A separator whose weights, if it has any, are always the same."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return build(separator, sample_rate=RATE, **(arguments or {})).eval()
+        return build(separator, **{"sample_rate": RATE, **(arguments or {})}).eval()
 
 
 def separator_row(separator: str, arguments: Mapping[str, Any] | None = None, **row: Any) -> Row:
@@ -220,6 +227,25 @@ def batch_row(separator: str, arguments: Mapping[str, Any] | None = None) -> Row
     )
 
 
+def short_batch_row(separator: str, arguments: Mapping[str, Any] | None = None) -> Row:
+    """The same of many items that are so short that one of them leaves a core idle or waits for calls."""
+    arguments = {**(arguments or {}), "sample_rate": SHORT_RATE}
+    alone = built(separator, arguments)
+    return separator_row(
+        separator,
+        arguments,
+        name=f"{separator}_short_batch",
+        problem="batch of 16 items, stereo, 8 kHz, STFT 256 / 64",
+        seconds=0.5,
+        items=16,
+        prepare=partial(batch_and_items, items=16, sample_rate=SHORT_RATE, required=alone.requires),
+        peer=one_by_one(alone),
+        peer_name="torchsep, item by item",
+        peer_packages=("torchsep",),
+    )
+
+
+SHORT_RATE = 8000
 STEREO = "stereo, 44.1 kHz, STFT 2048 / 512"
 MAGNITUDE = "magnitude spectrogram 2 x 1025 x frames"
 BODY = {"name": "recurrent_body", "num_features": 1025, "hidden_size": 128, "num_layers": 2}
@@ -454,6 +480,20 @@ ROWS = [
     batch_row("nmf"),
     batch_row("supervised_nmf", {"names": ("music", "voice")}),
     batch_row("timbre_clustering"),
+    *[
+        short_batch_row(separator, arguments)
+        for separator, arguments in (
+            ("ica", {}),
+            ("spatial_clustering", {}),
+            ("nmf", {}),
+            ("supervised_nmf", {"names": ("music", "voice")}),
+            ("timbre_clustering", {}),
+            ("wiener_filter", {}),
+            ("rpca", {}),
+            ("duet", {"num_sources": 2}),
+            ("projet", {"num_sources": 2, "num_iterations": 10}),
+        )
+    ],
     separator_row(
         "ensemble_clustering",
         {

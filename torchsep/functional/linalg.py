@@ -124,12 +124,26 @@ def singular_value_threshold(
         J.-F. Cai, E. J. Candès and Z. Shen, "A singular value thresholding algorithm for matrix completion", SIAM
         Journal on Optimization, 2010.
     """
-    left, values, right = svd(matrix)
     tau = torch.as_tensor(threshold, dtype=matrix.dtype, device=matrix.device)
+    recorded = torch.is_grad_enabled() and matrix.requires_grad
+    if not recorded and matrix.dtype != torch.float64:
+        return _threshold_of_gram(matrix.detach(), tau)
+    left, values, right = svd(matrix)
     result = (left * (values - tau[..., None]).relu()[..., None, :]) @ right.mT
-    if not (torch.is_grad_enabled() and matrix.requires_grad):
+    if not recorded:
         return result
     return result + threshold_derivative(left, values, right, tau.detach(), matrix - matrix.detach())
+
+
+def _threshold_of_gram(matrix: Tensor, threshold: Tensor) -> Tensor:
+    """The same from the squares of singular values, which double precision resolves better than single does those."""
+    turned = matrix if matrix.shape[-2] <= matrix.shape[-1] else matrix.mT
+    exact = turned.double()
+    squares, vectors = eigh(exact @ exact.mT)
+    values = squares.clamp(min=0).sqrt()
+    kept = (values - threshold[..., None]).relu() / values.masked_fill(values == 0, 1.0)
+    lowered = ((vectors * kept[..., None, :]) @ vectors.mT).to(matrix.dtype) @ turned
+    return lowered if turned is matrix else lowered.mT
 
 
 def threshold_derivative(

@@ -213,8 +213,9 @@ def _blocks(estimates: Tensor, held: int) -> Iterator[tuple[slice, slice]]:
     room = _TOGETHER.get(device, _DEVICE_TOGETHER) // (sources * 2 * channels * frames)
     if held:
         room = min(room, _HELD.get(device, _DEVICE_HELD) // (sources * held * frames))
-    together = max(1, min(items, room))
-    width = max(1, room // together)
+    # All bins of few items are read in longer pieces than few bins of all items.
+    width = max(1, min(bins, room))
+    together = max(1, room // width)
     for item in range(0, items, together):
         for first in range(0, bins, width):
             yield slice(item, item + together), slice(first, first + width)

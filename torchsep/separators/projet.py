@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from torch import Tensor
 
 from torchsep.checks import check_integer, check_mixture, check_number
@@ -28,6 +28,11 @@ __all__ = ["PROJET"]
 
 _DELAY_STEP = 0.25  # samples, between the delays to choose from
 _ELSEWHERE = 0.01  # share of a source's starting map that lies anywhere
+
+# What projections let through of places, of so many elements of it, is held together. It is far larger than anything
+# else, and what more items than a few would have of it must be read from memory at every update.
+_TOGETHER = {"cpu": 1 << 22}
+_DEVICE_TOGETHER = 1 << 28
 
 
 class PROJET(Separator):
@@ -124,7 +129,8 @@ class PROJET(Separator):
         """Where each source is, over pannings and the delays of :meth:`location_delays`; each map adds up to one."""
         check_mixture(mixture, self.channels)
         spectrogram = self.stft(mixture if mixture.dim() == 3 else mixture[None])
-        maps = self._fit(spectrogram)[2].mT.unflatten(-1, (self.location_set_panning, -1))
+        maps = torch.cat([self._fit(items)[2] for items in self._groups(spectrogram)])
+        maps = maps.mT.unflatten(-1, (self.location_set_panning, -1))
         return maps if mixture.dim() == 3 else maps[0]
 
     def location_delays(self, mixture: Waveform) -> Float[Tensor, "B D"]:
@@ -141,10 +147,22 @@ class PROJET(Separator):
 
     def separate(self, mixture: Waveform, **required: Tensor) -> Estimates:
         """Fit the sources to the projections, and share these out."""
-        spectrogram = self.stft(mixture)
-        projections, sources, maps, gains = self._fit(spectrogram)
-        shared = projected_sources(spectrogram, projections, sources, source_gains(gains, maps))
+        shared = torch.cat([self._separated(items) for items in self._groups(self.stft(mixture))])
         return self.stft.inverse(shared, mixture.shape[-1])
+
+    def _separated(self, spectrogram: Spectrogram) -> Complex[Tensor, "B S 2 F N"]:
+        projections, sources, maps, gains = self._fit(spectrogram)
+        return projected_sources(spectrogram, projections, sources, source_gains(gains, maps))
+
+    def _groups(self, spectrogram: Spectrogram) -> tuple[Spectrogram, ...]:
+        """Items that are worked on together; all of them under the compiler."""
+        if torch.compiler.is_compiling():
+            return (spectrogram,)
+        places, projections = self.location_set_panning, self.projection_set_panning
+        if self.maximum_delay_in_samples > 0:
+            places, projections = places * self.location_set_delay, projections * self.projection_set_delay
+        room = _TOGETHER.get(spectrogram.device.type, _DEVICE_TOGETHER)
+        return spectrogram.split(max(1, room // (spectrogram.shape[-2] * places * projections)))
 
     def _fit(self, spectrogram: Spectrogram) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Projections, spectrograms and maps of the sources, and what projections let through of places."""
