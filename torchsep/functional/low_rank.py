@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 from torchsep.checks import check_integer, check_number
 from torchsep.functional.linalg import singular_value_threshold, spectral_norm, svd, threshold_derivative
 from torchsep.functional.operators import operator, register_gradient
-from torchsep.functional.subspace import ThresholdTracker
+from torchsep.functional.subspace import Lowered, ThresholdTracker
 
 __all__ = ["low_rank_and_sparse"]
 
@@ -22,10 +22,14 @@ _DECREASE = 1.5
 _LEAST = 0.8e-7
 
 # Of matrices whose smaller side is no longer than this, all singular values are found, of a whole batch together.
-_SMALL = 128
+_SMALL = 80
 
 # Elements that are worked on together, so that a processor's cache holds them and what is made of them.
 _TOGETHER = 1 << 17
+
+# Elements of large matrices whose singular vectors are followed together; all that is kept takes some times that room.
+_ITEMS_TOGETHER = {"cpu": 1 << 22}
+_DEVICE_ITEMS_TOGETHER = 1 << 28
 
 # Rows whose lengths are a multiple of so many elements are multiplied fastest.
 _ALIGNED = 16
@@ -40,9 +44,9 @@ def low_rank_and_sparse(
     r"""The parts of low rank and of few elements whose sum is a matrix: robust principal component analysis.
 
     They are least in :math:`\|L\|_* + \lambda \|S\|_1` among those with :math:`L + S = M`, where
-    :math:`\lambda = 1 / \sqrt{\max(F, N)}`, found by the inexact method of augmented Lagrange multipliers. Large
-    matrices are decomposed one after the other, as each has a rank of its own: the singular vectors above the threshold
-    are followed from one iteration to the next, which is within 1e-4 of what whole decompositions give.
+    :math:`\lambda = 1 / \sqrt{\max(F, N)}`, found by the inexact method of augmented Lagrange multipliers. Of large
+    matrices the singular vectors above the threshold are followed from one iteration to the next, which is within 1e-4
+    of what whole decompositions give.
 
     Args:
         matrix: :math:`M`. One with NaN or infinite elements gives NaN.
@@ -127,8 +131,11 @@ def _alternate(matrix: Tensor, start: Tensor, num_iterations: int, epsilon: floa
         return _together(matrix, start, num_iterations, epsilon)
     low_rank, sparse = (torch.empty_like(matrix, memory_format=torch.contiguous_format) for _ in range(2))
     count = torch.empty(len(matrix), dtype=torch.long, device=matrix.device)
-    for number in range(len(matrix)):
-        low_rank[number], sparse[number], count[number] = _one(matrix[number], start[number], num_iterations, epsilon)
+    room = _ITEMS_TOGETHER.get(matrix.device.type, _DEVICE_ITEMS_TOGETHER)
+    together = max(1, room // matrix[0].numel()) if len(matrix) else 1
+    groups = zip(*(tensor.split(together) for tensor in (matrix, start, low_rank, sparse, count)), strict=True)
+    for own, multiplier, *into in groups:
+        _followed(own, multiplier, num_iterations, epsilon, (into[0], into[1], into[2]))
     return low_rank, sparse, count
 
 
@@ -152,41 +159,97 @@ def _together(matrix: Tensor, multiplier: Tensor, num_iterations: int, epsilon: 
     return low_rank, sparse, count
 
 
-def _one(matrix: Tensor, multiplier: Tensor, num_iterations: int, epsilon: float) -> tuple[Tensor, Tensor, int]:
-    """The parts of one large matrix."""
-    columns, tolerance = matrix.shape[1], float(_tolerance(matrix, epsilon))
+def _followed(
+    matrix: Tensor, multiplier: Tensor, num_iterations: int, epsilon: float, into: tuple[Tensor, Tensor, Tensor]
+) -> None:
+    """The parts of large matrices, and the number of iterations, each written when it is done."""
+    count, _, columns = matrix.shape
+    tolerance = _tolerance(matrix, epsilon).tolist()
     weight = _bound(matrix, 0) / _threshold(0)
     # Added columns of zeros, which stay zero, make products faster, as all rows start at a multiple of their number.
     matrix, multiplier = (pad(tensor, (0, -columns % _ALIGNED)).contiguous() for tensor in (matrix, multiplier))
     target, sparse = matrix + multiplier, torch.empty_like(matrix)
-    threshold = ThresholdTracker(target)
-    size = _TOGETHER if matrix.device.type == "cpu" else matrix.numel()
-    pieces = list(zip(*(tensor.view(-1).split(size) for tensor in (matrix, multiplier, target, sparse)), strict=True))
-    room = torch.empty(2, min(size, matrix.numel()), dtype=matrix.dtype, device=matrix.device)
+    trackers = [ThresholdTracker(target)]
+    pieces = _pieces(matrix, multiplier, target, sparse)
+    room = matrix.new_empty(2, max(piece[0].numel() for _, piece in pieces))
     for iteration in range(num_iterations):
         now, after = _threshold(iteration), _threshold(iteration + 1)
-        left, right = threshold(target, now)
-        torch.mm(left, right.mT, out=target)
-        lack = [_shrink_in_place(piece, room, weight * now, after / now) for piece in pieces]
-        if math.sqrt(torch.stack(lack).sum()) <= tolerance:
+        found = [lowered for tracker in trackers for lowered in tracker(_of(target, tracker), now)]
+        active = {item for lowered in found for item in lowered.tracker.items}
+        for lowered in found:
+            _put(lowered, target)
+        lacks = target.new_zeros(count)
+        for items, piece in pieces:
+            if active.intersection(items):
+                lacks[items.start : items.stop] += _shrink_in_place(piece, room, weight * now, after / now)
+        last = iteration + 1 == num_iterations
+        done = {item for item, lack in enumerate(lacks.tolist()) if last or math.sqrt(lack) <= tolerance[item]}
+        for lowered in found:
+            _finish(lowered, sparse, done, iteration + 1, into)
+        trackers = [going for lowered in found if (going := lowered.tracker.without(done)) is not None]
+        if not trackers:
             break
-    return (left @ right.mT)[:, :columns], sparse[:, :columns], iteration + 1
 
 
-def _shrink_in_place(pieces: tuple[Tensor, ...], room: Tensor, bound: float, ratio: float) -> Tensor:
+def _finish(
+    lowered: Lowered, sparse: Tensor, done: set[int], iterations: int, into: tuple[Tensor, Tensor, Tensor]
+) -> None:
+    """Write the parts of the items that are done."""
+    columns = into[0].shape[-1]
+    for left, right, item in zip(lowered.left, lowered.right, lowered.tracker.items, strict=True):
+        if item in done:
+            torch.mm(left, right[:columns].mT, out=into[0][item])
+            into[1][item] = sparse[item, :, :columns]
+            into[2][item] = iterations
+
+
+def _of(matrices: Tensor, tracker: ThresholdTracker) -> Tensor:
+    """Those that a tracker is for."""
+    return matrices if len(tracker.items) == len(matrices) else matrices[tracker.items]
+
+
+def _put(lowered: Lowered, target: Tensor) -> None:
+    """Write the product of the factors in the place of each item."""
+    if len(lowered.tracker.items) == len(target):
+        torch.bmm(lowered.left, lowered.right.mT, out=target)
+    else:
+        target[lowered.tracker.items] = lowered.left @ lowered.right.mT
+
+
+def _pieces(*tensors: Tensor) -> list[tuple[range, tuple[Tensor, ...]]]:
+    """Parts ``(items, elements)`` of contiguous tensors that stay in cache, and of which items they are."""
+    count, size = len(tensors[0]), tensors[0][0].numel()
+    room = _TOGETHER if tensors[0].device.type == "cpu" else count * size
+    rows = [tensor.view(count, size) for tensor in tensors]
+    if size >= room:
+        return [
+            (range(item, item + 1), tuple(row[item : item + 1, first : first + room] for row in rows))
+            for item in range(count)
+            for first in range(0, size, room)
+        ]
+    together = room // size
+    return [
+        (range(item, min(item + together, count)), tuple(row[item : item + together] for row in rows))
+        for item in range(0, count, together)
+    ]
+
+
+def _shrink_in_place(pieces: tuple[Tensor, ...], room: Tensor, bound: float, ratio: float) -> Float[Tensor, " items"]:
     """What :func:`_shrink` and :func:`_advance` do, in place, of a target that holds the low-rank part.
 
     Returns the square of what the parts lack.
     """
     matrix, multiplier, target, sparse = pieces
-    rest, clipped = room[:, : len(matrix)]
+    rest, clipped = (part[: matrix.numel()].view(matrix.shape) for part in room)
     torch.sub(matrix, target, out=rest).add_(multiplier)
     torch.clamp(rest, -bound, bound, out=clipped)
     torch.sub(rest, clipped, out=sparse)
     lack = torch.sub(clipped, multiplier, out=rest)
     target.add_(lack).add_(clipped, alpha=ratio)
     torch.mul(clipped, ratio, out=multiplier)
-    return torch.dot(lack, lack)
+    if len(lack) == 1:
+        return torch.dot(lack[0], lack[0])[None]  # in a fraction of the time
+    return torch.linalg.vector_norm(lack, dim=1).square()
 
 
 @operator(
