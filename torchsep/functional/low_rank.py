@@ -29,7 +29,7 @@ _TOGETHER = 1 << 17
 
 # Elements of large matrices whose singular vectors are followed together; all that is kept takes some times that room.
 _ITEMS_TOGETHER = {"cpu": 1 << 22}
-_DEVICE_ITEMS_TOGETHER = 1 << 28
+_DEVICE_ITEMS_TOGETHER = 1 << 27
 
 # Rows whose lengths are a multiple of so many elements are multiplied fastest.
 _ALIGNED = 16
@@ -127,12 +127,12 @@ def _tolerance(matrix: Tensor, epsilon: float) -> Tensor:
 )
 def _alternate(matrix: Tensor, start: Tensor, num_iterations: int, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
     """The parts of matrices of spectral norm one, and the number of iterations that each has taken."""
-    if min(matrix.shape[-2:]) <= _SMALL:
+    if min(matrix.shape[-2:]) <= _SMALL or not len(matrix):
         return _together(matrix, start, num_iterations, epsilon)
     low_rank, sparse = (torch.empty_like(matrix, memory_format=torch.contiguous_format) for _ in range(2))
     count = torch.empty(len(matrix), dtype=torch.long, device=matrix.device)
     room = _ITEMS_TOGETHER.get(matrix.device.type, _DEVICE_ITEMS_TOGETHER)
-    together = max(1, room // matrix[0].numel()) if len(matrix) else 1
+    together = max(1, room // matrix[0].numel())
     groups = zip(*(tensor.split(together) for tensor in (matrix, start, low_rank, sparse, count)), strict=True)
     for own, multiplier, *into in groups:
         _followed(own, multiplier, num_iterations, epsilon, (into[0], into[1], into[2]))
