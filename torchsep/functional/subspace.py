@@ -55,7 +55,7 @@ class Lowered(NamedTuple):
 
 
 class ThresholdTracker:
-    """The singular value threshold of a batch of large matrices after another, for thresholds that fall.
+    """The singular value threshold of one batch of large matrices after another, for thresholds that fall.
 
     What is above the threshold is found on a subspace that is kept from one matrix to the next and has more dimensions
     than there were singular values above the last threshold. First it is turned towards the leading singular vectors,
