@@ -24,7 +24,7 @@ _LEAST_WEIGHT = 2e-18
 _ROUNDING = 4
 
 # Real numbers of the estimates that are worked on together; what is computed of them takes some times that room.
-_TOGETHER = {"cpu": 1 << 18}
+_TOGETHER = {"cpu": 1 << 19}
 _DEVICE_TOGETHER = 1 << 25
 
 # Powers of the sources in all iterations that are held together for the gradient, which need not stay in cache.
