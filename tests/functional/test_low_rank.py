@@ -98,14 +98,13 @@ def test_a_large_one_is_left_as_it_is_and_may_lie_in_memory_by_columns():
     assert torch.equal(by_columns, by_rows)
 
 
-@pytest.mark.parametrize("room", [None, 1000, 1 << 15])
-def test_unusual_large_ones_of_a_batch_are_as_they_are_alone(room, monkeypatch):
+@pytest.mark.parametrize("room", [1000, 1 << 15, 1 << 20])
+def test_unusual_large_ones_that_are_followed_together_are_as_they_are_alone(room, monkeypatch):
     """They differ in rank, in what is to be done for them, and in the number of iterations; however they are parted."""
     matrices = torch.stack([matrix[:150, :150] for _, matrix in unusual_matrices()])
     expected = [low_rank_and_sparse(matrix) for matrix in matrices]
-    if room:
-        monkeypatch.setattr(low_rank_module, "_TOGETHER", room)
-        monkeypatch.setattr(low_rank_module, "_ITEMS_TOGETHER", {"cpu": 4 * room})
+    monkeypatch.setattr(low_rank_module, "_TOGETHER", room)
+    monkeypatch.setattr(low_rank_module, "_ITEMS_TOGETHER", {"cpu": max(4 * room, 1 << 17)})
     for found, parts in zip(low_rank_and_sparse(matrices), zip(*expected, strict=True), strict=True):
         for item, alone in zip(found, parts, strict=True):
             # Where columns are zero, those of a basis are arbitrary, which shows within what the method promises.
@@ -141,8 +140,7 @@ def test_items_are_alone(size):
     spoiled[1, 3, 3] = torch.nan
     for part, other in zip(low_rank_and_sparse(spoiled), low_rank_and_sparse(matrices), strict=True):
         assert part[1].isnan().all()
-        for item in (0, 2):
-            assert (part[item] - other[item]).abs().max() <= 1e-9 * other[item].abs().max()
+        assert torch.equal(part[::2], other[::2])
 
 
 @pytest.mark.parametrize("size", [10, 140])

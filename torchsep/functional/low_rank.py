@@ -28,7 +28,9 @@ _SMALL = 80
 _TOGETHER = 1 << 17
 
 # Elements of large matrices whose singular vectors are followed together; all that is kept takes some times that room.
-_ITEMS_TOGETHER = {"cpu": 1 << 22}
+# How products of several matrices are rounded depends on their number: on a processor each item is followed alone, so
+# that no digit of one depends on the others. A device, which waits at every step of one, follows many.
+_ITEMS_TOGETHER = {"cpu": 0}
 _DEVICE_ITEMS_TOGETHER = 1 << 27
 
 # Rows whose lengths are a multiple of so many elements are multiplied fastest.
