@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from torchsep.functional import subspace
-from torchsep.functional.subspace import ThresholdTracker
+from torchsep.functional.subspace import ThresholdTracker, joined, products
 
 
 def normal(*shape, seed=0):
@@ -59,8 +59,9 @@ def test_every_matrix_of_a_batch_is_followed_as_it_would_be_alone(shape):
     for number in range(36):
         threshold = 0.8 * 1.5**-number
         found = [part for tracker in trackers for part in tracker(matrices[tracker.items], threshold)]
-        trackers = [part.tracker for part in found]
+        trackers = joined(part.tracker for part in found)
         assert sorted(item for tracker in trackers for item in tracker.items) == [0, 1, 2, 3]
+        assert len({tracker.kind for tracker in trackers}) == len(trackers)
         for tracker, lefts, rights in found:
             for item, left, right in zip(tracker.items, lefts, rights, strict=True):
                 one, other = alone[item](matrices[item], threshold)
@@ -68,6 +69,20 @@ def test_every_matrix_of_a_batch_is_followed_as_it_would_be_alone(shape):
     assert len(trackers) > 1
     assert trackers[0].without(trackers[0].items) is None
     assert trackers[0].without([]) is trackers[0]
+
+
+def test_those_that_meet_again_are_followed_together():
+    """Items 0 and 2 are of the same rank all the time, item 1 of a higher one in between."""
+    few, many = (with_values(150, 170, torch.ones(rank, dtype=torch.float64), seed=rank) for rank in (3, 40))
+    trackers = joined([ThresholdTracker(torch.stack((few, few, few)))])
+    for second, expected in ((many, [[0, 2], [1]]), (few, [[0, 1, 2]])):
+        matrices = torch.stack((few, second, few))
+        found = [part for tracker in trackers for part in tracker(matrices[tracker.items], 0.5)]
+        trackers = joined(part.tracker for part in found)
+        assert [tracker.items for tracker in trackers] == expected
+    (again,) = trackers
+    for item, left, right in zip(again.items, *again(matrices, 0.4)[0][1:], strict=True):
+        assert torch.allclose(left @ right.mT, 0.6 * few, rtol=0, atol=1e-9), item
 
 
 @pytest.mark.parametrize("shape", [(200, 230), (230, 200)])
@@ -111,3 +126,12 @@ def test_bases_are_orthonormal(alike):
         assert torch.allclose(basis.mT @ basis, torch.eye(12, dtype=dtype), rtol=0, atol=tolerance)
     first = columns[:, :1] / torch.linalg.vector_norm(columns[:, :1])
     assert torch.allclose((first.mT @ basis[:, :1]).abs(), torch.ones(1, 1, dtype=torch.float64))
+
+
+def test_products_of_a_batch_are_those_of_its_items_to_the_last_digit():
+    left, right = normal(5, 70, 90), normal(5, 110, 90, seed=1).mT
+    found = products(left, right)
+    assert all(torch.equal(item, one @ other) for item, one, other in zip(found, left, right, strict=True))
+    room = torch.empty_like(found)
+    assert products(left, right, out=room) is room
+    assert torch.equal(room, found)

@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 from torchsep.checks import check_integer, check_number
 from torchsep.functional.linalg import singular_value_threshold, spectral_norm, svd, threshold_derivative
 from torchsep.functional.operators import operator, register_gradient
-from torchsep.functional.subspace import Lowered, ThresholdTracker
+from torchsep.functional.subspace import Lowered, ThresholdTracker, joined, products
 
 __all__ = ["low_rank_and_sparse"]
 
@@ -28,9 +28,7 @@ _SMALL = 80
 _TOGETHER = 1 << 17
 
 # Elements of large matrices whose singular vectors are followed together; all that is kept takes some times that room.
-# How products of several matrices are rounded depends on their number: on a processor each item is followed alone, so
-# that no digit of one depends on the others. A device, which waits at every step of one, follows many.
-_ITEMS_TOGETHER = {"cpu": 0}
+_ITEMS_TOGETHER = {"cpu": 1 << 22}
 _DEVICE_ITEMS_TOGETHER = 1 << 27
 
 # Rows whose lengths are a multiple of so many elements are multiplied fastest.
@@ -188,7 +186,7 @@ def _followed(
         done = {item for item, lack in enumerate(lacks.tolist()) if last or math.sqrt(lack) <= tolerance[item]}
         for lowered in found:
             _finish(lowered, sparse, done, iteration + 1, into)
-        trackers = [going for lowered in found if (going := lowered.tracker.without(done)) is not None]
+        trackers = joined(going for lowered in found if (going := lowered.tracker.without(done)) is not None)
         if not trackers:
             break
 
@@ -213,9 +211,9 @@ def _of(matrices: Tensor, tracker: ThresholdTracker) -> Tensor:
 def _put(lowered: Lowered, target: Tensor) -> None:
     """Write the product of the factors in the place of each item."""
     if len(lowered.tracker.items) == len(target):
-        torch.bmm(lowered.left, lowered.right.mT, out=target)
+        products(lowered.left, lowered.right.mT, out=target)
     else:
-        target[lowered.tracker.items] = lowered.left @ lowered.right.mT
+        target[lowered.tracker.items] = products(lowered.left, lowered.right.mT)
 
 
 def _pieces(*tensors: Tensor) -> list[tuple[range, tuple[Tensor, ...]]]:

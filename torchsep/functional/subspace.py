@@ -1,18 +1,18 @@
 """Thresholded singular values of matrices that change little from one call to the next."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from copy import copy
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import pad
 
 from torchsep.functional.linalg import eigh
 from torchsep.functional.starts import hashed_uniform
 
-__all__ = ["Lowered", "ThresholdTracker"]
+__all__ = ["Lowered", "ThresholdTracker", "joined", "products"]
 
 # For thresholds from the first number on, so many steps of the filter; and the share of the threshold that the least
 # singular value on the subspace must not exceed, or there is more than the subspace holds. What is wrong is a fraction
@@ -67,8 +67,8 @@ class ThresholdTracker:
     the basis are nearly as long as singular values, and nearly orthogonal: what is rounded in products of two of them
     is a fraction of their lengths. The small matrix of these products is decomposed in double precision.
 
-    Every matrix has a subspace of its own, whose dimensions do not depend on the other items. Bases of fewer columns
-    than the largest one are filled up with zeros. Where items ask for different steps, they part for good.
+    All matrices of a tracker have subspaces of as many dimensions. Where they come to need different ones they part,
+    and where they meet again they can be :func:`joined`: what is done for a matrix never depends on the others.
 
     Args:
         matrices: the first ones, of spectral norm about one.
@@ -84,23 +84,23 @@ class ThresholdTracker:
         count, rows, columns = matrices.shape
         self.items = list(range(count))  # of the first batch, which are here
         self._smaller = min(rows, columns)
-        self._of_left = False  # whether the bases are of left singular vectors
-        self._basis = matrices.new_empty(count, columns, 0)
-        self._sizes = [0] * count  # number of columns of each basis
-        self._arbitrary: dict[tuple[int, int], Tensor] = {}  # columns, by their length and number
-        self._resize([min(self._smaller, 2 * _ALIGNED)] * count)
+        self.of_left = False  # whether the bases are of left singular vectors
+        self.basis = matrices.new_empty(count, columns, 0)
+        self.resize(min(self._smaller, 2 * _ALIGNED))
         for _ in range(2):  # nothing is known of the singular vectors yet
-            half = _orthonormal(torch.bmm(matrices, self._basis))
-            self._basis = _orthonormal(torch.bmm(matrices.mT, half))
+            half = _orthonormal(products(matrices, self.basis))
+            self.basis = _orthonormal(products(matrices.mT, half))
 
-    def part(self, positions: Sequence[int], sizes: Sequence[int] | None = None) -> "ThresholdTracker":
-        """The same for some of the items, by their positions here, with bases of other sizes if given."""
-        part = object.__new__(ThresholdTracker)
+    @property
+    def kind(self) -> tuple[bool, int]:
+        """Trackers of which this is the same can be joined."""
+        return self.of_left, self.basis.shape[-1]
+
+    def part(self, positions: Sequence[int]) -> "ThresholdTracker":
+        """The same for some of the items, by their positions here."""
+        part = copy(self)
         part.items = [self.items[position] for position in positions]
-        part._smaller, part._of_left, part._arbitrary = self._smaller, self._of_left, self._arbitrary
-        part._basis = self._basis[list(positions)]
-        part._sizes = [self._sizes[position] for position in positions]
-        part._resize(part._sizes if sizes is None else sizes)
+        part.basis = _some(self.basis, positions)
         return part
 
     def without(self, items: Collection[int]) -> "ThresholdTracker | None":
@@ -110,126 +110,144 @@ class ThresholdTracker:
             return None
         return self.part(going) if gone else self
 
+    def joined(self, others: Sequence["ThresholdTracker"]) -> "ThresholdTracker":
+        """One for the items of others of the same kind, too, in the order of their numbers."""
+        if not others:
+            return self
+        whole = copy(self)
+        items = [item for tracker in (self, *others) for item in tracker.items]
+        order = sorted(range(len(items)), key=items.__getitem__)
+        whole.items = [items[position] for position in order]
+        whole.basis = torch.cat([tracker.basis for tracker in (self, *others)])[order]
+        return whole
+
     def __call__(self, matrices: Float[Tensor, "B M N"], threshold: float) -> list[Lowered]:
         """Of all items, in one group or several."""
         if threshold < _SLIGHT:
             return [self._slightly(matrices, threshold)]
-        few = [size <= _MOST * self._smaller for size in self._sizes]
-        if not any(few):
-            return [self._whole(matrices, threshold)]
-        if not all(few):
-            return self._apart(matrices, threshold, few)
+        width = self.basis.shape[-1]
+        if width > _MOST * self._smaller:
+            return self._whole(matrices, threshold)
         steps, reach = next((steps, reach) for first, steps, reach in _SCHEDULE if threshold >= first)
-        sizes = self._sizes
-        found, least = self._on_subspace(matrices, threshold, steps)
-        held = [value <= reach * threshold for value in least]  # false for what is not a number
-        if all(held):
-            return [found]
-        good, bad = _positions(held)
-        larger = self.part(bad, [min(self._smaller, 2 * sizes[position]) for position in bad])
-        again = larger(matrices[bad], threshold)
-        return [Lowered(self.part(good), found.left[good], found.right[good]), *again] if good else again
+        side = self.of_left
+        product, basis = self._turned(matrices, threshold, steps)
+        values, rotation = _right_singular(product)
+        held, larger = _positions([least <= reach * threshold for least in values[:, -1].tolist()])  # not if NaN
+        first = products(product, rotation.to(product.dtype))
+        self._take(first)
+        found = self._lowered(held, first, basis, rotation, values, threshold)
+        if larger:
+            again, given = self.part(larger), _some(matrices, larger)
+            again.resize(min(self._smaller, 2 * width))
+            if again.of_left != side:  # half a step more, or these would stay on the other side than the others
+                again.basis = _orthonormal(products(given if side else given.mT, again.basis))
+                again.of_left = side
+            found += again(given, threshold)
+        return found
 
-    def _apart(self, matrices: Tensor, threshold: float, first: Sequence[bool]) -> list[Lowered]:
-        return [
-            lowered
-            for positions in _positions(first)
-            for lowered in self.part(positions)(matrices[positions], threshold)
-        ]
-
-    def _on_subspace(self, matrices: Tensor, threshold: float, steps: int) -> tuple[Lowered, list[float]]:
-        """From matrices on the subspaces, after these have been turned; and the least singular values there."""
-        turned, basis, blank = matrices.mT if self._of_left else matrices, self._basis, self._blank()
-        product = torch.bmm(turned, basis)
+    def _turned(self, matrices: Tensor, threshold: float, steps: int) -> tuple[Tensor, Tensor]:
+        """The matrices times the subspaces, after these have been turned, and the bases of these."""
+        turned, basis = matrices.mT if self.of_left else matrices, self.basis
+        product = products(turned, basis)
         if steps == 0:  # half a step, to the other side
-            turned, self._of_left = turned.mT, not self._of_left
-            basis = _orthonormal(product, blank)
-            product = torch.bmm(turned, basis)
+            turned, self.of_left = turned.mT, not self.of_left
+            basis = _orthonormal(product)
+            product = products(turned, basis)
         for step in range(steps):  # each takes out one root of the Chebyshev polynomial
             root = 0.5 * (_DAMPED * threshold) ** 2 * (1 + math.cos(math.pi * (step + 0.5) / steps))
-            basis = _orthonormal(torch.baddbmm(basis, turned.mT, product, beta=-root), blank)
-            product = torch.bmm(turned, basis)
-        values, rotation = _right_singular(product, blank)
-        last = values if blank is None else values.masked_fill(blank, torch.inf)  # which are sorted to the end
-        counted = torch.stack(((values > threshold).sum(-1).to(values), last.amin(-1)))
-        ranks, least = counted.tolist()
-        largest = int(max(ranks))
-        rotation = rotation.to(product.dtype)
-        lowered = (1 - threshold / values[:, None, :largest]).relu().to(product.dtype)
-        second = torch.bmm(basis, rotation[..., :largest] * lowered)
-        return self._kept(torch.bmm(product, rotation), second, ranks, threshold), least
+            basis = _orthonormal(products(turned.mT, product).sub_(basis, alpha=root))
+            product = products(turned, basis)
+        return product, basis
 
     def _slightly(self, matrices: Tensor, threshold: float) -> Lowered:
         """As above for a small threshold: the lengths of nearly orthogonal columns count as singular values.
 
         The bases get no further columns, as what is still to be lowered or raised is slight.
         """
-        turned = matrices.mT if self._of_left else matrices
-        basis = _orthonormal(self._basis, self._blank())
-        product = torch.bmm(turned, basis)
+        turned = matrices.mT if self.of_left else matrices
+        basis = _orthonormal(self.basis)
+        product = products(turned, basis)
         lengths = torch.linalg.vector_norm(product, dim=-2, keepdim=True)
         basis = basis * (1 - threshold / lengths).relu()  # of a column of zeros it is zero
-        self._basis, self._of_left = product, not self._of_left
-        return Lowered(self, product, basis) if self._of_left else Lowered(self, basis, product)
+        self.basis, self.of_left = product, not self.of_left
+        return Lowered(self, product, basis) if self.of_left else Lowered(self, basis, product)
 
-    def _whole(self, matrices: Tensor, threshold: float) -> Lowered:
+    def _whole(self, matrices: Tensor, threshold: float) -> list[Lowered]:
         """From all singular values, by the smaller Gram matrix; in double precision, as that holds their squares."""
-        self._of_left = matrices.shape[1] > matrices.shape[2]
-        turned = matrices.mT if self._of_left else matrices
+        self.of_left = matrices.shape[1] > matrices.shape[2]
+        turned = matrices.mT if self.of_left else matrices
         exact = turned.double()
-        squares, vectors = eigh(torch.bmm(exact, exact.mT))
-        values, vectors = squares.clamp(min=0).sqrt().flip(-1), vectors.flip(-1).to(matrices.dtype)
-        ranks = (values > threshold).sum(-1).tolist()
-        largest = max(ranks)
-        lowered = (1 - threshold / values[:, None, :largest]).relu().to(matrices.dtype)
-        self._sizes = [self._smaller] * len(self.items)
-        return self._kept(vectors, torch.bmm(turned.mT, vectors[..., :largest]) * lowered, ranks, threshold)
+        squares, vectors = eigh(products(exact, exact.mT))
+        values, vectors = squares.clamp(min=0).sqrt().flip(-1), vectors.flip(-1)
+        first = vectors.to(matrices.dtype)
+        self._take(first)
+        return self._lowered(range(len(matrices)), first, turned.mT, vectors, values, threshold)
 
-    def _kept(self, first: Tensor, second: Tensor, ranks: Sequence[float], threshold: float) -> Lowered:
-        """The factors in order; the first, which has columns beyond the rank, is the next basis, of the other side."""
+    def _take(self, basis: Tensor) -> None:
+        """Take columns for the next bases, those of the other side."""
+        self.basis, self.of_left = _unit(basis), not self.of_left
+
+    def _lowered(
+        self,
+        positions: Sequence[int],
+        first: Float[Tensor, "B M K"],
+        other: Float[Tensor, "B N L"],
+        rotation: Float[Tensor, "B L K"],
+        values: Float[Tensor, "B K"],
+        threshold: float,
+    ) -> list[Lowered]:
+        """The factors ``first`` and ``other @ rotation``, its columns weighed, of some items, in groups of one width.
+
+        The width, that of the next basis, is more than the rank.
+        """
         share = min(max(math.sqrt(threshold / _FULL_SHARE), _SHARES[0]), _SHARES[1])
-        wanted = [max(int((1 + share) * rank), int(rank) + _SPARE) for rank in ranks]
-        self._basis = _unit(first)
-        self._resize([min(self._smaller, -(-columns // _ALIGNED) * _ALIGNED) for columns in wanted])
-        self._of_left = not self._of_left
-        first = first[..., : second.shape[-1]]
-        return Lowered(self, first, second) if self._of_left else Lowered(self, second, first)
+        groups: dict[int, list[int]] = {}
+        ranks = (values > threshold).sum(-1).tolist()
+        for position in positions:
+            wanted = max(int((1 + share) * ranks[position]), ranks[position] + _SPARE)
+            width = min(self._smaller, -(-wanted // _ALIGNED) * _ALIGNED)
+            groups.setdefault(width, []).append(position)
+        weighed = (rotation * (1 - threshold / values).relu()[:, None]).to(first.dtype)
+        found = []
+        for width, group in groups.items():
+            tracker, largest = self.part(group), max(ranks[position] for position in group)
+            tracker.resize(width)
+            # As many columns as the width whatever the ranks: how a column is rounded can depend on their number.
+            second = products(_some(other, group), _some(weighed, group)[..., :width])[..., :largest]
+            factors = _some(first, group)[..., :largest], second
+            found.append(Lowered(tracker, *(factors if self.of_left else factors[::-1])))
+        return found
 
-    def _blank(self) -> Bool[Tensor, "B K"] | None:
-        """The columns of each basis that are none of its own; None where all have as many."""
-        width = self._basis.shape[-1]
-        if min(self._sizes) == width:
-            return None
-        device = self._basis.device
-        return torch.arange(width, device=device) >= torch.tensor(self._sizes, device=device)[:, None]
+    def resize(self, width: int) -> None:
+        """The first columns of each basis, or more, arbitrary ones that are orthogonal to them."""
+        count, rows, given = self.basis.shape
+        if width <= given:
+            self.basis = self.basis[..., :width]
+            return
+        added = hashed_uniform((rows, width - given), given, self.basis.device, self.basis.dtype) - 0.5
+        added = added.expand(count, -1, -1)
+        added = _unit(added - products(self.basis, products(self.basis.mT, added)))
+        self.basis = torch.cat((self.basis, added), -1)
 
-    def _resize(self, sizes: Sequence[int]) -> None:
-        """The first columns of each basis; where it has too few, with arbitrary ones that are orthogonal to them."""
-        old, self._sizes = self._sizes, list(sizes)
-        width = max(sizes)
-        basis = self._basis[..., :width]
-        growing = [size for size, new in zip(old, sizes, strict=True) if new > size]
-        if growing:
-            first, (_, rows, given) = min(growing), basis.shape
-            basis = pad(basis, (0, width - given))
-            begin, end = (torch.tensor(edges, device=basis.device)[:, None, None] for edges in (old, sizes))
-            column = torch.arange(first, width, device=basis.device)
-            added = self._columns(rows, first, width) * ((column >= begin) & (column < end))
-            basis[..., first:] += _unit(added - torch.bmm(basis, torch.bmm(basis.mT, added)))
-        self._basis = basis
-        blank = self._blank()
-        if blank is not None:
-            self._basis = basis.masked_fill(blank[:, None], 0.0)
 
-    def _columns(self, rows: int, first: int, last: int) -> Float[Tensor, "rows columns"]:
-        """Arbitrary ones from a number on, each of which is always the same."""
-        blocks = range(first // _ALIGNED, -(-last // _ALIGNED))
-        for block in blocks:
-            if (rows, block) not in self._arbitrary:
-                made = hashed_uniform((rows, _ALIGNED), block, self._basis.device, self._basis.dtype)
-                self._arbitrary[rows, block] = made - 0.5
-        made = torch.cat([self._arbitrary[rows, block] for block in blocks], 1)
-        return made[:, first - blocks[0] * _ALIGNED : last - blocks[0] * _ALIGNED]
+def products(
+    left: Float[Tensor, "B M K"], right: Float[Tensor, "B K N"], out: Float[Tensor, "B M N"] | None = None
+) -> Float[Tensor, "B M N"]:
+    """The products of matrices; on a processor one by one, so that no digit of one depends on the others.
+
+    Those of a batch at once are rounded in a way that depends on its size there.
+    """
+    if left.device.type != "cpu":
+        return torch.bmm(left, right) if out is None else torch.bmm(left, right, out=out)
+    if out is None:
+        out = left.new_empty(len(left), left.shape[1], right.shape[2])
+    for one, other, into in zip(left.unbind(), right.unbind(), out.unbind(), strict=True):
+        torch.mm(one, other, out=into)
+    return out
+
+
+def _some(items: Tensor, positions: Sequence[int]) -> Tensor:
+    return items if len(positions) == len(items) else items[list(positions)]
 
 
 def _positions(first: Sequence[bool]) -> tuple[list[int], list[int]]:
@@ -238,51 +256,59 @@ def _positions(first: Sequence[bool]) -> tuple[list[int], list[int]]:
     return true, false
 
 
+def joined(trackers: Iterable[ThresholdTracker]) -> list[ThresholdTracker]:
+    """Trackers of the same items, as few as do."""
+    kinds: dict[tuple[bool, int], list[ThresholdTracker]] = {}
+    for tracker in trackers:
+        kinds.setdefault(tracker.kind, []).append(tracker)
+    return [first.joined(others) for first, *others in kinds.values()]
+
+
 def _unit(matrix: Tensor) -> Tensor:
     """Columns of length one; those that are zero remain so."""
     lengths = torch.linalg.vector_norm(matrix, dim=-2, keepdim=True)
     return matrix / lengths.clamp(min=torch.finfo(matrix.dtype).tiny)
 
 
-def _right_singular(matrix: Tensor, blank: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Singular values, the largest first, and right singular vectors, of columns of very different lengths.
-
-    Those of blank columns are zero, and come last.
-    """
-    common = torch.bmm(matrix.mT, matrix).double()
-    if blank is not None:
-        common.diagonal(dim1=-2, dim2=-1).masked_fill_(blank, -1.0)
-    squares, vectors = eigh(common)
+def _right_singular(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Singular values, the largest first, and right singular vectors, of columns of very different lengths."""
+    squares, vectors = eigh(products(matrix.mT, matrix).double())
     return squares.clamp(min=0).sqrt().flip(-1), vectors.flip(-1)
 
 
-def _orthonormal(matrix: Tensor, blank: Tensor | None = None) -> Tensor:
-    """Orthonormal bases of the columns, each of which adds what it has beyond those before it; blank ones stay zero.
+def _orthonormal(matrix: Tensor) -> Tensor:
+    """Orthonormal bases of the columns, each of which adds what it has beyond those before it.
 
     They are made by Cholesky factors, unless columns are too much alike for these.
     """
-    basis = matrix
-    alike = [False] * len(matrix)
-    for _ in range(2):
-        common = torch.bmm(basis.mT, basis)
-        if blank is not None:
-            common.diagonal(dim1=-2, dim2=-1).masked_fill_(blank, 1.0)
-        lengths = common.diagonal(dim1=-2, dim2=-1).sqrt()
-        factor, failed = torch.linalg.cholesky_ex(common / lengths[:, None] / lengths[..., None], upper=True)
-        smallest = factor.diagonal(dim1=-2, dim2=-1).amin(-1).masked_fill(failed > 0, 0.0).tolist()
-        alike = [before or not least > _ALIKE for before, least in zip(alike, smallest, strict=True)]
-        if all(alike):
-            break
-        basis = torch.linalg.solve_triangular(factor * lengths[:, None], basis, upper=True, left=False)
-        if all(bad or least > _APART for bad, least in zip(alike, smallest, strict=True)):
-            break
-    if not any(alike):
-        return basis
-    positions, _ = _positions(alike)
-    whole = torch.linalg.qr(_unit(matrix[positions]))[0]
-    if blank is not None:
-        whole = whole.masked_fill(blank[positions, None], 0.0)
-    if all(alike):
-        return whole
-    basis[positions] = whole
+    basis, smallest = _apart(matrix)
+    near = [position for position, least in enumerate(smallest) if _ALIKE < least <= _APART]
+    if near:
+        again, twice = _apart(_some(basis, near))
+        _put(again, basis, near)
+        for position, least in zip(near, twice, strict=True):
+            smallest[position] = least
+    alike = [position for position, least in enumerate(smallest) if not least > _ALIKE]
+    if alike:
+        _put(torch.linalg.qr(_unit(_some(matrix, alike)))[0], basis, alike)
     return basis
+
+
+def _apart(matrix: Tensor) -> tuple[Tensor, list[float]]:
+    """The columns without what they have of those before them, and how much of its length is left of the worst.
+
+    Where that is little, they are of no use.
+    """
+    common = products(matrix.mT, matrix)
+    lengths = common.diagonal(dim1=-2, dim2=-1).sqrt()
+    factor, failed = torch.linalg.cholesky_ex(common / lengths[:, None] / lengths[..., None], upper=True)
+    smallest = factor.diagonal(dim1=-2, dim2=-1).amin(-1).masked_fill(failed > 0, 0.0)
+    return torch.linalg.solve_triangular(factor * lengths[:, None], matrix, upper=True, left=False), smallest.tolist()
+
+
+def _put(found: Tensor, items: Tensor, positions: Sequence[int]) -> None:
+    """Write what :func:`_some` reads."""
+    if len(positions) == len(items):
+        items.copy_(found)
+    else:
+        items[list(positions)] = found
