@@ -112,6 +112,17 @@ def test_the_divergence_is_its_definition(beta):
     )
 
 
+@pytest.mark.parametrize("beta", [2.0, 1.5, 1.0, 0.5])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_divergence_of_a_zero_is_its_limit_and_has_a_finite_gradient(beta, dtype):
+    matrix, model = torch.tensor([[0.0, 2.0]], dtype=dtype), torch.tensor([[3.0, 2.0]], dtype=dtype)
+    found = beta_divergence(matrix.requires_grad_(), model.requires_grad_(), beta)
+    assert torch.isclose(found, torch.tensor(3.0**beta / beta, dtype=dtype))
+    into_matrix, into_model = torch.autograd.grad(found, (matrix, model))
+    assert into_matrix.isfinite().all()
+    assert torch.allclose(into_model, torch.tensor([[3.0 ** (beta - 1), 0.0]], dtype=dtype), atol=1e-6)
+
+
 @pytest.mark.parametrize("beta", [2.0, 1.0, 0.0])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (3, 2)])
 def test_small_matrices(shape, beta):
@@ -231,6 +242,17 @@ def test_parts_hold_every_frame_once_and_lanes_look_like_items(frames, cores, la
     collected = torch.empty_like(activations)
     updates.collect(parts, collected)
     assert torch.equal(collected, activations)
+
+
+@pytest.mark.parametrize(("items", "groups"), [(0, []), (1, [1]), (4, [4]), (5, [3, 2]), (7, [4, 3]), (10, [4, 4, 2])])
+def test_items_are_worked_on_in_groups_of_about_the_size_of_the_caches(items, groups, monkeypatch):
+    """A third of an item more or less than the three that fit does not leave one alone."""
+    monkeypatch.setitem(nmf_updates._TOGETHER, "cpu", 100)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    data = positive(items, 3, 10)
+    parted = nmf_updates.parted(data, 10, data.new_zeros(items, 0), 1.0, learn=True)
+    assert [len(updates.data) for _, updates in parted] == groups
+    assert torch.equal(torch.cat([data[:0], *(data[group] for group, _ in parted)]), data)
 
 
 def test_singular_vectors_are_a_good_start():

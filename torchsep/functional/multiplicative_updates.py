@@ -27,10 +27,11 @@ def divergences(data: Tensor, model: Tensor, beta: float) -> Tensor:
     if beta == 0:
         ratio = data / model
         return ratio - ratio.log() - 1
+    if beta == 1:
+        ratio = (data / model).clamp(min=torch.finfo(data.dtype).tiny)  # any will do where the data are zero
+        return data * ratio.log() - data + model
     zero = data == 0
     positive = data.masked_fill(zero, 1.0)
-    if beta == 1:
-        return (positive * (positive / model).log()).masked_fill(zero, 0.0) - data + model
     own = positive.pow(beta).masked_fill(zero, 0.0) if beta > 0 else data.pow(beta)
     cross = (beta - 1) * model.pow(beta) - beta * data * model.pow(beta - 1)
     return (own + cross) / (beta * (beta - 1))
@@ -102,10 +103,9 @@ def _run(updates: Updates, factors: tuple[Tensor, Tensor], done: Tensor, max_ite
 
 def _root_divergence(updates: Updates, activations: Tensor, templates: Tensor) -> Float[Tensor, " B"]:
     total = torch.zeros(len(activations), dtype=torch.float64, device=activations.device)
-    data, templates = updates.counted().data, templates[..., : updates.bins]
     for part in updates.slices():
-        terms = divergences(data[:, part], torch.bmm(activations[..., part].mT, templates), updates.beta)
-        total += terms.sum((1, 2))
+        terms = divergences(updates.data[:, part], torch.bmm(activations[..., part].mT, templates), updates.beta)
+        total += terms[..., : updates.bins].sum((1, 2))
     return total.clamp(min=0).sqrt()
 
 

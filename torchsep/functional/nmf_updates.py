@@ -258,6 +258,8 @@ def parted(data: Tensor, bins: int, penalties: Tensor, beta: float, *, learn: bo
     share = _TOGETHER.get(data.device.type, _DEVICE_TOGETHER)
     lanes = min(cores, frames, int(size / (_LANE * share))) if size > share else 1
     rows = lanes * math.ceil(frames / (lanes * math.ceil(size / (cores * share))))
-    together = max(1, cores * share // size) if lanes == 1 else 1
+    # Rather a few items more together than these few in a group of their own.
+    count = items if lanes > 1 else max(1, round(items * size / (cores * share)))
+    together = max(1, math.ceil(items / max(1, count)))
     groups = [slice(first, first + together) for first in range(0, items, together)]
     return [(group, Updates(data[group], bins, penalties[group], beta, learn, rows, lanes)) for group in groups]

@@ -31,7 +31,7 @@ def timbre_of_bins(
         timbres: a vector :math:`m_k` of each template.
 
     Gradient:
-        Exact; zero where the mean is.
+        Exact; zero where the mean is, or its square in the precision given.
 
     Example:
         >>> templates, timbres = torch.tensor([[[1.0, 0.0], [1.0, 1.0]]]), torch.eye(2)[None]
@@ -41,10 +41,9 @@ def timbre_of_bins(
     """
     weighted = activations[..., None] * timbres[:, None, :, None]
     means = (templates[:, None] @ weighted.flatten(-2)).unflatten(-1, weighted.shape[-2:])
-    largest = means.detach().abs().amax(-1, keepdim=True)
-    none = largest == 0
-    means = (means / largest.masked_fill(none, 1.0)).masked_fill(none, 1.0)
-    return (means / torch.linalg.vector_norm(means, dim=-1, keepdim=True)).masked_fill(none, 0.0)
+    length = torch.linalg.vector_norm(means, dim=-1, keepdim=True)
+    none = length == 0
+    return (means / length.masked_fill(none, 1.0)).masked_fill(none, 0.0)
 
 
 class TimbreClustering(ClusteringSeparator):
