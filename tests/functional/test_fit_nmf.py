@@ -61,6 +61,18 @@ def test_as_many_updates_of_scikit_learn_give_the_same(beta, max_iter, penalties
         assert torch.allclose(model.activations, activations, rtol=1e-5, atol=1e-6 * activations.max().item())
 
 
+def test_values_on_their_way_to_zero_are_those_of_scikit_learn():
+    """Many are, which makes no difference for long."""
+    matrix = spectrogram()
+    begin = start(matrix, 20)
+    templates, activations, _ = peer(matrix, begin, 2.0, 200, tol=0.0)
+    assert (templates < 1e-12).double().mean() > 0.2
+    expected = beta_divergence(matrix, templates @ activations, "frobenius")
+    model = fit_nmf(matrix, 20, beta_loss="frobenius", max_iter=200, tol=0.0, init=begin)
+    found = beta_divergence(matrix, model.templates @ model.activations, "frobenius")
+    assert found == pytest.approx(expected.item(), rel=1e-6)
+
+
 def test_it_stops_where_scikit_learn_does():
     matrix = spectrogram()
     begin = start(matrix, 4)

@@ -106,7 +106,7 @@ def fit_nmf(  # noqa: PLR0913 - the parameters, and their names, are the field's
         + \tfrac{1}{2} \alpha (1 - \rho) \left(N \lVert W \rVert_2^2 + F \lVert H \rVert_2^2\right)
 
     by multiplicative updates, each of which lowers this or leaves it as it is: of all activations, then of all
-    templates. What would be zero is kept a little above, at about 1e-8 of the usual size, from where it can grow.
+    templates. What would be zero is kept a little above, at 1e-8 of the usual size or less, from where it can grow.
 
     Args:
         matrix: :math:`V`, non-negative. For beta at or below zero 1e-8 of its mean is added to it.
@@ -242,13 +242,13 @@ def _is_silent(matrix: Float[Tensor, "*any F N"]) -> Tensor:
 
 
 def _leveled(matrix: Float[Tensor, "*any F N"], beta: float) -> tuple[Float[Tensor, "B N E"], Float[Tensor, "B 1 1"]]:
-    """The matrices, frames first, scaled to a mean of one and padded, and what their means were."""
+    """The matrices, frames first, scaled to a mean of one and padded, and what their means were; ones for silence."""
     if matrix.dim() < 2 or matrix.numel() == 0 or not matrix.is_floating_point():
         wanted = "floating point, of shape (..., F, N) and not empty"
         raise ValueError(f"matrix must be {wanted}, got {matrix.dtype} {tuple(matrix.shape)}")
     items = _frames_first(matrix)
     level = _level(items)
-    values = items / level
+    values = torch.where(_is_silent(matrix), 1.0, items / level)
     return padded(values + _FLOOR if beta <= 0 else values), level
 
 

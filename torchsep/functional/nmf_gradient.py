@@ -137,6 +137,6 @@ def _back_model(
     weighted = updates.data[:, part] * powers
     into_weighted, into_powers = into_comparison
     into_data[:, part].addcmul_(into_weighted, powers)
-    into_model = into_weighted.mul_(weighted).div_(model).mul_(beta - 2)
+    into_model = into_weighted.mul_(beta - 2).mul_(weighted).div_(model)  # nothing, for beta of two, times much
     into_model += into_powers.mul_(powers).mul_(beta - 1)
     return (weighted, powers.mul_(model)), into_model

@@ -43,8 +43,10 @@ def padded(data: Float[Tensor, "B N F"]) -> Float[Tensor, "B N E"]:
 def least_factor(beta: float) -> float:
     """What no value of a factor falls below: so little that it stands for zero, so much that it can grow again.
 
-    Nor does any power of the product of two overflow in single precision.
+    Nor does any power of the product of two overflow in single precision. For beta of two there are no powers.
     """
+    if beta == 2:
+        return 1e-16
     return max(1e-8, 10 ** (-15 / (2 - beta))) if beta < 2 else 1e-8
 
 
