@@ -1,12 +1,13 @@
 """Sources at places in a stereo scene, fitted to projections of the mixture that shut out places."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.function import once_differentiable
 
 __all__ = ["located_sources", "panned", "place_gains", "projected_sources", "source_gains"]
 
@@ -103,30 +104,9 @@ def located_sources(
     mean = mean.masked_fill(mean == 0, 1.0)
     heard = heard / mean if heard.requires_grad else heard.div_(mean)
     audible = gains.sum(2)
-    recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (heard, *start))
-    if not recorded or torch.compiler.is_compiling():
-        model = start
-        for _ in range(num_iterations):
-            model = _updated(heard, gains, audible, *model, beta)
-        return model
-
-    def once(*model: Tensor) -> Model:
-        updated: Model = checkpoint(
-            _updated, heard, gains, audible, *model, beta, use_reentrant=False, preserve_rng_state=False
-        )
-        return updated
-
-    def several(count: int, *model: Tensor) -> Model:
-        for _ in range(count):
-            model = once(*model)
-        return model[0], model[1]
-
-    model = start
-    block = max(1, math.isqrt(num_iterations))
-    for first in range(0, num_iterations, block):
-        model = checkpoint(
-            several, min(block, num_iterations - first), *model, use_reentrant=False, preserve_rng_state=False
-        )
+    if torch.compiler.is_compiling():
+        return _run((heard, gains, audible), beta, start, num_iterations)
+    model: Model = _Updates.apply(num_iterations, beta, heard, gains, audible, *start)  # type: ignore[no-untyped-call]
     return model
 
 
@@ -216,6 +196,65 @@ def source_gains(gains: Float[Tensor, "B F M L"], maps: Float[Tensor, "B L S"]) 
     """
     # The gains are read once as they lie, in half the time that the product takes the other way round.
     return (maps.mT[:, None] @ gains.mT).mT
+
+
+class _Updates(torch.autograd.Function):
+    """All updates, whose gradient is found by making them again.
+
+    The models, which are small, are kept after every so many updates, and then, from the last of these back to the
+    first, those in between. Room for them is made at once: among the tensors of one update, hundreds of small ones that
+    stay would leave holes in memory that nothing fits into.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, num_iterations: int, beta: float, *tensors: Tensor) -> Model:
+        constants, model = tensors[:3], (tensors[3], tensors[4])
+        if not any(ctx.needs_input_grad):
+            return _run(constants, beta, model, num_iterations)
+        span = math.isqrt(max(1, num_iterations - 1)) + 1
+        kept = [part.new_empty(-(-num_iterations // span), *part.shape) for part in model]
+        for number in range(0, num_iterations, span):
+            _keep(model, kept, number // span)
+            model = _run(constants, beta, model, min(span, num_iterations - number))
+        ctx.num_iterations, ctx.span, ctx.beta = num_iterations, span, beta
+        ctx.save_for_backward(*constants, *kept)
+        return model
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *into: Tensor) -> tuple[Tensor | None, ...]:
+        gradients: Sequence[Tensor] = into
+        heard, gains, audible, *kept = ctx.saved_tensors
+        between = [slots.new_empty(ctx.span, *slots.shape[1:]) for slots in kept]
+        into_heard = torch.zeros_like(heard)
+        for first in reversed(range(0, ctx.num_iterations, ctx.span)):
+            model: Sequence[Tensor] = [slots[first // ctx.span] for slots in kept]
+            count = min(ctx.span, ctx.num_iterations - first)
+            _keep(model, between, 0)
+            for number in range(1, count):
+                model = _run((heard, gains, audible), ctx.beta, model, 1)
+                _keep(model, between, number)
+            for number in reversed(range(count)):
+                given = [tensor.detach().requires_grad_() for tensor in (heard, *(slots[number] for slots in between))]
+                with torch.enable_grad():
+                    updated = _updated(given[0], gains, audible, given[1], given[2], ctx.beta)
+                of_heard, *gradients = torch.autograd.grad(updated, given, gradients)
+                into_heard += of_heard
+        return None, None, into_heard, None, None, *gradients
+
+
+def _keep(model: Sequence[Tensor], slots: Sequence[Tensor], number: int) -> None:
+    for part, slot in zip(model, slots, strict=True):
+        slot[number].copy_(part)
+
+
+def _run(constants: Sequence[Tensor], beta: float, model: Sequence[Tensor], num_iterations: int) -> Model:
+    """The model after so many updates."""
+    heard, gains, audible = constants
+    sources, maps = model
+    for _ in range(num_iterations):
+        sources, maps = _updated(heard, gains, audible, sources, maps, beta)
+    return sources, maps
 
 
 def _updated(heard: Tensor, gains: Tensor, audible: Tensor, sources: Tensor, maps: Tensor, beta: float) -> Model:

@@ -28,7 +28,7 @@ _TOGETHER = {"cpu": 1 << 19}
 _DEVICE_TOGETHER = 1 << 25
 
 # Powers of the sources in all iterations that are held together for the gradient, which need not stay in cache.
-_HELD = {"cpu": 1 << 22}
+_HELD = {"cpu": 1 << 21}
 _DEVICE_HELD = 1 << 27
 
 
