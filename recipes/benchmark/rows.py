@@ -228,7 +228,7 @@ def batch_row(separator: str, arguments: Mapping[str, Any] | None = None) -> Row
 
 
 def short_batch_row(separator: str, arguments: Mapping[str, Any] | None = None) -> Row:
-    """The same of many items that are so short that one of them leaves a core idle or waits for calls."""
+    """The same of many items that are so short that one of them hardly has work for a second core."""
     arguments = {**(arguments or {}), "sample_rate": SHORT_RATE}
     alone = built(separator, arguments)
     return separator_row(
@@ -236,7 +236,7 @@ def short_batch_row(separator: str, arguments: Mapping[str, Any] | None = None) 
         arguments,
         name=f"{separator}_short_batch",
         problem="batch of 16 items, stereo, 8 kHz, STFT 256 / 64",
-        seconds=0.5,
+        seconds=0.25,
         items=16,
         prepare=partial(batch_and_items, items=16, sample_rate=SHORT_RATE, required=alone.requires),
         peer=one_by_one(alone),
