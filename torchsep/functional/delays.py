@@ -205,11 +205,13 @@ def histogram_peaks(
     order = 1 - _NEAREST * torch.linspace(0, 1, levels * len(delays), dtype=torch.float64, device=delays.device)
     taken = torch.zeros(len(histogram), levels, len(delays), dtype=torch.bool, device=delays.device)
     found = []
-    for _ in range(num_peaks):
+    for number in range(num_peaks):
         heights = smooth_heights(histogram, delays, n_fft).masked_fill(taken, 0.0).flatten(1)
         index = (heights * order).argmax(1)
         row, column = index // len(delays), index % len(delays)
         found.append((row, column, heights.gather(1, index[:, None])[:, 0]))
+        if number + 1 == num_peaks:
+            break
         near = (rows - row[:, None]).abs() <= distances[0]
         taken = taken | (near[:, :, None] & ((columns - column[:, None]).abs() <= distances[1])[:, None])
         agreed = phase_kernel((2 * math.pi * (phase + frequency * delays[column][:, None, None])).cos())
@@ -245,6 +247,15 @@ def _harmonics(phase: Float[Tensor, " P"]) -> Float[Tensor, "H P"]:
 
 def _delay_basis(frequency: Tensor, delays: Float[Tensor, " D"], n_fft: int) -> Float[Tensor, "F H D"]:
     """What each term of the kernel's Fourier series is turned by: all cosines, then all sines."""
-    order = torch.arange(_POWER + 1, dtype=torch.float64, device=delays.device)
-    turns = (2 * math.pi / n_fft) * frequency.double()[:, None, None] * order[:, None] * delays.double()
-    return torch.cat((turns.cos(), -turns.sin()), 1)
+    turns = (-2 * math.pi / n_fft) * frequency.double()[:, None] * delays.double()
+    basis = turns.new_empty(len(turns), 2, _POWER + 1, turns.shape[1])
+    cosine, sine = basis.unbind(1)
+    cosine[:, 0], sine[:, 0] = 1.0, 0.0
+    cosine[:, 1], sine[:, 1] = turns.cos(), turns.sin()
+    # Twice as many each time, by products, which are found many times faster than cosines and sines.
+    for count in (2**power for power in range(round(math.log2(_POWER)))):
+        low, high = slice(1, count + 1), slice(count + 1, 2 * count + 1)
+        by = slice(count, count + 1)
+        cosine[:, high] = cosine[:, low] * cosine[:, by] - sine[:, low] * sine[:, by]
+        sine[:, high] = sine[:, low] * cosine[:, by] + cosine[:, low] * sine[:, by]
+    return basis.flatten(1, 2)
