@@ -252,7 +252,7 @@ def _delay_basis(frequency: Tensor, delays: Float[Tensor, " D"], n_fft: int) -> 
     cosine, sine = basis.unbind(1)
     cosine[:, 0], sine[:, 0] = 1.0, 0.0
     cosine[:, 1], sine[:, 1] = turns.cos(), turns.sin()
-    # Twice as many each time, by products, which are found many times faster than cosines and sines.
+    # Twice as many each time, by products, which take less time than cosines and sines.
     for count in (2**power for power in range(round(math.log2(_POWER)))):
         low, high = slice(1, count + 1), slice(count + 1, 2 * count + 1)
         by = slice(count, count + 1)
