@@ -678,7 +678,7 @@ METRIC = {"name": "SI-SDR improvement", "value": 9, "unit": "dB", "definition": 
 
 def test_what_is_told_of_a_checkpoint(tmp_path):
     about = {
-        "summary": "Two talkers.",
+        "summary": "Two speakers.",
         "training": {"data": "speech", "hours": 2.5},
         "metrics": [METRIC],
         "licences": {"weights": "MIT"},
@@ -729,7 +729,7 @@ def hub(tmp_path, monkeypatch):
 
 def cached(hub, separator, revision="main"):
     """A repository in the cache as the hub's own library leaves it there."""
-    folder = hub / "models--ann--two.talkers"
+    folder = hub / "models--ann--two.speakers"
     commit = hashlib.sha1(revision.encode()).hexdigest()  # noqa: S324 - as long as git's
     (folder / "refs").mkdir(parents=True, exist_ok=True)
     (folder / "refs" / revision).write_text(commit)
@@ -744,21 +744,21 @@ def cached(hub, separator, revision="main"):
 def test_a_cached_checkpoint_of_the_hub_needs_no_network(hub):
     cached(hub, MixAsEstimate(2, sample_rate=8000))
     commit = cached(hub, MixAsEstimate(3, sample_rate=8000), "v2")
-    assert load("hub:ann/two.talkers").num_sources == 2
-    assert load("hub:ann/two.talkers@v2").num_sources == 3
-    assert load(f"hub:ann/two.talkers@{commit}").num_sources == 3
-    assert read_header("hub:ann/two.talkers@v2")["names"] == ["source_1", "source_2", "source_3"]
-    for source in ("hub:ann/two.talkers@v3", "hub:ann/others"):
+    assert load("hub:ann/two.speakers").num_sources == 2
+    assert load("hub:ann/two.speakers@v2").num_sources == 3
+    assert load(f"hub:ann/two.speakers@{commit}").num_sources == 3
+    assert read_header("hub:ann/two.speakers@v2")["names"] == ["source_1", "source_2", "source_3"]
+    for source in ("hub:ann/two.speakers@v3", "hub:ann/others"):
         with pytest.raises(FileNotFoundError, match=f"^{source} cannot be fetched without the network, and is not in"):
             load(source)
 
 
 def test_a_hostile_file_of_the_hub_is_refused(hub):
     cached(hub, trained())
-    blob = hub / "models--ann--two.talkers" / "blobs" / "main.safetensors"
+    blob = hub / "models--ann--two.speakers" / "blobs" / "main.safetensors"
     blob.write_bytes(pickle.dumps(Bomb(hub / "victim")))
     with pytest.raises(ValueError, match="is not a safetensors file, or is damaged"):
-        load("hub:ann/two.talkers")
+        load("hub:ann/two.speakers")
     assert not (hub / "victim").exists()
 
 

@@ -2,13 +2,22 @@
 
 import difflib
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from numbers import Integral, Real
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["check_choice", "check_integer", "check_mixture", "check_number", "check_required", "nearest"]
+__all__ = [
+    "check_choice",
+    "check_integer",
+    "check_mixture",
+    "check_number",
+    "check_pair",
+    "check_required",
+    "nearest",
+]
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -69,6 +78,18 @@ def check_number(
         raise ValueError(f"{argument} must be above {above:g}, got {value!r}")
     if number > at_most:
         raise ValueError(f"{argument} must be at most {at_most:g}, got {value!r}")
+
+
+def check_pair(value: Any, argument: str) -> tuple[Any, Any]:
+    """Both values of a pair; raise unless it is one.
+
+    Example:
+        >>> check_pair([1, 2], "num_bins")
+        (1, 2)
+    """
+    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 2:
+        raise ValueError(f"{argument} must be a pair, got {value!r}")
+    return value[0], value[1]
 
 
 def check_mixture(mixture: Tensor, channels: int | None = None) -> None:

@@ -39,8 +39,24 @@ class Configurable(nn.Module):
 
     @classmethod
     def arguments(cls) -> dict[str, inspect.Parameter]:
-        """The constructor's arguments by name."""
-        return dict(list(inspect.signature(cls.__init__).parameters.items())[1:])
+        """The constructor's arguments by name: its own, then those that it passes on as ``**options`` to its base.
+
+        Example:
+            >>> list(HPSS.arguments())
+            ['kernel_size', 'power', 'margin', 'mask_type', 'mask_threshold', 'stft', 'sample_rate', 'trainable']
+        """
+        found: dict[str, inspect.Parameter] = {}
+        for kind in cls.__mro__:
+            if "__init__" not in vars(kind):
+                continue
+            own = list(inspect.signature(kind.__init__).parameters.values())[1:]  # type: ignore[misc]
+            options = [parameter for parameter in own if parameter.kind is parameter.VAR_KEYWORD]
+            for parameter in own:
+                if parameter not in options:
+                    found.setdefault(parameter.name, parameter)
+            if not options:
+                break
+        return found
 
     @property
     def config(self) -> dict[str, Any]:

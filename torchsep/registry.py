@@ -17,6 +17,28 @@ Kind = TypeVar("Kind", bound=type[Configurable])
 
 _REGISTERED: dict[str, type[Configurable]] = {}
 
+# Names and values of version 0.1 in saved configurations, so that its checkpoints and YAML files can still be read.
+_RENAMED_ARGUMENTS = {
+    "epsilon": "tol",
+    "high_pass_cutoff": "high_pass_cutoff_hz",
+    "iterations": "num_iterations",
+    "max_iterations": "max_iter",
+    "maximum_delay_in_samples": "max_delay_samples",
+    "maximum_frequency": "max_frequency_hz",
+    "minimum_frequency": "min_frequency_hz",
+    "minimum_peak_salience": "min_peak_salience",
+    "num_iterations": "max_iter",
+    "returns": "source_indices",
+    "window_type": "window",
+}
+_RENAMED_VALUES = {
+    "GaussianMixture": "gaussian_mixture",
+    "KMeans": "kmeans",
+    "MiniBatchKMeans": "minibatch_kmeans",
+    "itakura-saito": "itakura_saito",
+    "kullback-leibler": "kullback_leibler",
+}
+
 
 def register(kind: Kind) -> Kind:
     """Make a class known by its name in snake case; usable as a decorator.
@@ -97,6 +119,10 @@ def build(separator: str | Mapping[str, Any], /, **arguments: Any) -> Separator:
 def _construct(kind: type[Any], name: str, arguments: Mapping[str, Any]) -> Any:
     """An instance of a class, its arguments checked by name and built where they are configs."""
     known = kind.arguments()
+    arguments = {_current_name(argument, known): value for argument, value in arguments.items()}
+    for argument in ("clustering_type", "beta_loss"):
+        if isinstance(arguments.get(argument), str):
+            arguments[argument] = _RENAMED_VALUES.get(arguments[argument], arguments[argument])
     for argument in arguments:
         if argument not in known:
             hint = nearest(argument, known) or f"; it takes {', '.join(known)}"
@@ -111,6 +137,12 @@ def _construct(kind: type[Any], name: str, arguments: Mapping[str, Any]) -> Any:
     rate = arguments.get("sample_rate")
     built = {argument: _value(value, rate, _takes_separators(known[argument])) for argument, value in arguments.items()}
     return kind(**built)
+
+
+def _current_name(argument: str, known: Mapping[str, Any]) -> str:
+    """The name of an argument today, if a class that does not know it knows its new name."""
+    renamed = _RENAMED_ARGUMENTS.get(argument, argument)
+    return renamed if argument not in known and renamed in known else argument
 
 
 def _takes_separators(parameter: inspect.Parameter) -> bool:

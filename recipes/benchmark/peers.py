@@ -74,7 +74,7 @@ def hpss_by_rows(padded_waveform, length):
     return [inverse(spectrogram * share, length) for share in (mask, 1 - mask)]
 
 
-def repet(padded_waveform, length, min_period=0.8, max_period=8.0, high_pass_cutoff=100.0):
+def repet(padded_waveform, length, min_period=0.8, max_period=8.0, high_pass_cutoff_hz=100.0):
     spectrogram = stft(padded_waveform)
     magnitude = np.abs(spectrogram)
     segment, period = repeating_segment(magnitude, min_period, max_period)
@@ -82,7 +82,7 @@ def repet(padded_waveform, length, min_period=0.8, max_period=8.0, high_pass_cut
     background = np.tile(segment, repetitions)[..., : magnitude.shape[-1]]
     mask = np.ones_like(magnitude)
     np.divide(np.minimum(background, magnitude), magnitude, out=mask, where=magnitude > 0)
-    mask[..., librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT) < high_pass_cutoff, :] = 1.0
+    mask[..., librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT) < high_pass_cutoff_hz, :] = 1.0
     return [inverse(spectrogram * share, length) for share in (mask, 1 - mask)]
 
 
@@ -108,7 +108,7 @@ def repeating_segment(magnitude, min_period, max_period):
     return segment, period
 
 
-def repet_sim(padded_waveform, length, min_distance=1.0, max_frames=100, threshold=0.0, high_pass_cutoff=100.0):
+def repet_sim(padded_waveform, length, min_distance=1.0, max_frames=100, threshold=0.0, high_pass_cutoff_hz=100.0):
     """In double precision, by a general search for peaks in each row of the similarity matrix.
 
     As in nussl 1.1.9, where the method is best known, frames are compared by the mean of the channels, a row is scaled
@@ -134,7 +134,7 @@ def repet_sim(padded_waveform, length, min_distance=1.0, max_frames=100, thresho
         tiny = 1e-16
         shares.append((np.minimum(background, channel) + tiny) / (channel + tiny))
     mask = np.stack(shares)
-    mask[:, librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT) < high_pass_cutoff] = 1.0
+    mask[:, librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT) < high_pass_cutoff_hz] = 1.0
     return [inverse(spectrogram * share, length) for share in (mask, 1 - mask)]
 
 
@@ -154,7 +154,7 @@ def peaks(values, count, distance, threshold):
     return found
 
 
-def repet_sim_lean(padded_waveform, length, min_distance=1.0, max_frames=100, high_pass_cutoff=100.0):
+def repet_sim_lean(padded_waveform, length, min_distance=1.0, max_frames=100, high_pass_cutoff_hz=100.0):
     """One frame after another, with no work that the result does not need."""
     spectrogram = stft(padded_waveform)
     magnitude = np.abs(spectrogram)
@@ -173,15 +173,15 @@ def repet_sim_lean(padded_waveform, length, min_distance=1.0, max_frames=100, hi
         background = np.median(magnitude[..., similar or [frame]], axis=-1)
         own = magnitude[..., frame]
         mask[..., frame] = np.minimum(background, own) / np.maximum(own, np.finfo(np.float32).tiny)
-    mask[..., librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT) < high_pass_cutoff, :] = 1.0
+    mask[..., librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT) < high_pass_cutoff_hz, :] = 1.0
     return [inverse(spectrogram * share, length) for share in (mask, 1 - mask)]
 
 
-def ft2d(padded_waveform, length, size=(1, 25), high_pass_cutoff=100.0):
+def ft2d(padded_waveform, length, size=(1, 25), high_pass_cutoff_hz=100.0):
     spectrogram = stft(padded_waveform)
     magnitude = np.abs(spectrogram)
     mask = np.stack([repeating_share(channel, size) for channel in magnitude])
-    mask[..., librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT) < high_pass_cutoff, :] = 1.0
+    mask[..., librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT) < high_pass_cutoff_hz, :] = 1.0
     return [inverse(spectrogram * share, length) for share in (mask, 1 - mask)]
 
 
@@ -235,7 +235,7 @@ def kmeans_inertia(problems):
     return np.array([fit.inertia_ for fit in fits], np.float32) / problems[0].size
 
 
-def rpca(padded_waveform, length, high_pass_cutoff=100.0, num_iterations=100, epsilon=1e-7):
+def rpca(padded_waveform, length, high_pass_cutoff_hz=100.0, num_iterations=100, epsilon=1e-7):
     """All singular values in every iteration, one channel after the other, in double precision."""
     spectrogram = stft(padded_waveform)
     masks = []
@@ -244,7 +244,7 @@ def rpca(padded_waveform, length, high_pass_cutoff=100.0, num_iterations=100, ep
         total = np.abs(low_rank) + np.abs(sparse)
         masks.append(np.divide(np.abs(low_rank), total, out=np.ones_like(total), where=total > 0).astype(np.float32))
     mask = np.stack(masks)
-    mask[:, librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT) < high_pass_cutoff] = 1.0
+    mask[:, librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT) < high_pass_cutoff_hz] = 1.0
     return [inverse(spectrogram * share, length) for share in (mask, 1 - mask)]
 
 
@@ -334,7 +334,7 @@ def nmf(magnitude, templates, activations, beta_loss):
     model = sklearn.decomposition.NMF(
         templates.shape[1], solver="mu", init="custom", beta_loss=beta_loss, max_iter=100, tol=0
     )
-    if beta_loss == "itakura-saito":  # which cannot have zeros
+    if beta_loss == "itakura_saito":  # which cannot have zeros
         magnitude = magnitude + np.float32(1e-8 * magnitude.mean())
     with warnings.catch_warnings():  # that it has not converged
         warnings.simplefilter("ignore")

@@ -17,9 +17,8 @@ from torch import Tensor
 
 from torchsep import STFT, Separator, build
 from torchsep.data import music_and_voice
-from torchsep.functional import fit_nmf, kmeans, maximum_filter, median_filter
+from torchsep.functional import fit_nmf, hpss_masks, kmeans, maximum_filter, median_filter
 from torchsep.metrics import bss_eval_v4
-from torchsep.separators.hpss import hpss_masks
 
 RATE = peers.SAMPLE_RATE
 FRONT_END = STFT(n_fft=peers.N_FFT, hop_length=peers.HOP_LENGTH)
@@ -370,7 +369,7 @@ ROWS = [
             tolerance=1e-2,  # after many updates in single precision
         )
         for size in (10, 50)
-        for loss in ("kullback-leibler", "itakura-saito", "frobenius")
+        for loss in ("kullback_leibler", "itakura_saito", "frobenius")
     ],
     Row(
         name="bss_eval_v4",

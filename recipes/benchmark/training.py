@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 
 from torchsep.data import SeparationData
 from torchsep.engine import SeparationTask, WaveformObjective
-from torchsep.engine.training_callbacks import Announce, StepSeeds
+from torchsep.engine.train.callbacks import Announce, StepSeeds
 from torchsep.networks import ConvTasNet, MaskInference, RecurrentBody
 from torchsep.separators import DeepAudioEstimation, DeepMaskEstimation, Separator
 

@@ -1,4 +1,4 @@
-"""Recordings of one talker made into utterances: trimmed, cut at pauses, joined, and all equally loud."""
+"""Recordings of one speaker made into utterances: trimmed, cut at pauses, joined, and all equally loud."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -57,7 +57,7 @@ def pieces(waveform: Tensor) -> Iterator[Tensor]:
 
 
 def utterances(parts: Iterable[Tensor], generator: Generator) -> Iterator[Tensor]:
-    """The pieces of one talker in random order, joined until there are 2 to 4 s; each is used once.
+    """The pieces of one speaker in random order, joined until there are 2 to 4 s; each is used once.
 
     There is less where the next piece would make it more than 4 s; of what remains, less than a second is left out.
     """

@@ -14,8 +14,8 @@ from typing import Any
 
 import clips
 import torch
+from speakers import TALKERS, Talker
 from synthesis import VOICES, Voice
-from talkers import TALKERS, Talker
 from torch import Generator, Tensor
 
 from torchsep import audio
@@ -25,7 +25,7 @@ from preparing import complete_or_gone, run, say
 
 SPLITS = ("train", "valid", "test")
 KEYS = ("file", "split", "speaker", "sha256")  # that the manifest must say of each file
-SECONDS = 300.0  # of one talker at most, so that none dominates
+SECONDS = 300.0  # of one speaker at most, so that none dominates
 SEED = 0
 
 
@@ -44,13 +44,13 @@ def parse_options(arguments: list[str] | None) -> argparse.Namespace:
         type=Path,
         const=Path("/"),
         metavar="ROOT",
-        help="widen the training split with talkers of Debian packages; where these were unpacked if not installed",
+        help="widen the training split with speakers of Debian packages; where these were unpacked if not installed",
     )
     return parser.parse_args(arguments)
 
 
 def prepare(corpus: Path, output: Path, voices: Path | None) -> None:
-    """The corpus laid out in a new folder, with more talkers in its training split where there is a root of voices."""
+    """The corpus laid out in a new folder, with more speakers in its training split where there is a root of voices."""
     with complete_or_gone(output) as draft:
         files = listed(corpus)
         if voices is not None:
@@ -89,16 +89,16 @@ def check_names(file: dict[str, Any], manifest: Path) -> None:
     if file["split"] not in SPLITS:
         raise ValueError(f"{manifest}: split must be one of {', '.join(SPLITS)}, got {file['split']!r}")
     if path.is_absolute() or ".." in path.parts or folder_of(file).startswith("."):
-        raise ValueError(f"{manifest}: must name files and talkers of the corpus, got {file['file']!r}")
+        raise ValueError(f"{manifest}: must name files and speakers of the corpus, got {file['file']!r}")
 
 
 def folder_of(file: dict[str, Any]) -> str:
-    """The folder for a file: that of its talker, or of all those who may be one person."""
+    """The folder for a file: that of its speaker, or of all those who may be one person."""
     return str(file.get("group") or file["speaker"]).replace("/", "-")
 
 
 def lay_out(corpus: Path, files: Iterable[dict[str, Any]], draft: Path) -> None:
-    """``<split>/<talker>/*.flac``."""
+    """``<split>/<speaker>/*.flac``."""
     for file in files:
         link(corpus / file["file"], draft / file["split"] / folder_of(file) / PurePosixPath(file["file"]).name)
 
@@ -107,7 +107,7 @@ def link(source: Path, target: Path) -> None:
     """A second name of a file, or a copy where there can be none."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
-        raise ValueError(f"{source}: must have a name of its own among the files of its talker")
+        raise ValueError(f"{source}: must have a name of its own among the files of its speaker")
     try:
         os.link(source, target)
     except OSError:
@@ -116,16 +116,16 @@ def link(source: Path, target: Path) -> None:
 
 def check_voices(root: Path) -> None:
     """Raise unless all packages and programs are there."""
-    missing = {talker.package for talker in TALKERS if not talker.recordings(root)}
+    missing = {speaker.package for speaker in TALKERS if not speaker.recordings(root)}
     missing |= {voice.package for voice in VOICES if shutil.which(voice.program) is None}
     if missing:
         raise ValueError(f"{root}: must hold all packages of voices; apt-get install {' '.join(sorted(missing))}")
 
 
 def add_talkers(root: Path, folder: Path) -> Iterator[dict[str, Any]]:
-    """Utterances of the talkers of the packages, and what there is of each."""
-    for talker in TALKERS:
-        yield add(talker, folder / talker.folder, recorded(talker, root), SECONDS)
+    """Utterances of the speakers of the packages, and what there is of each."""
+    for speaker in TALKERS:
+        yield add(speaker, folder / speaker.folder, recorded(speaker, root), SECONDS)
 
 
 def add_voices(folder: Path) -> Iterator[dict[str, Any]]:
@@ -137,18 +137,18 @@ def add_voices(folder: Path) -> Iterator[dict[str, Any]]:
             wave.unlink()
 
 
-def recorded(talker: Talker, root: Path) -> list[list[Tensor]]:
-    """Pieces of the recordings of a talker, those of each format together: they are of one occasion."""
-    files = talker.recordings(root)
+def recorded(speaker: Talker, root: Path) -> list[list[Tensor]]:
+    """Pieces of the recordings of a speaker, those of each format together: they are of one occasion."""
+    files = speaker.recordings(root)
     found: dict[tuple[int, int], list[Tensor]] = {}
     seconds = 0.0
-    for index in torch.randperm(len(files), generator=generator_of(talker.name)).tolist():
+    for index in torch.randperm(len(files), generator=generator_of(speaker.name)).tolist():
         try:
             waveform, kind = clips.read(files[index])
         except ValueError as error:
             say(f"left out: {error}", error=True)
             continue
-        if talker.pitch is not None and not talker.pitch[0] <= clips.pitch(waveform) <= talker.pitch[1]:
+        if speaker.pitch is not None and not speaker.pitch[0] <= clips.pitch(waveform) <= speaker.pitch[1]:
             continue
         parts = list(clips.pieces(waveform))
         found.setdefault(kind, []).extend(parts)
@@ -159,7 +159,7 @@ def recorded(talker: Talker, root: Path) -> list[list[Tensor]]:
 
 
 def add(voice: Talker | Voice, folder: Path, occasions: Iterable[list[Tensor]], seconds: float) -> dict[str, Any]:
-    """Write the utterances of a talker until there are so many seconds; what there is of it then."""
+    """Write the utterances of a speaker until there are so many seconds; what there is of it then."""
     generator = generator_of(voice.name)
     written, count = 0.0, 0
     for utterance in chain.from_iterable(clips.utterances(parts, generator) for parts in occasions):
@@ -183,7 +183,7 @@ def add(voice: Talker | Voice, folder: Path, occasions: Iterable[list[Tensor]], 
 
 
 def generator_of(name: str) -> Generator:
-    """What is drawn for a talker, the same whatever the others are."""
+    """What is drawn for a speaker, the same whatever the others are."""
     digest = hashlib.sha256(f"{SEED} {name}".encode()).digest()
     return Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 

@@ -1,4 +1,4 @@
-"""Talkers of free packages of Debian, by whose recordings the training split is widened.
+"""Speakers of free packages of Debian, by whose recordings the training split is widened.
 
 Who recorded what is said by the packages' own notes where they have any; the rest was told apart by language and pitch.
 Volunteers of the same language and register may be one person in several packages: they share a folder.
@@ -16,11 +16,11 @@ class Talker:
     """Recordings of one person.
 
     Args:
-        name: of the talker, with which its files begin.
+        name: of the speaker, with which its files begin.
         package: of Debian, where the recordings are.
         licence: of the recordings, as the package states it.
         patterns: of the recordings, below the root of the file system.
-        folder: for its utterances; talkers that may be one person share it, and are then never mixed.
+        folder: for its utterances; speakers that may be one person share it, and are then never mixed.
         pitch: only recordings whose median fundamental frequency is between these are of this person.
     """
 
@@ -108,7 +108,7 @@ def _ktuberling() -> Iterator[Talker]:
 
 
 def _others() -> Iterator[Talker]:
-    """Sentences of a speech synthesiser's talker, syllables of Mandarin, a book, radio amateurs."""
+    """Sentences of a speech synthesiser's speaker, syllables of Mandarin, a book, radio amateurs."""
     codec2, test = "usr/share/codec2/wav", "usr/share/pocketsphinx/test/data"
     russian = "usr/share/festival/voices/russian/msu_ru_nsh_clunits/wav/*.wav"
     for name, package, licence, pattern in (

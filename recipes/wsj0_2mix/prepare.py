@@ -19,7 +19,7 @@ from preparing import complete_or_gone, run, say
 
 SPLITS = ("tr", "cv", "tt")
 LEVEL_RATE = 8000  # Hz, at which levels are measured, for both versions
-PEAK = 0.9  # of the mixture and its talkers
+PEAK = 0.9  # of the mixture and its speakers
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,10 +32,10 @@ def parse_options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("wsj0", type=Path, help="folder in which the paths of the lists are: that which holds wsj0/")
     parser.add_argument("lists", type=Path, help="folder of mix_2_spk_{tr,cv,tt}.txt")
     parser.add_argument("--output", type=Path, default=Path("data/wsj0_mix"), help="new folder, data/wsj0_mix")
-    parser.add_argument("--talkers", type=int, default=2, choices=(2, 3), help="of a mixture")
+    parser.add_argument("--speakers", type=int, default=2, choices=(2, 3), help="of a mixture")
     parser.add_argument("--rates", type=int, nargs="+", default=[8000], choices=(8000, 16000), help="in Hz")
     parser.add_argument(
-        "--modes", nargs="+", default=["min"], choices=("min", "max"), help="end with the first talker or the last"
+        "--modes", nargs="+", default=["min"], choices=("min", "max"), help="end with the first speaker or the last"
     )
     return parser.parse_args(arguments)
 
@@ -55,20 +55,20 @@ class Line:
 
 
 def prepare(options: argparse.Namespace) -> None:
-    """Every mixture of the lists, with its talkers, in a new folder."""
+    """Every mixture of the lists, with its speakers, in a new folder."""
     with complete_or_gone(options.output) as draft:
-        lists = {split: read_list(options.lists, split, options.talkers) for split in SPLITS}
+        lists = {split: read_list(options.lists, split, options.speakers) for split in SPLITS}
         check_recordings(options.wsj0, lists.values())
         for split, lines in lists.items():
             for done, line in enumerate(lines, 1):
-                write(line, options, draft / f"{options.talkers}speakers", split)
+                write(line, options, draft / f"{options.speakers}speakers", split)
                 if done % 1000 == 0 or done == len(lines):
                     say(f"{split}: {done} of {len(lines)} mixtures")
 
 
-def read_list(folder: Path, split: str, talkers: int) -> list[Line]:
+def read_list(folder: Path, split: str, speakers: int) -> list[Line]:
     """The lines of the list of a split."""
-    path = folder / f"mix_{talkers}_spk_{split}.txt"
+    path = folder / f"mix_{speakers}_spk_{split}.txt"
     if not path.is_file():
         raise ValueError(f"{path}: is missing; it is one of the lists of mixtures, see the README")
     lines = []
@@ -77,8 +77,8 @@ def read_list(folder: Path, split: str, talkers: int) -> list[Line]:
         if not words:
             continue
         gains = [number_in(word) for word in words[1::2]]
-        if len(words) != 2 * talkers or not all(map(math.isfinite, gains)):
-            rule = f"a path and a gain in dB for each of {talkers} talkers"
+        if len(words) != 2 * speakers or not all(map(math.isfinite, gains)):
+            rule = f"a path and a gain in dB for each of {speakers} speakers"
             raise ValueError(f"{path}: line {number} must be {rule}, got {text!r}")
         lines.append(Line(tuple(words[::2]), tuple(gains)))
     if not lines:
@@ -104,11 +104,11 @@ def check_recordings(wsj0: Path, lists: Iterable[list[Line]]) -> None:
 
 
 def write(line: Line, options: argparse.Namespace, folder: Path, split: str) -> None:
-    """A mixture and its talkers, at every rate and in every mode."""
-    talkers = [read(options.wsj0 / path, gain) for path, gain in zip(line.paths, line.gains, strict=True)]
-    names = ("mix", *(f"s{number + 1}" for number in range(len(talkers))))
+    """A mixture and its speakers, at every rate and in every mode."""
+    speakers = [read(options.wsj0 / path, gain) for path, gain in zip(line.paths, line.gains, strict=True)]
+    names = ("mix", *(f"s{number + 1}" for number in range(len(speakers))))
     for rate in options.rates:
-        waveforms = [audio.resample(waveform, own_rate, rate) for waveform, own_rate in talkers]
+        waveforms = [audio.resample(waveform, own_rate, rate) for waveform, own_rate in speakers]
         for mode in options.modes:
             place = folder / f"wav{rate // 1000}k" / mode / split
             paths = [place / name / f"{line.name}.wav" for name in names]
@@ -125,10 +125,10 @@ def read(path: Path, gain: float) -> tuple[Tensor, int]:
     return waveform * 10 ** (gain / 20) / math.sqrt(power), rate
 
 
-def mixed(talkers: Sequence[Tensor], mode: str) -> Tensor:
-    """The mixture and the talkers, (1 + talkers, 1, samples), of which the loudest sample of all is 0.9."""
-    length = (min if mode == "min" else max)(talker.shape[-1] for talker in talkers)
-    sources = torch.stack([fit_length(talker, length) for talker in talkers])
+def mixed(speakers: Sequence[Tensor], mode: str) -> Tensor:
+    """The mixture and the speakers, (1 + speakers, 1, samples), of which the loudest sample of all is 0.9."""
+    length = (min if mode == "min" else max)(speaker.shape[-1] for speaker in speakers)
+    sources = torch.stack([fit_length(speaker, length) for speaker in speakers])
     parts = torch.cat([sources.sum(0, keepdim=True), sources])
     return parts * (PEAK / parts.abs().max())
 

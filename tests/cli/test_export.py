@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 import torchsep
 from torchsep.checkpoint import read_header
 from torchsep.cli.export import export
-from torchsep.engine import exporting
+from torchsep.engine.export import exporting
 
 app = typer.Typer()
 app.command()(export)

@@ -94,7 +94,7 @@ _ENSEMBLE = {
     **SMALL,
     "separators": [
         {"name": "hpss", **SMALL, "kernel_size": 5},
-        {"name": "ft2d", **SMALL, "neighborhood_size": [3, 5], "high_pass_cutoff": 300.0},
+        {"name": "ft2d", **SMALL, "neighborhood_size": [3, 5], "high_pass_cutoff_hz": 300.0},
     ],
 }
 _BODY = {"name": "recurrent_body", "num_features": 33, "hidden_size": 4, "num_layers": 1}
@@ -119,10 +119,10 @@ _CONV_TAS_NET = {
 _MASKS = {"name": "mask_inference", "num_sources": 2, "body": _BODY}
 _EMBEDDING = {"name": "embedding", "embedding_size": 3, "body": _BODY}
 _HPSS = {**SMALL, "kernel_size": 5}
-_FT2D = {**SMALL, "neighborhood_size": (3, 5), "high_pass_cutoff": 300.0}
-_DUET = {**SMALL, "num_sources": 2, "delay_min": -3.0, "delay_max": 3.0, "num_delay_bins": 51}
+_FT2D = {**SMALL, "neighborhood_size": (3, 5), "high_pass_cutoff_hz": 300.0}
+_DUET = {**SMALL, "num_sources": 2, "delay_range_samples": (-3.0, 3.0), "num_bins": (50, 51)}
 _PROJET = {**SMALL, "num_sources": 2, "num_iterations": 4}
-_RPCA = {**SMALL, "num_iterations": 10, "high_pass_cutoff": 300.0}
+_RPCA = {**SMALL, "max_iter": 10, "high_pass_cutoff_hz": 300.0}
 _NMF = {**SMALL, "n_components": 4, "max_iter": 10}
 _SUPERVISED_NMF = {**_NMF, "names": ("first", "second", "third")}
 _REFINE = {
@@ -130,8 +130,8 @@ _REFINE = {
     "separator": {"name": "hpss", **_HPSS},
     "refiner": {"name": "wiener_filter", **SMALL},
 }
-_REPET = {**SMALL, "min_period": 0.002, "high_pass_cutoff": 300.0}
-_REPET_SIM = {**SMALL, "min_distance_between_frames": 0.01, "high_pass_cutoff": 300.0}
+_REPET = {**SMALL, "min_period": 0.002, "high_pass_cutoff_hz": 300.0}
+_REPET_SIM = {**SMALL, "min_distance_between_frames": 0.01, "high_pass_cutoff_hz": 300.0}
 
 
 def _windows(name: str, arguments: Mapping[str, Any], **more: Any) -> dict[str, Any]:
@@ -153,10 +153,14 @@ CASES = [
     Case("duet", {**_DUET, "mask_type": "soft"}, "soft", shortest=2),
     Case("duet", {**_DUET, "num_sources": 3, "p": 0.5, "q": 1.0, "mask_type": "soft"}, "several", shortest=2),
     Case("ensemble_clustering", _ENSEMBLE, "soft"),
-    Case("ensemble_clustering", {**_ENSEMBLE, "mask_type": "binary", "returns": [[0], [1]]}, "binary"),
+    Case("ensemble_clustering", {**_ENSEMBLE, "mask_type": "binary", "source_indices": [[0], [1]]}, "binary"),
     Case("ensemble_clustering", {**_ENSEMBLE, "num_sources": 4, "weights": [2.0, 0.5], "percentile": 0.0}, "four"),
-    Case("ensemble_clustering", {**_ENSEMBLE, "clustering_type": "MiniBatchKMeans", "num_sources": 3}, "minibatch"),
-    Case("ensemble_clustering", {**_ENSEMBLE, "clustering_type": "GaussianMixture", "returns": [[0], [0]]}, "mixture"),
+    Case("ensemble_clustering", {**_ENSEMBLE, "clustering_type": "minibatch_kmeans", "num_sources": 3}, "minibatch"),
+    Case(
+        "ensemble_clustering",
+        {**_ENSEMBLE, "clustering_type": "gaussian_mixture", "source_indices": [[0], [0]]},
+        "mixture",
+    ),
     Case(
         "ensemble_clustering",
         {**_ENSEMBLE, "extracted_feature": "estimates", "num_cascades": 2, "num_sources": 3},
@@ -212,7 +216,7 @@ CASES = [
     ),
     Case("mix_as_estimate", {"sample_rate": 8000, "num_sources": 4}),
     Case("nmf", {**_NMF, "tol": 0.0}, "kullback_leibler"),
-    Case("nmf", {**_NMF, "beta_loss": "itakura-saito", "spectrum": "power"}, "itakura_saito"),
+    Case("nmf", {**_NMF, "beta_loss": "itakura_saito", "spectrum": "power"}, "itakura_saito"),
     Case("nmf", {**_NMF, "beta_loss": "frobenius", "alpha": 0.01, "l1_ratio": 0.5, "num_sources": 3}, "frobenius"),
     Case("nmf", {**_NMF, "beta_loss": 0.5, "mask_type": "binary"}, "binary"),
     Case("overlap_add", _windows("hpss", _HPSS), "hpss"),
@@ -223,7 +227,7 @@ CASES = [
     Case("overlap_add", _windows("ideal_ratio_mask", SMALL), "oracle"),
     Case("overlap_add", _windows("repet", _REPET), "repet", shortest=49),
     Case("projet", _PROJET, "default"),
-    Case("projet", {**_PROJET, "num_sources": 3, "maximum_delay_in_samples": 0, "beta": 0.5, "alpha": 1.5}, "panning"),
+    Case("projet", {**_PROJET, "num_sources": 3, "max_delay_samples": 0, "beta": 0.5, "alpha": 1.5}, "panning"),
     Case("projet", {**_PROJET, "beta": 2.0, "num_iterations": 2}, "euclidean"),
     Case("refine", _REFINE, "hpss"),
     Case("refine", {**_REFINE, "separator": {"name": "ideal_ratio_mask", **SMALL}}, "oracle"),
@@ -242,21 +246,21 @@ CASES = [
     Case("spatial_clustering", {**SMALL, "num_sources": 3, "mask_type": "binary"}, "binary", least_channels=2),
     Case(
         "spatial_clustering",
-        {**SMALL, "clustering_type": "GaussianMixture", "percentile": 50.0},
+        {**SMALL, "clustering_type": "gaussian_mixture", "percentile": 50.0},
         "gaussian_mixture",
         least_channels=2,
     ),
     Case("supervised_nmf", _SUPERVISED_NMF, "kullback_leibler"),
-    Case("supervised_nmf", {**_SUPERVISED_NMF, "beta_loss": "itakura-saito", "spectrum": "power"}, "itakura_saito"),
+    Case("supervised_nmf", {**_SUPERVISED_NMF, "beta_loss": "itakura_saito", "spectrum": "power"}, "itakura_saito"),
     Case("supervised_nmf", {**_SUPERVISED_NMF, "alpha": 0.01, "l1_ratio": 0.5, "mask_type": "binary"}, "binary"),
     Case("timbre_clustering", _NMF, "soft"),
     Case("timbre_clustering", {**_NMF, "num_sources": 3, "mask_type": "binary"}, "binary"),
     Case(
         "timbre_clustering",
-        {**_NMF, "clustering_type": "GaussianMixture", "covariance_type": "diag", "n_mfcc": 3},
+        {**_NMF, "clustering_type": "gaussian_mixture", "covariance_type": "diag", "n_mfcc": 3},
         "gaussian_mixture",
     ),
     Case("wiener_filter", SMALL, "one_iteration"),
-    Case("wiener_filter", {**SMALL, "iterations": 3}, "three_iterations"),
+    Case("wiener_filter", {**SMALL, "num_iterations": 3}, "three_iterations"),
     Case("wiener_filter", {**SMALL, "mask_type": "binary"}, "binary"),
 ]

@@ -210,8 +210,8 @@ def test_global_random_state_and_default_device_do_not_matter(speakers):
 def test_sources_are_augmented_before_they_are_mixed(speakers):
     quiet = mixing(speakers, gain_db=None, augment=RandomGain(-20, -20), num_items=20)
     assert max(item["sources"].abs().max().item() for item in quiet) == pytest.approx(0.03, rel=0.01)
-    levelled = mixing(speakers, gain_db=(0, 0), augment=RandomGain(-20, -20))[0]["sources"]
-    assert decibels(levelled[0]) == pytest.approx(-25, abs=0.05)
+    normalized_magnitude = mixing(speakers, gain_db=(0, 0), augment=RandomGain(-20, -20))[0]["sources"]
+    assert decibels(normalized_magnitude[0]) == pytest.approx(-25, abs=0.05)
 
 
 def test_faster_sources_still_fill_the_item(tmp_path):

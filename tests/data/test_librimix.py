@@ -12,11 +12,11 @@ TALKERS = ("s1", "s2", "s3")
 
 
 def make(
-    folder, split="dev", talkers=2, written_at="/somewhere/else", extra=False, names=("1-2-3_4-5-6", "7-8-9_1-2-3")
+    folder, split="dev", speakers=2, written_at="/somewhere/else", extra=False, names=("1-2-3_4-5-6", "7-8-9_1-2-3")
 ):
     """A LibriMix of some mixtures, and its tables with paths of another machine: the parts of each mixture."""
     version = folder / "wav8k" / "min"
-    speech = TALKERS[:talkers]
+    speech = TALKERS[:speakers]
     mixtures = {"mix_clean": speech, "mix_both": (*speech, "noise"), "mix_single": ("s1", "noise")}
     (version / "metadata").mkdir(parents=True, exist_ok=True)
     parts = {name: write_talkers(version / split, name, mixtures, seed) for seed, name in enumerate(names)}
@@ -47,15 +47,15 @@ def test_tables_of_other_machines(tmp_path, written_at, extra):
 
 
 @pytest.mark.parametrize(
-    ("mixture_type", "talkers"), [("mix_clean", TALKERS), ("mix_both", TALKERS), ("mix_single", TALKERS[:1])]
+    ("mixture_type", "speakers"), [("mix_clean", TALKERS), ("mix_both", TALKERS), ("mix_single", TALKERS[:1])]
 )
-def test_mixture_types(tmp_path, mixture_type, talkers):
-    parts = make(tmp_path / "Libri3Mix", talkers=3)["1-2-3_4-5-6"]
+def test_mixture_types(tmp_path, mixture_type, speakers):
+    parts = make(tmp_path / "Libri3Mix", speakers=3)["1-2-3_4-5-6"]
     data = LibriMix(tmp_path, "dev", num_speakers=3, mixture_type=mixture_type)  # the folder above
-    assert data.names == talkers
-    assert torch.equal(data[0]["sources"], torch.stack([parts[name] for name in talkers]))
+    assert data.names == speakers
+    assert torch.equal(data[0]["sources"], torch.stack([parts[name] for name in speakers]))
     if mixture_type != "mix_clean":
-        data = LibriMix(tmp_path, "dev", num_speakers=3, mixture_type=mixture_type, sources=[*talkers, "noise"])
+        data = LibriMix(tmp_path, "dev", num_speakers=3, mixture_type=mixture_type, sources=[*speakers, "noise"])
         assert torch.equal(data[0]["sources"][-1], parts["noise"])
         assert torch.equal(data[0]["sources"].sum(0), data[0]["mixture"])
 
@@ -104,7 +104,7 @@ def test_missing_tables_are_named(tmp_path):
 
 
 def test_tables_without_a_talker_are_refused(tmp_path):
-    make(tmp_path, talkers=2)
+    make(tmp_path, speakers=2)
     with pytest.raises(
         ValueError, match=r"mixture_dev_mix_clean.csv: must have the columns source_3_path in every line"
     ):

@@ -1,4 +1,4 @@
-"""Two and three talkers in the folders of WSJ0-mix."""
+"""Two and three speakers in the folders of WSJ0-mix."""
 
 import pytest
 import torch
@@ -9,17 +9,17 @@ from torchsep.data.wsj0_mix import WSJ0Mix
 NAME = "011c0201_0.12345_20ga010m_-0.12345"
 
 
-def make(root, talkers, version, split, seed=0):
-    members = [f"s{number + 1}" for number in range(talkers)]
-    sources = write_talkers(root / f"{talkers}speakers" / version / split, NAME, {"mix": members}, seed)
+def make(root, speakers, version, split, seed=0):
+    members = [f"s{number + 1}" for number in range(speakers)]
+    sources = write_talkers(root / f"{speakers}speakers" / version / split, NAME, {"mix": members}, seed)
     return torch.stack([sources[member] for member in members])
 
 
-@pytest.mark.parametrize("talkers", [2, 3])
-def test_talkers(tmp_path, talkers):
-    sources = make(tmp_path, talkers, "wav8k/min", "tr")
-    data = WSJ0Mix(tmp_path, "train", num_speakers=talkers)
-    assert data.names == ("s1", "s2", "s3")[:talkers]
+@pytest.mark.parametrize("speakers", [2, 3])
+def test_talkers(tmp_path, speakers):
+    sources = make(tmp_path, speakers, "wav8k/min", "tr")
+    data = WSJ0Mix(tmp_path, "train", num_speakers=speakers)
+    assert data.names == ("s1", "s2", "s3")[:speakers]
     assert data[0]["id"] == f"tr/{NAME}"
     assert torch.equal(data[0]["sources"], sources)
     assert torch.equal(data[0]["mixture"], sources.sum(0))

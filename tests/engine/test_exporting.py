@@ -15,15 +15,15 @@ from scenes import noise
 
 import torchsep
 from torchsep.checkpoint import read_header, save
-from torchsep.engine import exporting
-from torchsep.engine.exporting import ExportOptions, export
+from torchsep.engine.export import exporting
+from torchsep.engine.export.exporting import ExportOptions, export
 from torchsep.networks import MaskInference, RecurrentBody
 from torchsep.separators import HPSS, DeepMaskEstimation, EnsembleClustering
 from torchsep.transforms import STFT
 
 METRIC = {"name": "SI-SDR | improvement", "value": 9.0123, "unit": "dB", "definition": "mean", "data": "test split"}
 ABOUT = {
-    "summary": "Two talkers,\napart.",
+    "summary": "Two speakers,\napart.",
     "training": {"data": "speech8k", "seconds": 7260, "objective": {"name": "pit"}, "lr": 1 / 3},
     "metrics": [METRIC],
     "licences": {"weights": "CC-BY-4.0", "data": "public domain"},
@@ -79,17 +79,17 @@ def trained(folder, *callbacks):
 def test_a_released_checkpoint_is_exported(tmp_path):
     separator = mask_estimation()
     path = save(separator, tmp_path / "one", about=ABOUT)
-    files = export(path, tmp_path / "models" / "talkers")
+    files = export(path, tmp_path / "models" / "speakers")
     assert [file.name for file in files] == ["README.md", "config.json", "model.safetensors"]
-    assert files[0].parent == tmp_path / "models" / "talkers"
-    assert same(torchsep.load(tmp_path / "models" / "talkers"), separator)
+    assert files[0].parent == tmp_path / "models" / "speakers"
+    assert same(torchsep.load(tmp_path / "models" / "speakers"), separator)
     assert json.loads(files[1].read_text()) == read_header(path)
-    assert [entry.name for entry in (tmp_path / "models").iterdir()] == ["talkers"]
+    assert [entry.name for entry in (tmp_path / "models").iterdir()] == ["speakers"]
 
 
 def test_the_card_says_what_it_is(tmp_path):
     path = save(mask_estimation(), tmp_path / "one", about=ABOUT)
-    card, _, model = export(path, tmp_path / "talkers")
+    card, _, model = export(path, tmp_path / "speakers")
     text = card.read_text()
     front, _, body = text.removeprefix("---\n").partition("\n---\n")
     yaml = pytest.importorskip("yaml")
@@ -103,11 +103,11 @@ def test_the_card_says_what_it_is(tmp_path):
     sources = "2 sources (source_1, source_2) at 8000 Hz, any number of channels"
     facts = f"`deep_mask_estimation` with `mask_inference`: {sources}; {parameters:,} parameters in 0.0 MB."
     for line in (
-        "# talkers",
-        "Two talkers, apart.",
+        "# speakers",
+        "Two speakers, apart.",
         facts,
-        'separator = torchsep.load("talkers")  # the path of this folder, or hub:USER/NAME',
-        "torchsep separate mixture.wav -s talkers",
+        'separator = torchsep.load("speakers")  # the path of this folder, or hub:USER/NAME',
+        "torchsep separate mixture.wav -s speakers",
         "- data: speech8k",
         "- seconds: 7260 (2 h 1 min)",
         '- objective: `{"name": "pit"}`',
@@ -131,10 +131,10 @@ def test_the_card_of_a_model_of_which_nothing_is_told(tmp_path):
 
 def test_what_is_told_may_be_told_otherwise(tmp_path):
     path = save(mask_estimation(), tmp_path / "one", about=ABOUT)
-    more = {"training": {"lr": 0.5, "talkers": 79}, "licences": {"weights": "My own licence: none"}, "metrics": []}
-    card, config, _ = export(path, tmp_path / "talkers", about=more)
+    more = {"training": {"lr": 0.5, "speakers": 79}, "licences": {"weights": "My own licence: none"}, "metrics": []}
+    card, config, _ = export(path, tmp_path / "speakers", about=more)
     told = json.loads(config.read_text())["about"]
-    assert told["training"] == {**ABOUT["training"], "lr": 0.5, "talkers": 79}
+    assert told["training"] == {**ABOUT["training"], "lr": 0.5, "speakers": 79}
     assert told["licences"] == {"weights": "My own licence: none", "data": "public domain"}
     assert told["metrics"] == []
     assert told["summary"] == ABOUT["summary"]

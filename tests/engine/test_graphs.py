@@ -7,8 +7,8 @@ import pytest
 import torch
 from scenes import noise
 
-from torchsep.engine.graphs import to_onnx, to_program
-from torchsep.engine.recurrences import ScannedRecurrence
+from torchsep.engine.export.graphs import to_onnx, to_program
+from torchsep.engine.export.recurrences import ScannedRecurrence
 from torchsep.networks import (
     DPRNN,
     Chimera,

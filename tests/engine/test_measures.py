@@ -8,7 +8,7 @@ import torch
 from scenes import noise
 
 from torchsep import metrics
-from torchsep.engine.measures import MEASURES, check_measures, matching, measure
+from torchsep.engine.evaluate.measures import MEASURES, check_measures, matching, measure
 
 SOURCES = noise(3, 2, 4000).float()
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from torchsep.engine import memory
+from torchsep.engine.separate import memory
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -102,14 +102,14 @@ def slow_embedding(separator, data, features=None, weights="magnitude"):
 def test_waveforms_are_compared_in_their_best_order():
     separator, data = masks_of_two(), batch()
     assert torch.allclose(WaveformObjective()(separator, data), slow_waveform(separator, data), rtol=1e-9)
-    l1 = WaveformObjective(losses.InOrder(losses.l1_loss))(separator, data)
+    l1 = WaveformObjective(losses.FixedOrder(losses.l1_loss))(separator, data)
     assert torch.allclose(l1, (separator(data["mixture"]) - data["sources"]).abs().mean((1, 2, 3)), rtol=1e-9)
 
 
 def test_separators_that_need_the_sources_get_them():
     separator, data = IdealRatioMask(**OF_RATE), batch()
     expected = separator(data["mixture"], sources=data["sources"])
-    found = WaveformObjective(losses.InOrder(losses.mse_loss))(separator, data)
+    found = WaveformObjective(losses.FixedOrder(losses.mse_loss))(separator, data)
     assert torch.allclose(found, (expected - data["sources"]).square().mean((1, 2, 3)), rtol=1e-9)
 
 

@@ -6,9 +6,9 @@ import math
 import pytest
 import torch
 
-from torchsep.engine.outcomes import read_run
-from torchsep.engine.results import Results, begin_run
-from torchsep.engine.summary import summarise
+from torchsep.engine.evaluate.result_reader import read_run
+from torchsep.engine.evaluate.result_writer import Results, begin_run
+from torchsep.engine.evaluate.summary import summarise
 
 WHAT = {"separator": {"name": "repet", "min_period": 0.8}, "metrics": {"snr": "in dB"}, "label": "repet", "sources": []}
 

@@ -5,7 +5,7 @@ import torch
 from scenes import noise
 
 from torchsep import audio, build
-from torchsep.engine.windows import at_rate, fitting_window, in_windows
+from torchsep.engine.separate.windows import at_rate, fitting_window, in_windows
 from torchsep.separators import OverlapAdd, Resampled
 
 
@@ -59,7 +59,7 @@ def test_windows_are_resampled_one_by_one():
     assert isinstance(separator, OverlapAdd)
     assert isinstance(separator.separator, Resampled)
     assert separator.separator.separator is inner.separator
-    settings = ("window_duration", "hop_duration", "window_type", "find_permutation", "batch_size", "names")
+    settings = ("window_duration", "hop_duration", "window", "find_permutation", "batch_size", "names")
     assert [getattr(separator, name) for name in settings] == [getattr(inner, name) for name in settings]
     assert separator(noise(2, 5000)).shape == (2, 2, 5000)
 

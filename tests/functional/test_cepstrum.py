@@ -6,14 +6,14 @@ import pytest
 import torch
 from scenes import noise
 
-from torchsep.functional.cepstrum import mel_filters, mfcc, timbre
+from torchsep.functional.mel import mel_filters, mfcc, normalized_mfcc
 
 
 @pytest.mark.parametrize(("sample_rate", "n_fft", "n_mels"), [(44100, 2048, 128), (16000, 512, 40), (8000, 64, 20)])
-@pytest.mark.parametrize("band", [{}, {"f_min": 80.0, "f_max": 3000.0}])
+@pytest.mark.parametrize("band", [{}, {"min_frequency_hz": 80.0, "max_frequency_hz": 3000.0}])
 @pytest.mark.filterwarnings("ignore:Empty filters")
 def test_filters_are_those_of_librosa(sample_rate, n_fft, n_mels, band):
-    limits = {"fmin": band["f_min"], "fmax": band["f_max"]} if band else {}
+    limits = {"fmin": band["min_frequency_hz"], "fmax": band["max_frequency_hz"]} if band else {}
     expected = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels, dtype=np.float64, **limits)
     filters = mel_filters(n_fft // 2 + 1, sample_rate, n_mels, **band)
     assert torch.allclose(filters, torch.from_numpy(expected), rtol=1e-10, atol=1e-14)
@@ -38,14 +38,14 @@ def test_level_plays_no_part_and_silence_has_none():
     for level in (1e-20, 1e20):
         assert torch.allclose(mfcc(power * level, filters), mfcc(power, filters), rtol=1e-4, atol=1e-2)
     assert not mfcc(power, filters)[2].any()
-    vectors = timbre(power.requires_grad_(), 8000)
+    vectors = normalized_mfcc(power.requires_grad_(), 8000)
     assert torch.allclose(vectors.square().sum(-1), torch.tensor([1.0, 1.0, 0.0, 1.0]))
     assert torch.autograd.grad(vectors[:, 0].sum(), power)[0].isfinite().all()
 
 
 def test_the_gradient_is_exact():
     power = noise(2, 33).square().requires_grad_()
-    assert torch.autograd.gradcheck(lambda power: timbre(power, 8000, 5), power, fast_mode=True)
+    assert torch.autograd.gradcheck(lambda power: normalized_mfcc(power, 8000, 5), power, fast_mode=True)
 
 
 def test_errors_name_the_argument():
@@ -53,5 +53,5 @@ def test_errors_name_the_argument():
         mfcc(torch.ones(33), mel_filters(33, 8000, n_mels=4), n_mfcc=5)
     with pytest.raises(ValueError, match="num_bins must be at least 2, got 1"):
         mel_filters(1, 8000)
-    with pytest.raises(ValueError, match=r"f_max must be above 200, got 100\.0"):
-        mel_filters(33, 8000, f_min=200.0, f_max=100.0)
+    with pytest.raises(ValueError, match=r"max_frequency_hz must be above 200, got 100\.0"):
+        mel_filters(33, 8000, min_frequency_hz=200.0, max_frequency_hz=100.0)

@@ -6,7 +6,7 @@ import torch
 from scenes import noise
 from sklearn.metrics import silhouette_score
 
-from torchsep.functional.confidence import (
+from torchsep.functional.clustering.confidence import (
     CONFIDENCES,
     dpcl_classic_confidence,
     jensen_shannon_confidence,
@@ -15,7 +15,7 @@ from torchsep.functional.confidence import (
     silhouette_confidence,
     whitened_kmeans_confidence,
 )
-from torchsep.functional.kmeans import kmeans, soft_assignment
+from torchsep.functional.clustering.kmeans import kmeans, soft_assignment
 
 
 def blobs(count, size, spread, points=240, seed=0):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scenes import noise
 
-from torchsep.functional.contours import pitch_contours
+from torchsep.functional.pitch.contours import pitch_contours
 
 
 def plain_contours(pitch, salience, max_jump, max_gap):
@@ -71,7 +71,7 @@ def test_contours_are_the_plain_ones(max_jump, max_gap):
 def test_many_frames_are_as_few(monkeypatch):
     pitch, salience = random_pitches(2, 60, 4)
     expected = pitch_contours(pitch, salience)
-    monkeypatch.setattr("torchsep.functional.contours._TOGETHER", 7)
+    monkeypatch.setattr("torchsep.functional.pitch.contours._TOGETHER", 7)
     contours = pitch_contours(pitch, salience)
     assert torch.equal(contours.row, expected.row)
     assert torch.equal(contours.contour, expected.contour)

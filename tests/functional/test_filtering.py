@@ -1,5 +1,6 @@
 """Rank and box filters against scipy.ndimage, against windows written out, and against finite differences."""
 
+import importlib
 import itertools
 
 import numpy as np
@@ -10,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenes import noise
 
-from torchsep.functional import box_filter, filtering, maximum_filter, median_filter, minimum_filter, pad, rank_filter
-from torchsep.functional.filtering import BOUNDARY_MODES
+from torchsep.functional import box_filter, maximum_filter, median_filter, minimum_filter, pad, rank_filter
+from torchsep.functional._chunks import BlockSize
+from torchsep.functional.filters.rank_filter import BOUNDARY_MODES
 
 NUMPY_MODES = {"reflect": "symmetric", "mirror": "reflect", "nearest": "edge", "wrap": "wrap", "constant": "constant"}
 
@@ -236,7 +238,9 @@ def test_blocks_change_nothing(shape, monkeypatch):
     whole = [median_filter(x, 9, dim) for dim in range(x.dim())]
     gradients = [gradient_of(lambda leaf, dim=dim: median_filter(leaf, 9, dim), x) for dim in range(x.dim())]
     for block in (1, 120, 777):
-        monkeypatch.setitem(filtering._BLOCK, "cpu", block)
+        monkeypatch.setattr(
+            importlib.import_module("torchsep.functional.filters.rank_filter"), "_BLOCK", BlockSize(block, block)
+        )
         for dim in range(x.dim()):
             assert torch.equal(median_filter(x, 9, dim), whole[dim]), (block, dim)
             gradient = gradient_of(lambda leaf, dim=dim: median_filter(leaf, 9, dim), x)

@@ -9,11 +9,12 @@ import torch
 from scenes import noise, tones_and_clicks
 from sklearn import decomposition
 
-from torchsep.functional import nmf_updates
-from torchsep.functional.nmf import beta_divergence, fit_nmf, nmf_activations
+from torchsep.functional._chunks import BlockSize
+from torchsep.functional.nmf import _updates as nmf_updates
+from torchsep.functional.nmf.nmf import beta_divergence, fit_nmf, nmf_activations
 from torchsep.transforms import STFT
 
-NAMES = {2.0: "frobenius", 1.0: "kullback-leibler", 0.0: "itakura-saito"}
+NAMES = {2.0: "frobenius", 1.0: "kullback_leibler", 0.0: "itakura_saito"}
 BETAS = [2.0, 1.0, 0.0, 0.5, 1.5, 2.5, -0.5]
 
 
@@ -213,7 +214,7 @@ def test_how_frames_are_parted_changes_nothing(beta, penalties, monkeypatch):
     expected = fit_nmf(matrix, 4, **how)
     activations = nmf_activations(matrix, expected.templates, **how)
     for room, cores in itertools.product((1, 60, 130, 900), (1, 3, 64)):
-        monkeypatch.setitem(nmf_updates._TOGETHER, "cpu", room)
+        monkeypatch.setattr(nmf_updates, "_TOGETHER", BlockSize(room, room))
         monkeypatch.setattr(torch, "get_num_threads", lambda: cores)  # noqa: B023 - is used before the next
         model = fit_nmf(matrix, 4, **how)
         assert all(torch.allclose(*pair, rtol=1e-8) for pair in zip(model, expected, strict=True))
@@ -241,7 +242,7 @@ def test_rows_that_are_made_longer_change_nothing(beta, penalties, monkeypatch):
 
 @pytest.mark.parametrize(("frames", "cores", "lanes"), [(5, 4, 1), (41, 1, 1), (41, 3, 3), (41, 64, 16)])
 def test_parts_hold_every_frame_once_and_lanes_look_like_items(frames, cores, lanes, monkeypatch):
-    monkeypatch.setitem(nmf_updates._TOGETHER, "cpu", 100)
+    monkeypatch.setattr(nmf_updates, "_TOGETHER", BlockSize(100, 100))
     monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
     data = positive(1, frames, 10)
     activations, templates = positive(1, 2, frames), positive(1, 2, 10)
@@ -259,7 +260,7 @@ def test_parts_hold_every_frame_once_and_lanes_look_like_items(frames, cores, la
 @pytest.mark.parametrize(("items", "groups"), [(0, []), (1, [1]), (4, [4]), (5, [3, 2]), (7, [4, 3]), (10, [4, 4, 2])])
 def test_items_are_worked_on_in_groups_of_about_the_size_of_the_caches(items, groups, monkeypatch):
     """A third of an item more or less than the three that fit does not leave one alone."""
-    monkeypatch.setitem(nmf_updates._TOGETHER, "cpu", 100)
+    monkeypatch.setattr(nmf_updates, "_TOGETHER", BlockSize(100, 100))
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     data = positive(items, 3, 10)
     parted = nmf_updates.parted(data, 10, data.new_zeros(items, 0), 1.0, learn=True)
@@ -295,7 +296,7 @@ def test_it_compiles_as_one_graph():
     ("arguments", "message"),
     [
         ({"n_components": 0}, "n_components must be at least 1, got 0"),
-        ({"beta_loss": "kl"}, "beta_loss must be one of frobenius, kullback-leibler, itakura-saito, got 'kl'"),
+        ({"beta_loss": "kl"}, "beta_loss must be one of frobenius, kullback_leibler, itakura_saito, got 'kl'"),
         ({"beta_loss": math.inf}, "beta_loss must be finite, got inf"),
         ({"l1_ratio": 1.5}, r"l1_ratio must be at most 1, got 1\.5"),
         ({"alpha": -1.0}, r"alpha must be at least 0, got -1\.0"),

@@ -8,8 +8,9 @@ from scenes import noise
 from sklearn import mixture as peer
 from torch.distributions import MultivariateNormal
 
-from torchsep.functional import expectation
-from torchsep.functional.gaussian_mixture import (
+from torchsep.functional._chunks import BlockSize
+from torchsep.functional.clustering import _em as expectation
+from torchsep.functional.clustering.gaussian_mixture import (
     COVARIANCE_TYPES,
     GaussianMixture,
     fit_gaussian_mixture,
@@ -92,10 +93,10 @@ def test_iterations_are_those_of_scikit_learn(kind):
         3,
         covariance_type=kind,
         weights=repeats.double(),
-        start=start,
+        init=start,
         max_iter=200,
         tol=1e-9,
-        regularisation=1e-2,
+        reg_covar=1e-2,
     )
     assert torch.allclose(found.means, torch.from_numpy(model.means_), atol=1e-4)
     assert torch.allclose(found.covariances, torch.from_numpy(model.covariances_), atol=1e-4)
@@ -169,7 +170,7 @@ def test_gradient_is_that_of_finite_differences(kind):
 
     def fit(points, weights):
         return fit_gaussian_mixture(
-            points, 2, covariance_type=kind, weights=weights, max_iter=3, tol=1e-2, regularisation=1e-2
+            points, 2, covariance_type=kind, weights=weights, max_iter=3, tol=1e-2, reg_covar=1e-2
         )[:3]
 
     assert torch.autograd.gradcheck(fit, (points, weights), fast_mode=True)
@@ -178,12 +179,12 @@ def test_gradient_is_that_of_finite_differences(kind):
 @KINDS
 def test_gradient_reaches_the_start(kind):
     points = noise(2, 8, 2).requires_grad_()
-    start = fit_gaussian_mixture(points.detach(), 2, covariance_type=kind, max_iter=1, regularisation=0.1)
+    start = fit_gaussian_mixture(points.detach(), 2, covariance_type=kind, max_iter=1, reg_covar=0.1)
     leaves = [tensor.clone().requires_grad_() for tensor in start[:3]]
 
     def fit(points, *leaves):
         begin = symmetric(GaussianMixture(*leaves, kind))
-        return fit_gaussian_mixture(points, 2, covariance_type=kind, start=begin, max_iter=3, regularisation=0.1)[:3]
+        return fit_gaussian_mixture(points, 2, covariance_type=kind, init=begin, max_iter=3, reg_covar=0.1)[:3]
 
     assert torch.autograd.gradcheck(fit, (points, *leaves), fast_mode=True)
 
@@ -191,7 +192,7 @@ def test_gradient_reaches_the_start(kind):
 @KINDS
 def test_gradient_of_the_likelihood(kind):
     points = noise(2, 6, 2).requires_grad_()
-    start = fit_gaussian_mixture(points.detach(), 2, covariance_type=kind, max_iter=2, regularisation=0.1)
+    start = fit_gaussian_mixture(points.detach(), 2, covariance_type=kind, max_iter=2, reg_covar=0.1)
     leaves = [tensor.clone().requires_grad_() for tensor in start[:3]]
     for function in (log_likelihood, responsibilities):
 
@@ -210,7 +211,7 @@ def test_parts_change_nothing(kind, monkeypatch):
         return *mixture[:3], torch.autograd.grad(sum(tensor.square().sum() for tensor in mixture[:3]), points)[0]
 
     whole = fit()
-    monkeypatch.setattr(expectation, "_TOGETHER", {"cpu": 500})
+    monkeypatch.setattr(expectation, "_TOGETHER", BlockSize(500, 500))
     for one, other in zip(whole, fit(), strict=True):
         assert torch.allclose(one, other, rtol=1e-9, atol=1e-12)
 
@@ -247,22 +248,22 @@ def test_compiled_equals_eager():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_components": 0}, "num_components must be at least 1, got 0"),
+        ({"n_components": 0}, "n_components must be at least 1, got 0"),
         ({"covariance_type": "ful"}, "covariance_type must be one of full, tied, diag, spherical, got 'ful'"),
-        ({"regularisation": 0.0}, r"regularisation must be above 0, got 0\.0"),
+        ({"reg_covar": 0.0}, r"reg_covar must be above 0, got 0\.0"),
         ({"weights": torch.ones(2, 8)}, r"weights must have shape \(2, 9\), got \(2, 8\)"),
         ({"points": torch.ones(9)}, r"points must be floating point of shape \(…, P, D\), got torch.float32 \(9,\)"),
     ],
 )
 def test_errors_name_the_argument(arguments, message):
     with pytest.raises(ValueError, match=message):
-        fit_gaussian_mixture(**{"points": torch.zeros(2, 9, 3), "num_components": 3, **arguments})
+        fit_gaussian_mixture(**{"points": torch.zeros(2, 9, 3), "n_components": 3, **arguments})
 
 
 def test_a_start_of_another_kind_is_refused():
     start = fit_gaussian_mixture(noise(9, 3), 2, covariance_type="diag")
-    with pytest.raises(ValueError, match="start must have covariance type full, got diag"):
-        fit_gaussian_mixture(noise(9, 3), 2, start=start)
-    with pytest.raises(ValueError, match=r"start must have tensors of shapes \(\(3,\), \(3, 3\), \(3, 3\)\), got"):
-        fit_gaussian_mixture(noise(9, 3), 3, covariance_type="diag", start=start)
+    with pytest.raises(ValueError, match="init must have covariance type full, got diag"):
+        fit_gaussian_mixture(noise(9, 3), 2, init=start)
+    with pytest.raises(ValueError, match=r"init must have tensors of shapes \(\(3,\), \(3, 3\), \(3, 3\)\), got"):
+        fit_gaussian_mixture(noise(9, 3), 3, covariance_type="diag", init=start)
     assert math.isclose(start.log_weights.exp().sum(), 1.0)

@@ -8,8 +8,9 @@ import torch
 from scenes import noise
 from sklearn.cluster import KMeans
 
-from torchsep.functional import packed_points
-from torchsep.functional.kmeans import kmeans, minibatch_kmeans, soft_assignment, soft_kmeans
+from torchsep.functional._chunks import BlockSize
+from torchsep.functional.clustering import _packed_points as packed_points
+from torchsep.functional.clustering.kmeans import kmeans, minibatch_kmeans, soft_assignment, soft_kmeans
 
 FITS = [kmeans, minibatch_kmeans]
 
@@ -51,7 +52,7 @@ def test_inertia_is_that_of_scikit_learn(clusters, features):
 def test_it_takes_the_same_steps_as_scikit_learn():
     points, start = blobs(3, 400, 3, 4, spread=1.0), noise(3, 4, 3, seed=5)
     for steps in (1, 3, 300):
-        result = kmeans(points, 4, start=start, max_iter=steps, tol=0.0)
+        result = kmeans(points, 4, init=start, max_iter=steps, tol=0.0)
         for item in range(3):
             # One step more, as the last labels are held and centres are their means.
             peer = KMeans(4, init=start[item].numpy(), n_init=1, max_iter=steps + 1, tol=0.0)
@@ -118,10 +119,10 @@ def test_points_without_weight_have_a_label_and_no_other_part(fit):
     points[:, 201] = torch.nan
     points[:, 202] = torch.inf
     points[:, 203] = 1e200
-    result = kmeans(points, 3, weights=weights) if fit is kmeans else fit(points, 3, weights=weights, start=expected[0])
+    result = kmeans(points, 3, weights=weights) if fit is kmeans else fit(points, 3, weights=weights, init=expected[0])
     assert torch.allclose(result.inertia, expected.inertia, rtol=1e-6)
     points.requires_grad_(), weights.requires_grad_()
-    again = fit(points, 3, weights=weights, start=result.centres)
+    again = fit(points, 3, weights=weights, init=result.centres)
     gradients = torch.autograd.grad(again.inertia.sum() + again.centres.sum(), (points, weights))
     assert all(gradient[:, 200:].eq(0).all() and gradient.isfinite().all() for gradient in gradients)
     points = points.detach()
@@ -163,10 +164,10 @@ def test_fewer_different_points_than_clusters(fit):
 def test_a_cluster_that_loses_its_points_is_moved_far_out():
     points = torch.tensor([0.0, 1.0, 2.0, 10.0, 11.0, 30.0])[:, None].double()
     start = torch.tensor([[0.0], [1e3], [2e3]]).double()
-    result = kmeans(points, 3, start=start)
+    result = kmeans(points, 3, init=start)
     assert result.centres.flatten().sort().values.tolist() == [1.0, 10.5, 30.0]
     assert len(result.labels.unique()) == 3
-    idle = kmeans(points, 3, start=start, max_iter=1).centres
+    idle = kmeans(points, 3, init=start, max_iter=1).centres
     assert idle.isfinite().all()
 
 
@@ -177,7 +178,7 @@ def test_gradient_is_that_of_finite_differences_with_labels_held(fit):
     assert torch.autograd.gradcheck(lambda x: fit(x, 2, **few)[::2], points)
     assert torch.autograd.gradcheck(lambda x, w: fit(x, 2, weights=w, **few)[::2], (points, weights))
     idle = torch.tensor([[1e3, 0.0], [1e4, 0.0], [1e5, 0.0]]).double()
-    assert torch.autograd.gradcheck(lambda x: kmeans(x, 3, start=idle, max_iter=1)[::2], points[0])
+    assert torch.autograd.gradcheck(lambda x: kmeans(x, 3, init=idle, max_iter=1)[::2], points[0])
 
 
 def test_chunks_change_nothing(monkeypatch):
@@ -186,8 +187,8 @@ def test_chunks_change_nothing(monkeypatch):
         whole = kmeans(points, 3, weights=given)
         with monkeypatch.context() as patch:
             patch.setattr(packed_points, "_CHUNK", 900)
-            patch.setattr(packed_points, "_BLOCK", {"cpu": 3000})
-            patch.setattr(packed_points, "_ITEMS", {"cpu": 3000})
+            patch.setattr(packed_points, "_BLOCK", BlockSize(3000, 3000))
+            patch.setattr(packed_points, "_ITEMS", BlockSize(3000, 3000))
             parts = kmeans(points, 3, weights=given)
         assert torch.equal(whole.labels, parts.labels)
         assert torch.allclose(whole.centres, parts.centres, rtol=1e-12)
@@ -274,15 +275,15 @@ def test_soft_kmeans_comes_to_the_centres():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_clusters": 0}, "num_clusters must be at least 1, got 0"),
+        ({"n_clusters": 0}, "n_clusters must be at least 1, got 0"),
         ({"max_iter": 0}, "max_iter must be at least 1, got 0"),
         ({"tol": -1.0}, r"tol must be at least 0, got -1\.0"),
         ({"weights": torch.ones(2, 8)}, r"weights must have shape \(2, 9\), got \(2, 8\)"),
-        ({"start": torch.ones(2, 2, 3)}, r"start must have shape \(2, 3, 3\), got \(2, 2, 3\)"),
+        ({"start": torch.ones(2, 2, 3)}, r"init must have shape \(2, 3, 3\), got \(2, 2, 3\)"),
         ({"points": torch.ones(2, 9).long()}, r"points must be floating point of shape \(…, P, D\), got torch.int64"),
     ],
 )
 @pytest.mark.parametrize("fit", FITS)
 def test_errors_name_the_argument(fit, arguments, message):
     with pytest.raises(ValueError, match=message):
-        fit(**{"points": torch.zeros(2, 9, 3), "num_clusters": 3, **arguments})
+        fit(**{"points": torch.zeros(2, 9, 3), "n_clusters": 3, **arguments})

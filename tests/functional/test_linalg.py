@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from torchsep.functional.linalg import (
+from torchsep.functional.linalg.matrix_functions import (
     eigh,
     inverse_square_root,
     singular_value_threshold,

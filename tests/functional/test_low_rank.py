@@ -8,22 +8,23 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-import torchsep.functional.low_rank as low_rank_module
-from torchsep.functional.low_rank import low_rank_and_sparse
+import torchsep.functional.linalg.robust_pca as low_rank_module
+from torchsep.functional._chunks import BlockSize
+from torchsep.functional.linalg.robust_pca import low_rank_and_sparse
 
 
 def random(*shape, seed=0):
     return torch.rand(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def plain_parts(matrix, num_iterations=100, epsilon=1e-7):
+def plain_parts(matrix, max_iter=100, tol=1e-7):
     """The inexact method of augmented Lagrange multipliers as published, of one NumPy matrix."""
     weight = 1 / np.sqrt(max(matrix.shape))
     norm = np.linalg.norm(matrix, 2)
     multiplier = matrix / max(norm, np.abs(matrix).max() / weight)
     sparse, mu = np.zeros_like(matrix), 1.25 / norm
     largest = mu * 1e7
-    for _ in range(num_iterations):
+    for _ in range(max_iter):
         left, values, right = np.linalg.svd(matrix - sparse + multiplier / mu, full_matrices=False)
         low_rank = (left * np.maximum(values - 1 / mu, 0)) @ right
         rest = matrix - low_rank + multiplier / mu
@@ -31,7 +32,7 @@ def plain_parts(matrix, num_iterations=100, epsilon=1e-7):
         lack = matrix - low_rank - sparse
         multiplier = multiplier + mu * lack
         mu = min(1.5 * mu, largest)
-        if np.linalg.norm(lack) < epsilon * np.linalg.norm(matrix):
+        if np.linalg.norm(lack) < tol * np.linalg.norm(matrix):
             break
     return low_rank, sparse
 
@@ -104,19 +105,19 @@ def test_unusual_large_ones_that_are_followed_together_are_as_they_are_alone(roo
     matrices = torch.stack([matrix[:150, :150] for _, matrix in unusual_matrices()])
     expected = [low_rank_and_sparse(matrix) for matrix in matrices]
     monkeypatch.setattr(low_rank_module, "_TOGETHER", room)
-    monkeypatch.setattr(low_rank_module, "_ITEMS_TOGETHER", {"cpu": max(4 * room, 1 << 17)})
+    monkeypatch.setattr(low_rank_module, "_ITEMS_TOGETHER", BlockSize(max(4 * room, 1 << 17), max(4 * room, 1 << 17)))
     for found, parts in zip(low_rank_and_sparse(matrices), zip(*expected, strict=True), strict=True):
         for item, alone in zip(found, parts, strict=True):
             # Where columns are zero, those of a basis are arbitrary, which shows within what the method promises.
             assert (item - alone).abs().max() <= 1e-5 * alone.abs().max()
 
 
-@pytest.mark.parametrize("num_iterations", [1, 2, 13])
-def test_so_many_iterations_are_made(num_iterations):
+@pytest.mark.parametrize("max_iter", [1, 2, 13])
+def test_so_many_iterations_are_made(max_iter):
     for shape in ((20, 30), (140, 150)):
         matrix = textured(*shape)
-        expected = plain_parts(matrix.numpy(), num_iterations)
-        for part, plain in zip(low_rank_and_sparse(matrix, num_iterations), expected, strict=True):
+        expected = plain_parts(matrix.numpy(), max_iter)
+        for part, plain in zip(low_rank_and_sparse(matrix, max_iter), expected, strict=True):
             assert distance(part, plain, matrix) < 1e-4
 
 
@@ -157,13 +158,11 @@ def test_silence_and_level(size, level):
         assert torch.allclose(part / level, other, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("shape", "num_iterations"), [((3, 4), 1), ((3, 4), 9), ((4, 3), 9), ((4, 4), 5), ((3, 4), 25)]
-)
-def test_the_gradient_is_exact(shape, num_iterations):
+@pytest.mark.parametrize(("shape", "max_iter"), [((3, 4), 1), ((3, 4), 9), ((4, 3), 9), ((4, 4), 5), ((3, 4), 25)])
+def test_the_gradient_is_exact(shape, max_iter):
     matrix = torch.stack([textured(*shape, 2, seed=seed) for seed in (1, 2)]).requires_grad_()
-    fast = num_iterations > 9
-    assert torch.autograd.gradcheck(lambda x: low_rank_and_sparse(x, num_iterations), matrix, fast_mode=fast)
+    fast = max_iter > 9
+    assert torch.autograd.gradcheck(lambda x: low_rank_and_sparse(x, max_iter), matrix, fast_mode=fast)
 
 
 def test_the_gradient_where_singular_values_meet():
@@ -196,12 +195,12 @@ class Held(TorchDispatchMode):
         self.now -= size
 
 
-def most_memory_of_backward(num_iterations):
+def most_memory_of_backward(max_iter):
     """The most that is held at once while the gradient is computed, iterations made again among it."""
     matrix = textured(6, 40)[None]
     matrix = matrix / torch.linalg.matrix_norm(matrix, 2)
-    low_rank, sparse, count = low_rank_module._alternate(matrix, 0.1 * matrix, num_iterations, 0.0)
-    assert count == num_iterations
+    low_rank, sparse, count = low_rank_module._alternate(matrix, 0.1 * matrix, max_iter, 0.0)
+    assert count == max_iter
     with Held() as held:
         low_rank_module._Reverse(matrix, count, sparse, low_rank).run(0.1 * matrix)
     return held.most / matrix.nbytes
@@ -225,8 +224,8 @@ def test_only_the_matrix_is_kept_for_backward():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_iterations": 0}, "num_iterations must be at least 1, got 0"),
-        ({"epsilon": -1.0}, r"epsilon must be at least 0, got -1\.0"),
+        ({"max_iter": 0}, "max_iter must be at least 1, got 0"),
+        ({"tol": -1.0}, r"tol must be at least 0, got -1\.0"),
     ],
 )
 def test_errors_name_the_argument(arguments, message):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scenes import noise
 
-from torchsep.functional import background_share, binary_masks, ratio_masks, soft_mask
+from torchsep.functional import binary_masks, clipped_ratio_mask, ratio_masks, soft_mask
 
 POWERS = (0.3, 1.0, 2.0, 7.5)
 
@@ -189,10 +189,10 @@ def test_not_a_number_stays_in_its_bin():
 def test_background_share_by_definition():
     model, heard = torch.rand(2, 5, 7, dtype=torch.float64), torch.rand(2, 5, 7, dtype=torch.float64)
     heard[0, 1, 2] = 0.0
-    share = background_share(model, heard)
+    share = clipped_ratio_mask(model, heard)
     expected = torch.where(heard > 0, torch.minimum(model, heard) / heard, 1.0)
     assert torch.equal(share, expected)
     leaf = heard.clone().requires_grad_()
-    background_share(model, leaf).sum().backward()
+    clipped_ratio_mask(model, leaf).sum().backward()
     assert leaf.grad.isfinite().all()
     assert leaf.grad[0, 1, 2] == 0

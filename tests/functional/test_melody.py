@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from torchsep.functional.contours import Contours
-from torchsep.functional.melody import predominant_melody, select_melody
+from torchsep.functional.pitch.contours import Contours
+from torchsep.functional.pitch.melody import predominant_melody, select_melody
 
 PERIOD = 0.006
 FRAMES = 1000

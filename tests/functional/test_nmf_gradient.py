@@ -8,9 +8,10 @@ import torch
 from scenes import noise
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from torchsep.functional import nmf_updates
-from torchsep.functional.nmf import fit_nmf, nmf_activations
-from torchsep.functional.nmf_gradient import Gradients, run_back
+from torchsep.functional._chunks import BlockSize
+from torchsep.functional.nmf import _updates as nmf_updates
+from torchsep.functional.nmf._backward import Gradients, run_back
+from torchsep.functional.nmf.nmf import fit_nmf, nmf_activations
 
 BETAS = [2.0, 1.0, 0.0, 0.5, 1.5, 2.5, -0.5]
 
@@ -24,7 +25,7 @@ def positive(*shape, seed=0):
 @pytest.mark.parametrize("beta", BETAS)
 def test_the_gradient_is_exact(beta, alpha, room, monkeypatch):
     if room:  # so few values together that items and frames are parted, the frames of an item into lanes too
-        monkeypatch.setitem(nmf_updates._TOGETHER, "cpu", room)
+        monkeypatch.setattr(nmf_updates, "_TOGETHER", BlockSize(room, room))
         monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     matrix, templates = positive(2, 5, 13).requires_grad_(), positive(2, 5, 3, seed=1).requires_grad_()
     how = {"beta_loss": beta, "alpha": alpha, "l1_ratio": 0.3, "tol": 0.0}

@@ -4,15 +4,15 @@ import pytest
 import torch
 
 from torchsep.functional import (
+    _chunks,
     binary_masks,
+    complementary_masks,
     magnitude,
-    parts,
     ratio_masks,
     soft_mask,
     stack_masks,
-    with_complement,
 )
-from torchsep.functional.parts import in_parts
+from torchsep.functional._chunks import BlockSize, map_frames
 
 
 @pytest.fixture(params=[False, True], ids=["frames_last", "bins_last"])
@@ -25,7 +25,7 @@ def models(request):
 @pytest.fixture
 def tiny_parts(monkeypatch):
     def use(size):
-        monkeypatch.setattr(parts, "_TOGETHER", {"cpu": size})
+        monkeypatch.setattr(_chunks, "_BLOCK", BlockSize(size, size))
 
     return use
 
@@ -56,14 +56,14 @@ def test_each_part_is_small(tiny_parts):
         return 2 * x
 
     values = torch.rand(2, 3, 17)
-    assert torch.equal(in_parts(double, values), 2 * values)
+    assert torch.equal(map_frames(double, values), 2 * values)
     assert max(seen) <= 20
     assert sum(seen) == values.numel()
 
 
 def test_layout_is_kept(models, tiny_parts):
     tiny_parts(30)
-    assert in_parts(torch.neg, models).stride() == models.stride()
+    assert map_frames(torch.neg, models).stride() == models.stride()
 
 
 def test_masks_are_stacked_as_spectrograms_lie():
@@ -71,7 +71,7 @@ def test_masks_are_stacked_as_spectrograms_lie():
     stacked = stack_masks(masks)
     assert torch.equal(stacked, torch.stack(masks, dim=1))
     assert stacked.mT.is_contiguous()
-    pair = with_complement(masks[0])
+    pair = complementary_masks(masks[0])
     assert torch.equal(pair[:, 0], masks[0])
     assert torch.equal(pair[:, 1], 1 - masks[0])
 

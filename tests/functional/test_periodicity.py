@@ -5,7 +5,8 @@ import pytest
 import torch
 from scenes import noise
 
-from torchsep.functional import autocorrelation, periodic_median, periodicity, selection
+from torchsep.functional import _comparator_network, autocorrelation, periodic_median
+from torchsep.functional.repetition import periodicity
 
 
 def by_loop(x, period):
@@ -37,7 +38,7 @@ def test_network_and_sort_agree(sick, monkeypatch):
     if sick is not None:
         x[0, 1, 7] = sick
     network = periodic_median(x, lags)
-    monkeypatch.setattr(selection, "_LARGEST_NETWORK", 0)
+    monkeypatch.setattr(_comparator_network, "_LARGEST_NETWORK", 0)
     assert torch.equal(periodic_median(x, lags).nan_to_num(nan=1e9), network.nan_to_num(nan=1e9))
 
 
@@ -99,7 +100,7 @@ def test_gradient_is_that_of_finite_differences(period):
 def test_gradient_by_sort_is_that_by_network(monkeypatch):
     x, lags, upstream = noise(3, 2, 40).requires_grad_(), torch.tensor([2, 3, 5]), noise(3, 2, 40, seed=1)
     (network,) = torch.autograd.grad(periodic_median(x, lags), x, upstream)
-    monkeypatch.setattr(selection, "_LARGEST_NETWORK", 0)
+    monkeypatch.setattr(_comparator_network, "_LARGEST_NETWORK", 0)
     (by_sort,) = torch.autograd.grad(periodic_median(x, lags), x, upstream)
     assert torch.equal(network, by_sort)
     assert torch.allclose(network.sum(-1), upstream.sum(-1), rtol=0, atol=1e-12)

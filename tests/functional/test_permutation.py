@@ -8,8 +8,8 @@ import torch
 from scenes import noise
 from scipy.optimize import linear_sum_assignment
 
-from torchsep.functional import permutation
-from torchsep.functional.permutation import optimal_assignment, order_like
+from torchsep.functional import assignment as permutation
+from torchsep.functional.assignment import best_permutation, optimal_assignment
 
 
 def total(cost, columns):
@@ -135,9 +135,9 @@ def test_the_order_is_found_by_all_channels_together_and_at_any_level():
     shuffled = torch.empty_like(reference)
     shuffled[torch.arange(4)[:, None], order] = reference
     for gain in (1e-25, 1.0, 1e25):
-        assert torch.equal(order_like(reference, gain * shuffled), order)
+        assert torch.equal(best_permutation(reference, gain * shuffled), order)
     shuffled[2, 1, 0, 7] = torch.nan
-    found = order_like(reference, shuffled)
+    found = best_permutation(reference, shuffled)
     assert torch.equal(found[[0, 1, 3]], order[[0, 1, 3]])
     assert found[2].tolist() == [0, 1, 2]
 
@@ -145,4 +145,4 @@ def test_the_order_is_found_by_all_channels_together_and_at_any_level():
 def test_a_quiet_source_counts_as_much_as_a_loud_one():
     reference = noise(1, 2, 1, 200) * torch.tensor([1e-3, 1.0])[:, None, None]
     leaking = torch.stack((reference[:, 1], reference[:, 0] + 1e-4 * reference[:, 1]), 1)
-    assert order_like(reference, leaking).tolist() == [[1, 0]]
+    assert best_permutation(reference, leaking).tolist() == [[1, 0]]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scenes import noise
 
-from torchsep.functional.pitch import equal_loudness, harmonic_summation, salient_pitches, spectral_peaks
+from torchsep.functional.pitch.salience import equal_loudness, harmonic_summation, salient_pitches, spectral_peaks
 
 
 def harmonic_tone(hertz, rate, seconds=0.3, harmonics=6):

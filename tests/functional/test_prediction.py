@@ -4,7 +4,7 @@ import pytest
 import torch
 from scenes import noise
 
-from torchsep.functional.prediction import innovations
+from torchsep.functional.ica.linear_prediction import linear_prediction_residual
 
 
 @pytest.mark.parametrize("order", [1, 2, 5])
@@ -20,7 +20,7 @@ def test_it_solves_the_normal_equations(order):
     expected = signals.clone()
     for k in range(1, order + 1):
         expected[..., k:] -= coefficients[:, k - 1, None, None] * signals[..., :-k]
-    assert torch.allclose(innovations(signals, order), expected, atol=1e-12)
+    assert torch.allclose(linear_prediction_residual(signals, order), expected, atol=1e-12)
 
 
 def test_what_is_foretold_goes():
@@ -28,14 +28,14 @@ def test_what_is_foretold_goes():
     signal = torch.zeros_like(drive)
     for time in range(5000):
         signal[..., time] = drive[..., time] + 0.9 * (signal[..., time - 1] if time else 0)
-    left = innovations(signal, 1)
+    left = linear_prediction_residual(signal, 1)
     assert (left - drive).square().mean() < 0.01 * drive.square().mean()
 
 
 def test_gains_stay_as_they_are():
     signals, gains = noise(2, 500), noise(3, 2, seed=1)
     mixed = gains @ signals
-    left = innovations(mixed[None], 4)[0]
+    left = linear_prediction_residual(mixed[None], 4)[0]
     assert torch.linalg.matrix_rank(left, rtol=1e-9) == 2
     assert torch.allclose(gains @ torch.linalg.lstsq(gains, left).solution, left)
 
@@ -43,21 +43,21 @@ def test_gains_stay_as_they_are():
 def test_silence_and_short_signals():
     signals = torch.zeros(2, 2, 6, dtype=torch.float64)
     signals[1, 0] = noise(6)
-    left = innovations(signals, 10)
+    left = linear_prediction_residual(signals, 10)
     assert left.isfinite().all()
     assert (left[0] == 0).all()
     assert (left[1, 1] == 0).all()
-    assert torch.equal(innovations(signals[..., :1], 3), signals[..., :1])
+    assert torch.equal(linear_prediction_residual(signals[..., :1], 3), signals[..., :1])
 
 
 def test_items_stay_alone():
     signals = noise(3, 2, 100)
     signals[1, 0, 5] = torch.nan
-    left = innovations(signals, 3)
+    left = linear_prediction_residual(signals, 3)
     assert left[1].isnan().any()
-    assert torch.allclose(left[2], innovations(signals[2:], 3)[0], rtol=1e-12)
+    assert torch.allclose(left[2], linear_prediction_residual(signals[2:], 3)[0], rtol=1e-12)
 
 
 def test_gradient():
     signals = noise(2, 2, 12).requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: innovations(x, 3), signals)
+    assert torch.autograd.gradcheck(lambda x: linear_prediction_residual(x, 3), signals)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scenes import noise
 
-from torchsep.functional.selection import Network, rank_network, run_network, sliding_network
+from torchsep.functional._comparator_network import Network, rank_network, run_network, sliding_network
 
 
 def all_bits(count):

@@ -5,9 +5,11 @@ import pytest
 import torch
 from scenes import noise
 
-from torchsep.functional import frame_choice, similarity
-from torchsep.functional.masks import background_share
-from torchsep.functional.similarity import median_of_frames, share_of_frames, similar_frames
+from torchsep.functional._chunks import BlockSize
+from torchsep.functional.masks import clipped_ratio_mask
+from torchsep.functional.repetition import _frame_search as frame_choice
+from torchsep.functional.repetition import similarity
+from torchsep.functional.repetition.similarity import median_of_frames, recurring_mask, similar_frames
 
 
 def plain_search(x, distance, limit, threshold):
@@ -119,9 +121,9 @@ def test_blocks_change_nothing(shape, monkeypatch):
     whole = median_of_frames(x, frames)
     (gradient,) = torch.autograd.grad(whole, x, upstream)
     for room in (1, 500):
-        monkeypatch.setattr(frame_choice, "_SIMILARITIES", {"cpu": room})
+        monkeypatch.setattr(frame_choice, "_SIMILARITIES", BlockSize(room, room))
         monkeypatch.setattr(frame_choice, "_FEWEST_ROWS", 7)
-        monkeypatch.setattr(similarity, "_GATHERED", {"cpu": room})
+        monkeypatch.setattr(similarity, "_GATHERED", BlockSize(room, room))
         assert torch.equal(similar_frames(x, 4, 9), frames)
         assert torch.equal(similar_frames(x[1:], 4, 9), frames[1:])
         parts = median_of_frames(x, frames)
@@ -136,7 +138,7 @@ def test_each_product_once_or_twice_is_the_same(distance, together, monkeypatch)
     x = noise(2, 3, 6, 150).abs()
     monkeypatch.setattr(frame_choice, "_ROWS_TOGETHER", together)
     mirrored = similar_frames(x, distance, 9)
-    monkeypatch.setattr(frame_choice, "_SIMILARITIES", {"cpu": 1})
+    monkeypatch.setattr(frame_choice, "_SIMILARITIES", BlockSize(1, 1))
     monkeypatch.setattr(frame_choice, "_FEWEST_ROWS", 11)
     assert torch.equal(similar_frames(x, distance, 9), mirrored)
     assert as_lists(mirrored[0]) == plain_search(x[0].flatten(0, 1).numpy(), distance, 9, 0.0)
@@ -155,13 +157,13 @@ def test_share_is_that_of_the_median(shape):
     x = noise(*shape).abs()
     x[..., 7] = 0.0
     frames = similar_frames(x, 4, 9, 0.6)
-    assert torch.equal(share_of_frames(x, frames)[..., 7], torch.ones_like(x[..., 7]))
+    assert torch.equal(recurring_mask(x, frames)[..., 7], torch.ones_like(x[..., 7]))
     x[1, ..., 20] = torch.nan
-    share = share_of_frames(x, frames)
-    assert torch.equal(share.nan_to_num(-1.0), background_share(median_of_frames(x, frames), x).nan_to_num(-1.0))
+    share = recurring_mask(x, frames)
+    assert torch.equal(share.nan_to_num(-1.0), clipped_ratio_mask(median_of_frames(x, frames), x).nan_to_num(-1.0))
     assert share[0].isfinite().all()
     leaf, upstream = x[:1].clone().requires_grad_(), noise(1, *shape[1:], seed=1)
-    recorded = share_of_frames(leaf, frames[:1])
+    recorded = recurring_mask(leaf, frames[:1])
     assert torch.equal(recorded.detach(), share[:1])
     (gradient,) = torch.autograd.grad(recorded, leaf, upstream)
     assert gradient.isfinite().all()

@@ -9,9 +9,15 @@ import torch
 from scenes import noise
 
 from torchsep import STFT
-from torchsep.functional.delays import delay_weights, histogram_peaks, phase_histogram, phase_kernel, steered
-from torchsep.functional.projections import located_sources, panned, projected_sources
-from torchsep.functional.spatial import level_difference, spatial_features, symmetric_attenuation, unit_cross
+from torchsep.functional.spatial.delay_histogram import (
+    delay_weights,
+    histogram_peaks,
+    phase_histogram,
+    phase_kernel,
+    steered_response,
+)
+from torchsep.functional.spatial.features import level_difference, spatial_features, symmetric_attenuation, unit_cross
+from torchsep.functional.spatial.projections import fit_projections, recombine_projections, steering_vectors
 
 FRONT = STFT(128, 32)
 
@@ -58,7 +64,7 @@ def test_steering_is_the_sum_of_the_kernel():
     phase = torch.arange(64, dtype=torch.float64) * (2 * math.pi / 64)
     turned = phase + (2 * math.pi / 16) * torch.arange(9).double()[:, None] * delays.double()[:, None, None]
     expected = torch.einsum("bafp,dfp->bad", histogram, ((1 + turned.cos()) / 2) ** 16)
-    assert (steered(histogram, delays, 16) - expected).abs().max() < 1e-10
+    assert (steered_response(histogram, delays, 16) - expected).abs().max() < 1e-10
     assert phase_kernel(torch.tensor(0.5, dtype=torch.float64)).item() == pytest.approx(0.75**16)
 
 
@@ -66,7 +72,7 @@ def test_steering_is_the_sum_of_the_kernel():
 def test_a_delay_is_found_beyond_the_aliasing_bound(delay):
     delays = torch.arange(-40, 41) * 0.25
     histogram = counted(stereo(0.8, delay)[None])
-    assert delays[steered(histogram, delays, 128)[0, 0].argmax()] == pytest.approx(delay)
+    assert delays[steered_response(histogram, delays, 128)[0, 0].argmax()] == pytest.approx(delay)
     weights = delay_weights(histogram[:, 0], delays, 128)
     assert weights.sum().item() == pytest.approx(1.0)
     assert delays[weights[0, 0].argmax()] == pytest.approx(delay)
@@ -140,12 +146,12 @@ def test_gradient_of_features():
 
 def located(num_iterations, mixture, directions=4, bins=3, count=2):
     angles = torch.arange(directions) * (math.pi / directions)
-    directions = panned(angles, torch.tensor([[-1.0, 1.0]]), 4).to(mixture)
-    places = panned(torch.linspace(0, math.pi / 2, 5), torch.tensor([[-1.0, 0.0, 1.0]]), 4).to(mixture)
+    directions = steering_vectors(angles, torch.tensor([[-1.0, 1.0]]), 4).to(mixture)
+    places = steering_vectors(torch.linspace(0, math.pi / 2, 5), torch.tensor([[-1.0, 0.0, 1.0]]), 4).to(mixture)
     gains = (directions.conj() @ places.mT).abs()
     start = noise(1, bins, count, mixture.shape[-1], seed=1).abs() + 0.1, noise(1, 15, count, seed=2).abs()
     start = start[0], start[1] / start[1].sum(1, keepdim=True)
-    return directions, gains, located_sources(mixture, directions, gains, start, num_iterations)
+    return directions, gains, fit_projections(mixture, directions, gains, start, num_iterations)
 
 
 def divergence(mixture, directions, gains, model):
@@ -167,7 +173,7 @@ def test_projected_sources_add_up_and_are_the_least_squares():
     mixture = torch.complex(noise(1, 2, 3, 7), noise(1, 2, 3, 7, seed=4))
     directions, gains, (sources, maps) = located(4, mixture)
     through = gains @ maps[:, None]
-    shared = projected_sources(mixture, directions, sources, through)
+    shared = recombine_projections(mixture, directions, sources, through)
     assert (shared.sum(1) - mixture).abs().max() < 1e-12
     models = through[..., None] * sources[:, :, None]
     share = (models / models.sum(3, keepdim=True))[0, 1, :, 0] * (directions[0, 1].conj() @ mixture[0, :, 1])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from torchsep.functional.starts import hashed_uniform
+from torchsep.functional.hashing import hashed_uniform
 
 ALL = (1 << 64) - 1
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from torchsep.functional import subspace
-from torchsep.functional.subspace import ThresholdTracker, joined, products
+from torchsep.functional.linalg import _subspace as subspace
+from torchsep.functional.linalg._subspace import ThresholdTracker, joined, products
 
 
 def normal(*shape, seed=0):

@@ -9,20 +9,21 @@ from scenes import noise
 
 from torchsep import STFT
 from torchsep.data import music_and_voice
-from torchsep.functional import wiener
-from torchsep.functional.wiener import multichannel_wiener_filter
+from torchsep.functional._chunks import BlockSize
+from torchsep.functional.spatial import wiener
+from torchsep.functional.spatial.wiener import multichannel_wiener_filter
 
 
 def complex_noise(*shape, seed=0):
     return torch.view_as_complex(noise(*shape, 2, seed=seed))
 
 
-def plain_filter(mixture, estimates, iterations, noise=1.5e-10):
+def plain_filter(mixture, estimates, num_iterations, noise=1.5e-10):
     """The filter of one mixture ``(C, F, N)``, one matrix at a time, as in the paper."""
     floor = noise * np.abs(mixture).max() ** 2
     channels, bins, frames = mixture.shape
     sources = estimates.copy()
-    for _ in range(iterations):
+    for _ in range(num_iterations):
         power = (np.abs(sources) ** 2).mean(1)
         filtered = np.zeros_like(sources)
         for f in range(bins):
@@ -42,19 +43,19 @@ def plain_filter(mixture, estimates, iterations, noise=1.5e-10):
 @pytest.mark.parametrize("iterations", [1, 2, 5])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("sources", [1, 2, 4])
-def test_it_is_the_plain_one(sources, channels, iterations):
+def test_it_is_the_plain_one(sources, channels, num_iterations):
     estimates = complex_noise(3, sources, channels, 3, 6)
     mixture = complex_noise(3, channels, 3, 6, seed=1)
-    filtered = multichannel_wiener_filter(mixture, estimates, iterations)
+    filtered = multichannel_wiener_filter(mixture, estimates, num_iterations)
     for item in range(3):
-        expected = plain_filter(mixture[item].numpy(), estimates[item].numpy(), iterations)
+        expected = plain_filter(mixture[item].numpy(), estimates[item].numpy(), num_iterations)
         assert np.abs(filtered[item].numpy() - expected).max() < 1e-6 * np.abs(expected).max()
     assert torch.allclose(filtered.sum(1), mixture, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("iterations", [1, 3])
 @pytest.mark.parametrize("sources", [2, 3, 4])
-def test_it_agrees_with_norbert(sources, iterations):
+def test_it_agrees_with_norbert(sources, num_iterations):
     norbert = pytest.importorskip("norbert")
     music = [torch.stack(list(music_and_voice(2.0, sample_rate=16000, seed=seed).values())) for seed in (0, 1)]
     true = torch.cat(music)[:sources].double()
@@ -62,9 +63,9 @@ def test_it_agrees_with_norbert(sources, iterations):
     spectrograms = front(true)
     mixture = 20 * spectrograms.sum(0)
     share = spectrograms.abs() / spectrograms.abs().sum(0)
-    ours = multichannel_wiener_filter(mixture, share * mixture, iterations)
+    ours = multichannel_wiener_filter(mixture, share * mixture, num_iterations)
     x = np.ascontiguousarray(mixture.permute(2, 1, 0).numpy())
-    theirs = norbert.wiener(np.ascontiguousarray(share.permute(3, 2, 1, 0).numpy()), x, iterations)
+    theirs = norbert.wiener(np.ascontiguousarray(share.permute(3, 2, 1, 0).numpy()), x, num_iterations)
     theirs = torch.from_numpy(theirs).permute(3, 2, 1, 0)
     assert (ours - theirs).abs().max() < 1e-3 * theirs.abs().max()
     assert torch.linalg.vector_norm(ours - theirs) < 1e-3 * torch.linalg.vector_norm(theirs)
@@ -90,20 +91,20 @@ def corners():
 
 @pytest.mark.parametrize("iterations", [1, 8])
 @pytest.mark.parametrize("estimates", list(corners()))
-def test_corners(estimates, iterations):
+def test_corners(estimates, num_iterations):
     mixture = estimates.sum(0)
     peak = mixture.abs().max()
-    filtered = multichannel_wiener_filter(mixture, estimates, iterations)
+    filtered = multichannel_wiener_filter(mixture, estimates, num_iterations)
     assert torch.allclose(filtered.sum(0), mixture, rtol=0, atol=1e-13 * peak)
     single = [tensor.to(torch.complex64) for tensor in (mixture, estimates)]
-    assert (multichannel_wiener_filter(*single, iterations) - filtered).abs().max() < 1e-3 * peak
+    assert (multichannel_wiener_filter(*single, num_iterations) - filtered).abs().max() < 1e-3 * peak
     for gain in (1e-3, 1e3):
-        scaled = multichannel_wiener_filter(*(gain * tensor for tensor in single), iterations)
+        scaled = multichannel_wiener_filter(*(gain * tensor for tensor in single), num_iterations)
         assert (scaled - gain * filtered).abs().max() < 1e-3 * gain * peak
     for inputs in (single, (mixture, estimates)):
         leaves = [tensor.clone().requires_grad_() for tensor in inputs]
         weights = complex_noise(*estimates.shape, seed=3).to(leaves[0].dtype)
-        for gradient in torch.autograd.grad(multichannel_wiener_filter(*leaves, iterations), leaves, weights):
+        for gradient in torch.autograd.grad(multichannel_wiener_filter(*leaves, num_iterations), leaves, weights):
             assert gradient.isfinite().all()
 
 
@@ -133,10 +134,10 @@ def test_directions_of_the_sources_are_used():
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
 @pytest.mark.parametrize("iterations", [1, 3])
-def test_gradients_are_those_of_finite_differences(channels, iterations):
+def test_gradients_are_those_of_finite_differences(channels, num_iterations):
     mixture = complex_noise(channels, 2, 3).requires_grad_()
     estimates = complex_noise(2, channels, 2, 3, seed=1).requires_grad_()
-    assert torch.autograd.gradcheck(lambda x, y: multichannel_wiener_filter(x, y, iterations), (mixture, estimates))
+    assert torch.autograd.gradcheck(lambda x, y: multichannel_wiener_filter(x, y, num_iterations), (mixture, estimates))
 
 
 @pytest.mark.parametrize("room", [1, 100, 3000])
@@ -149,13 +150,13 @@ def test_blocks_do_not_show(room, monkeypatch):
         return filtered, *torch.autograd.grad(filtered, inputs, weights)
 
     whole = results()
-    monkeypatch.setattr(wiener, "_TOGETHER", {"cpu": room})
-    monkeypatch.setattr(wiener, "_HELD", {"cpu": 2 * room})
+    monkeypatch.setattr(wiener, "_TOGETHER", BlockSize(room, room))
+    monkeypatch.setattr(wiener, "_HELD", BlockSize(2 * room, 2 * room))
     for part, expected in zip(results(), whole, strict=True):
         assert torch.allclose(part, expected, rtol=0, atol=1e-12)
 
 
-def saved_and_held(iterations, monkeypatch):
+def saved_and_held(num_iterations, monkeypatch):
     """Bytes kept for backward, and the most that the models of the iterations take at any one time in it."""
     inputs = complex_noise(1, 1, 8, 100).requires_grad_(), complex_noise(1, 2, 1, 8, 100, seed=1).requires_grad_()
     saved, held, most = [], [0], [0]
@@ -173,7 +174,7 @@ def saved_and_held(iterations, monkeypatch):
         return model
 
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: saved.append(tensor) or tensor, lambda tensor: tensor):
-        filtered = multichannel_wiener_filter(*inputs, iterations)
+        filtered = multichannel_wiener_filter(*inputs, num_iterations)
     with monkeypatch.context() as patched:
         patched.setattr(wiener._Model, "of", counted)
         torch.autograd.grad(filtered, inputs, torch.ones_like(filtered))
@@ -182,8 +183,8 @@ def saved_and_held(iterations, monkeypatch):
 
 
 def test_memory_of_the_gradient_does_not_grow_with_iterations(monkeypatch):
-    """Two inputs are saved; what is computed again is, of many iterations, so of fewer bins at a time."""
-    monkeypatch.setattr(wiener, "_HELD", {"cpu": 2 * 200 * 100})
+    """Two inputs are saved; what is computed again is, of many num_iterations, so of fewer bins at a time."""
+    monkeypatch.setattr(wiener, "_HELD", BlockSize(2 * 200 * 100, 2 * 200 * 100))
     (saved, held), (many_saved, many_held) = (saved_and_held(count, monkeypatch) for count in (20, 200))
     assert saved == many_saved == 3 * 8 * 100 * 16
     assert 0 < many_held < 1.5 * held

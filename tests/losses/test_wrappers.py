@@ -9,10 +9,10 @@ from scenes import noise
 from torch.autograd import gradcheck
 
 from torchsep.losses import (
-    InOrder,
+    FixedOrder,
     MixtureInvariant,
     MultiResolutionSTFT,
-    OneAndRest,
+    OneAndRestPIT,
     PermutationInvariant,
     WeightedSum,
     kl_loss,
@@ -32,7 +32,7 @@ PAIRS = {
     "of a user": lambda estimates, sources: (estimates - sources).pow(4).amax((-2, -1)),
 }
 ANY = pytest.mark.parametrize("loss", PAIRS.values(), ids=PAIRS)
-WRAPPERS = pytest.mark.parametrize("wrapper", [InOrder, PermutationInvariant, OneAndRest, MixtureInvariant])
+WRAPPERS = pytest.mark.parametrize("wrapper", [FixedOrder, PermutationInvariant, OneAndRestPIT, MixtureInvariant])
 
 
 def scene(batch=3, count=3, *, samples=30, dtype=torch.float64):
@@ -46,7 +46,7 @@ def scene(batch=3, count=3, *, samples=30, dtype=torch.float64):
 def given(wrapper, batch=3, dtype=torch.float64):
     """What a wrapper takes."""
     estimates, sources = scene(batch, dtype=dtype)
-    if wrapper is OneAndRest:
+    if wrapper is OneAndRestPIT:
         return torch.stack((estimates[:, 1], estimates[:, 0] + estimates[:, 2]), 1), sources
     if wrapper is MixtureInvariant:
         return estimates, torch.stack((sources[:, 0] + sources[:, 2], sources[:, 1]), 1)
@@ -106,8 +106,8 @@ def test_permutation_invariance_is_the_least_of_all_permutations(loss, count):
 
 @ANY
 def test_one_and_rest_is_the_least_of_all_choices(loss):
-    estimates, sources = given(OneAndRest)
-    agrees(OneAndRest(loss), partial(every_choice, loss), estimates, sources)
+    estimates, sources = given(OneAndRestPIT)
+    agrees(OneAndRestPIT(loss), partial(every_choice, loss), estimates, sources)
 
 
 @ANY
@@ -133,7 +133,7 @@ def test_in_order_is_the_mean(loss):
     def slow(estimates, sources):
         return sum(loss(*pair) for pair in zip(estimates, sources, strict=True)) / len(sources)
 
-    agrees(InOrder(loss), slow, *scene())
+    agrees(FixedOrder(loss), slow, *scene())
 
 
 @WRAPPERS
@@ -158,7 +158,7 @@ def test_the_choice_and_the_assignment_say_what_belongs_together():
     _, sources = scene(2, 4)
     for number in range(4):
         rest = sources.sum(1) - sources[:, number]
-        choice = OneAndRest(snr_loss).choice(torch.stack((sources[:, number], rest), 1), sources)
+        choice = OneAndRestPIT(snr_loss).choice(torch.stack((sources[:, number], rest), 1), sources)
         assert choice.tolist() == [number] * 2
     mixtures = torch.stack((sources[:, 0] + sources[:, 3], sources[:, 1] + sources[:, 2]), 1)
     assert MixtureInvariant(snr_loss).assignment(sources, mixtures).tolist() == [[0, 1, 1, 0]] * 2
@@ -191,14 +191,14 @@ def test_many_sources():
     loss = PermutationInvariant(si_sdr_loss)
     order = loss.permutation(estimates, sources)
     assert torch.equal(order.sort(-1).values, torch.arange(40).expand(2, -1))
-    assert (loss(estimates, sources) < InOrder(si_sdr_loss)(estimates, sources)).all()
+    assert (loss(estimates, sources) < FixedOrder(si_sdr_loss)(estimates, sources)).all()
 
 
 def test_magnitudes_are_as_good_as_waveforms():
     estimates, targets = noise(2, 3, 1, 4, 5).abs(), noise(2, 3, 1, 4, 5, seed=1).abs()
     agrees(PermutationInvariant(kl_loss), partial(every_permutation, kl_loss), estimates, targets)
     two = estimates[:, :2]
-    agrees(OneAndRest(kl_loss), partial(every_choice, kl_loss), two, targets)
+    agrees(OneAndRestPIT(kl_loss), partial(every_choice, kl_loss), two, targets)
 
 
 @ANY
@@ -245,7 +245,7 @@ def test_silence_and_single_samples_are_defined(wrapper, loss):
 
 
 @pytest.mark.parametrize("name", ["si_sdr", "snr, clipped", "stft", "sum"])
-@pytest.mark.parametrize("wrapper", [InOrder, PermutationInvariant])
+@pytest.mark.parametrize("wrapper", [FixedOrder, PermutationInvariant])
 def test_a_silent_source_is_measured_against_the_sum_of_the_others(wrapper, name):
     _, sources = scene()
     sources[:, 2] = 0.0
@@ -261,7 +261,7 @@ def test_one_and_rest_never_takes_silence_for_the_one():
     """Or a separator that gives silence and the mixture would be perfect."""
     _, sources = scene()
     sources[:, 0] = 0.0
-    loss, mixture = OneAndRest(snr_loss), sources.sum(1)
+    loss, mixture = OneAndRestPIT(snr_loss), sources.sum(1)
     lazy = torch.stack((torch.zeros_like(mixture), mixture), 1)
     good = torch.stack((sources[:, 2], sources[:, 1]), 1)
     assert loss.choice(lazy, sources).min() > 0
@@ -275,9 +275,9 @@ def test_one_and_rest_never_takes_silence_for_the_one():
 
 
 def test_the_least_of_one_and_rest_does_not_count_silence_among_the_others():
-    estimates, sources = given(OneAndRest)
+    estimates, sources = given(OneAndRestPIT)
     padded = torch.cat((sources, torch.zeros_like(sources[:, :2])), 1)
-    torch.testing.assert_close(OneAndRest(snr_loss)(estimates, padded), OneAndRest(snr_loss)(estimates, sources))
+    torch.testing.assert_close(OneAndRestPIT(snr_loss)(estimates, padded), OneAndRestPIT(snr_loss)(estimates, sources))
 
 
 @WRAPPERS
@@ -314,20 +314,20 @@ def test_sums_of_losses():
     torch.testing.assert_close(
         pairs(estimates, sources), 0.5 * snr_loss(estimates, sources) + 2 * l1_loss(estimates, sources)
     )
-    items = WeightedSum([PermutationInvariant(snr_loss), InOrder(mse_loss)], [1.0, 0.0])
+    items = WeightedSum([PermutationInvariant(snr_loss), FixedOrder(mse_loss)], [1.0, 0.0])
     torch.testing.assert_close(items(estimates, sources), PermutationInvariant(snr_loss)(estimates, sources))
 
 
 def test_functions_without_a_signature_are_losses_too():
-    assert not InOrder(torch.dist)._with_mixture
+    assert not FixedOrder(torch.dist)._with_mixture
 
 
 def test_wrappers_are_compared_by_value():
     assert PermutationInvariant(l1_loss) == PermutationInvariant(l1_loss) != PermutationInvariant(mse_loss)
-    assert repr(InOrder(l1_loss)).startswith("InOrder(loss=<function l1_loss")
+    assert repr(FixedOrder(l1_loss)).startswith("FixedOrder(loss=<function l1_loss")
 
 
-@pytest.mark.parametrize("wrapper", [InOrder, PermutationInvariant])
+@pytest.mark.parametrize("wrapper", [FixedOrder, PermutationInvariant])
 def test_as_many_estimates_as_sources(wrapper):
     estimates, sources = scene()
     message = r"estimates must have shape \(3, 3, 2, 30\) for sources \(3, 3, 2, 30\), got \(3, 2, 2, 30\)"
@@ -342,7 +342,7 @@ def test_as_many_estimates_as_sources(wrapper):
 def test_what_else_is_refused():
     estimates, sources = scene()
     with pytest.raises(ValueError, match=r"estimates must have shape \(3, 2, 2, 30\) for sources"):
-        OneAndRest(l1_loss)(estimates, sources)
+        OneAndRestPIT(l1_loss)(estimates, sources)
     with pytest.raises(ValueError, match=r"mixtures must have shape \(B, 2, C, T\), got \(3, 1, 2, 30\)"):
         MixtureInvariant(l1_loss)(estimates, sources[:, :1])
     with pytest.raises(ValueError, match=r"estimates must have shape \(B, M, C, T\) for mixtures"):

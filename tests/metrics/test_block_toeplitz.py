@@ -5,7 +5,7 @@ import scipy.linalg
 import torch
 from scenes import noise
 
-from torchsep.metrics.block_toeplitz import solve_block_toeplitz
+from torchsep.functional.linalg.block_toeplitz import solve_block_toeplitz
 from torchsep.metrics.distortion_filters import correlations, fast_length
 
 

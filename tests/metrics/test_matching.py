@@ -6,7 +6,7 @@ import pytest
 import torch
 from scenes import noise
 
-from torchsep.metrics import matched, pairwise, sd_sdr, si_sdr, snr
+from torchsep.metrics import match_estimates, pairwise, sd_sdr, si_sdr, snr
 from torchsep.metrics.matching import best_order
 
 
@@ -54,7 +54,7 @@ def test_infinite_scores_come_first_and_undefined_ones_last():
 def test_estimates_come_in_the_order_of_the_sources(chosen):
     _, sources = scene(2)
     sources[1] = sources[0].flip(0)  # items have orders of their own
-    found = matched(si_sdr, 0.5 * sources[0, chosen].expand(2, -1, -1, -1), sources)
+    found = match_estimates(si_sdr, 0.5 * sources[0, chosen].expand(2, -1, -1, -1), sources)
     order = [chosen.index(source) if source in chosen else -1 for source in range(3)]
     assert found.order.tolist() == [order, order[::-1]]
     kept = torch.tensor([number >= 0 for number in order])
@@ -64,7 +64,7 @@ def test_estimates_come_in_the_order_of_the_sources(chosen):
 def test_spare_estimates_are_left():
     _, sources = scene()
     estimates = torch.cat((noise(1, 2, 200, seed=5), sources.flip(0), noise(1, 2, 200, seed=6)))
-    found = matched(si_sdr, estimates, sources)
+    found = match_estimates(si_sdr, estimates, sources)
     assert found.order.tolist() == [3, 2, 1]
     assert torch.equal(found.estimates, sources)
 
@@ -72,7 +72,7 @@ def test_spare_estimates_are_left():
 def test_gradients_reach_the_estimates_that_were_taken():
     estimates, sources = scene(others=5)
     estimates.requires_grad_()
-    found = matched(si_sdr, estimates, sources)
+    found = match_estimates(si_sdr, estimates, sources)
     found.estimates.sum().backward()
     assert (estimates.grad.amax((-2, -1)) > 0).nonzero()[:, 0].tolist() == sorted(found.order.tolist())
 
@@ -81,4 +81,4 @@ def test_shapes_must_agree():
     estimates, sources = scene()
     message = r"estimates must have the shape of sources, \(3, 2, 200\), in any number, got \(4, 2, 199\)"
     with pytest.raises(ValueError, match=message):
-        matched(si_sdr, estimates[..., :-1], sources)
+        match_estimates(si_sdr, estimates[..., :-1], sources)

@@ -9,7 +9,7 @@ from scenes import noise
 from torch import nn
 
 from torchsep.engine import ChimeraObjective, EmbeddingObjective, WaveformObjective
-from torchsep.metrics import improvement, matched, si_sdr
+from torchsep.metrics import improvement, match_estimates, si_sdr
 from torchsep.networks import Chimera, Embedding, MaskInference, RecurrentBody
 from torchsep.separators import DeepClustering, DeepMaskEstimation
 from torchsep.transforms import STFT
@@ -181,7 +181,7 @@ def gain(separator, sources):
     """By how many dB a copy in evaluation mode improves the mixture."""
     with torch.no_grad():
         estimates = copy.deepcopy(separator).eval()(sources.sum(0))
-    estimates = matched(si_sdr, estimates, sources).estimates
+    estimates = match_estimates(si_sdr, estimates, sources).estimates
     return improvement(si_sdr, estimates, sources, sources.sum(0)).mean().item()
 
 

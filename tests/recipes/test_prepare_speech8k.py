@@ -1,4 +1,4 @@
-"""The corpus speech8k laid out for training, and the talkers by which it is widened."""
+"""The corpus speech8k laid out for training, and the speakers by which it is widened."""
 
 import hashlib
 import json
@@ -14,13 +14,13 @@ import threading
 import pytest
 import soundfile
 import torch
-from scripts import RECIPES, contents, load
+from recipes.scripts import RECIPES, contents, load
 
 from torchsep import audio
 from torchsep.data import DynamicMixing
 
 prepare = load("speech8k")
-clips, synthesis, talkers = prepare.clips, sys.modules["synthesis"], sys.modules["talkers"]
+clips, synthesis, speakers = prepare.clips, sys.modules["synthesis"], sys.modules["speakers"]
 
 
 def tone(frequency, seconds, rate=8000, level=0.3):
@@ -112,9 +112,9 @@ def changed(folder, **values):
         (lambda corpus: (corpus / "test" / "bob" / "bob_001.flac").write_bytes(b"x"), "has the sha256"),
         (lambda corpus: changed(corpus, sha256=None), "must say the sha256 of every file"),
         (lambda corpus: changed(corpus, split="dev"), "split must be one of train, valid, test, got 'dev'"),
-        (lambda corpus: changed(corpus, file="../corpus/train/ann/ann_000.flac"), "must name files and talkers of"),
-        (lambda corpus: changed(corpus, file="/etc/hostname"), "must name files and talkers of"),
-        (lambda corpus: changed(corpus, speaker=".."), "must name files and talkers of"),
+        (lambda corpus: changed(corpus, file="../corpus/train/ann/ann_000.flac"), "must name files and speakers of"),
+        (lambda corpus: changed(corpus, file="/etc/hostname"), "must name files and speakers of"),
+        (lambda corpus: changed(corpus, speaker=".."), "must name files and speakers of"),
     ],
 )
 def test_a_bad_corpus_is_refused_and_leaves_nothing(corpus, tmp_path, capsys, damage, expected):
@@ -149,16 +149,16 @@ def test_the_script_runs_from_anywhere(corpus, tmp_path):
 
 
 def write_voices(monkeypatch, root, seconds=6.0):
-    """Two talkers of a package, of whom one has recordings at two pitches, and a voice that plays a tone."""
+    """Two speakers of a package, of whom one has recordings at two pitches, and a voice that plays a tone."""
     for number, frequency in enumerate((110.0, 120.0, 240.0, 250.0)):
         audio.write(root / f"usr/share/names/{number}.ogg", tone(frequency, seconds, 16000), 16000)
     audio.write(root / "usr/share/letters/a.wav", tone(150.0, seconds), 8000)
 
-    def talker(name, pattern, pitch=None):
-        return talkers.Talker(name, "some-package", "GPL-2", (pattern,), "x-one", pitch)
+    def speaker(name, pattern, pitch=None):
+        return speakers.Talker(name, "some-package", "GPL-2", (pattern,), "x-one", pitch)
 
     monkeypatch.setattr(
-        prepare, "TALKERS", (talker("x-low", "usr/share/names/*", (80, 200)), talker("x-mid", "usr/share/letters/*"))
+        prepare, "TALKERS", (speaker("x-low", "usr/share/names/*", (80, 200)), speaker("x-mid", "usr/share/letters/*"))
     )
     command = ("cp", str(root / "usr/share/letters/a.wav"), "{wave}")
     monkeypatch.setattr(prepare, "VOICES", (synthesis.Voice("x-made", "coreutils", "GPL-3+", command, 4.5),))
@@ -246,10 +246,10 @@ def test_an_interrupt_leaves_nothing(corpus, tmp_path, monkeypatch, capsys, numb
 
 
 def test_every_voice_and_talker_has_a_name_of_its_own():
-    for voices in (talkers.TALKERS, synthesis.VOICES):
+    for voices in (speakers.TALKERS, synthesis.VOICES):
         assert len({voice.name for voice in voices}) == len(voices)
-    assert all(voice.name.startswith("x-") for voice in (*talkers.TALKERS, *synthesis.VOICES))
-    assert {talker.folder for talker in talkers.TALKERS} <= {talker.name for talker in talkers.TALKERS} | {
+    assert all(voice.name.startswith("x-") for voice in (*speakers.TALKERS, *synthesis.VOICES))
+    assert {speaker.folder for speaker in speakers.TALKERS} <= {speaker.name for speaker in speakers.TALKERS} | {
         "x-asterisk-allison"
     }
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from scripts import contents, load
+from recipes.scripts import contents, load
 
 from torchsep import audio
 from torchsep.data import WSJ0Mix
@@ -29,17 +29,17 @@ def speech(seed, seconds, pauses=True):
     return waveform[None].clamp(-1, 1)
 
 
-def write_wsj0(folder, talkers=2):
-    """A recording for each split and talker, and the lists of mixtures; the talkers' gains add up to zero."""
-    gains = {2: ("1.2544", "-1.2544"), 3: ("0.5", "0.25", "-0.75")}[talkers]
+def write_wsj0(folder, speakers=2):
+    """A recording for each split and speaker, and the lists of mixtures; the speakers' gains add up to zero."""
+    gains = {2: ("1.2544", "-1.2544"), 3: ("0.5", "0.25", "-0.75")}[speakers]
     (folder / "lists").mkdir(parents=True)
     for number, split in enumerate(("tr", "cv", "tt")):
         words = []
-        for talker, gain in enumerate(gains):
-            path = f"wsj0/si_{split}/{talker:03d}/{talker:03d}c{number}.wav"
-            audio.write(folder / path, speech(3 * number + talker, 2.0 + 0.5 * talker), RATE, "PCM_16")
+        for speaker, gain in enumerate(gains):
+            path = f"wsj0/si_{split}/{speaker:03d}/{speaker:03d}c{number}.wav"
+            audio.write(folder / path, speech(3 * number + speaker, 2.0 + 0.5 * speaker), RATE, "PCM_16")
             words += [path, gain]
-        (folder / "lists" / f"mix_{talkers}_spk_{split}.txt").write_text(" ".join(words) + "\n", encoding="utf-8")
+        (folder / "lists" / f"mix_{speakers}_spk_{split}.txt").write_text(" ".join(words) + "\n", encoding="utf-8")
 
 
 @pytest.fixture
@@ -86,8 +86,8 @@ def test_talkers_differ_in_active_level_as_the_list_says(wsj0, tmp_path):
 
 
 def test_three_talkers(tmp_path):
-    write_wsj0(tmp_path / "in", talkers=3)
-    assert run(tmp_path / "in", tmp_path / "made", "--talkers", "3") == 0
+    write_wsj0(tmp_path / "in", speakers=3)
+    assert run(tmp_path / "in", tmp_path / "made", "--speakers", "3") == 0
     (item,) = WSJ0Mix(tmp_path / "made", split="test", num_speakers=3)
     assert item["sources"].shape == (3, 1, 16000)
 

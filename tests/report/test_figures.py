@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from fake_evaluation import result, scores, write_run
+from report.fake_evaluation import result, scores, write_run
 from scipy import stats
 
-from torchsep.engine.outcomes import read_runs
-from torchsep.engine.statistics import statistics_of, student_quantile
+from torchsep.engine.evaluate.result_reader import read_runs
+from torchsep.engine.evaluate.statistics import statistics_of, student_quantile
 from torchsep.report.items import items_of_runs
 from torchsep.report.measures import format_figure, measure_of, measures_of
 from torchsep.report.plots import box_plot

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from fake_evaluation import write_evaluation
+from report.fake_evaluation import write_evaluation
 
 from torchsep.report import ReportOptions, make_report
 

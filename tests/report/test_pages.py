@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from fake_evaluation import ramp, result, scores, write_evaluation, write_run
 from PIL import Image
+from report.fake_evaluation import ramp, result, scores, write_evaluation, write_run
 
 from torchsep import audio
 from torchsep.report import ReportOptions, make_report

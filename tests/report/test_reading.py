@@ -4,9 +4,9 @@ import json
 import math
 
 import pytest
-from fake_evaluation import result, scores, write_evaluation, write_run
+from report.fake_evaluation import result, scores, write_evaluation, write_run
 
-from torchsep.engine.outcomes import is_evaluation, read_runs
+from torchsep.engine.evaluate.result_reader import is_evaluation, read_runs
 from torchsep.report.heading import heading_of_runs
 from torchsep.report.items import items_of_runs
 

@@ -19,7 +19,7 @@ class Held(BackgroundSeparator):
 
 
 def test_the_foreground_is_what_the_background_leaves():
-    separator = Held(sample_rate=16000, stft=FRONT, high_pass_cutoff=2000.0)
+    separator = Held(sample_rate=16000, stft=FRONT, high_pass_cutoff_hz=2000.0)
     mixture = noise(3, 2, 50)
     background, foreground = separator(mixture).unbind(1)
     share = torch.linspace(0, 0.8, 9, dtype=torch.float64)
@@ -34,7 +34,7 @@ def test_the_foreground_is_what_the_background_leaves():
 @pytest.mark.parametrize("threshold", [0.1, 0.5])
 def test_binary_masks_are_those_of_the_foreground(threshold):
     separator = Held(
-        sample_rate=16000, stft=FRONT, high_pass_cutoff=2000.0, mask_type="binary", mask_threshold=threshold
+        sample_rate=16000, stft=FRONT, high_pass_cutoff_hz=2000.0, mask_type="binary", mask_threshold=threshold
     )
     mixture = noise(1, 1, 50)
     owned = (1 - torch.linspace(0, 0.8, 9, dtype=torch.float64) <= threshold).double()
@@ -44,5 +44,5 @@ def test_binary_masks_are_those_of_the_foreground(threshold):
 
 
 def test_a_negative_cutoff_is_refused():
-    with pytest.raises(ValueError, match="high_pass_cutoff must be at least 0, got -1"):
-        Held(sample_rate=8000, high_pass_cutoff=-1.0)
+    with pytest.raises(ValueError, match="high_pass_cutoff_hz must be at least 0, got -1"):
+        Held(sample_rate=8000, high_pass_cutoff_hz=-1.0)

@@ -6,7 +6,7 @@ from scenes import improvement, noise, si_sdr
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.mixture import GaussianMixture
 
-from torchsep.functional.confidence import CONFIDENCES
+from torchsep.functional.clustering.confidence import CONFIDENCES
 from torchsep.separators import ClusteringSeparator
 from torchsep.transforms import STFT
 
@@ -22,7 +22,7 @@ class Panning(ClusteringSeparator):
         return (level / total.masked_fill(total == 0, 1.0)).movedim(1, -1)[:, None]
 
 
-def panned(count, seconds=1.0):
+def steering_vectors(count, seconds=1.0):
     """Tone clusters that never meet, each from a place of its own: sources ``(count, 2, T)``."""
     time = torch.arange(int(8000 * seconds), dtype=torch.float64) / 8000
     places = torch.linspace(0.05, 0.95, count, dtype=torch.float64)
@@ -43,17 +43,17 @@ def best_order(estimates, sources):
     return estimates[order]
 
 
-@pytest.mark.parametrize("clustering_type", ["KMeans", "MiniBatchKMeans", "GaussianMixture"])
+@pytest.mark.parametrize("clustering_type", ["KMeans", "minibatch_kmeans", "GaussianMixture"])
 @pytest.mark.parametrize("count", [2, 5])
 def test_clusters_are_sources(clustering_type, count):
-    sources = panned(count)
+    sources = steering_vectors(count)
     separator = Panning(count, clustering_type, mask_type="binary", sample_rate=8000)
     estimates = separator(sources.sum(0))
     assert improvement(best_order(estimates, sources), sources) > 20
 
 
 def test_all_covariances_separate():
-    sources = panned(2)
+    sources = steering_vectors(2)
     for covariance_type in ("full", "tied", "diag", "spherical"):
         separator = Panning(2, "GaussianMixture", covariance_type=covariance_type, sample_rate=8000)
         assert improvement(best_order(separator(sources.sum(0)), sources), sources) > 15
@@ -69,7 +69,7 @@ def test_beta_sets_how_hard_masks_are():
 
 
 def test_only_loud_bins_are_clustered():
-    sources = panned(2)
+    sources = steering_vectors(2)
     hiss = 1e-3 * noise(1, 8000).expand(2, -1) * torch.tensor([[1.0], [0.0]])  # quiet, from far left, in most bins
     mixture = sources.sum(0) + hiss
     separator = Panning(2, percentile=95.0, beta=50.0, sample_rate=8000)
@@ -86,7 +86,7 @@ def test_the_seed_decides_and_items_are_alike():
 
 @pytest.mark.parametrize("kind", [KMeans, MiniBatchKMeans, GaussianMixture])
 def test_a_fitted_scikit_learn_model_is_used(kind):
-    sources = panned(3)
+    sources = steering_vectors(3)
     stft = STFT.from_sample_rate(8000)
     spectrogram = stft(sources.sum(0)[None])
     features = Panning(3, sample_rate=8000).features(spectrogram).flatten(0, 3)
@@ -119,7 +119,7 @@ def test_silence_and_few_loud_bins_are_defined():
     mixture = torch.zeros(3, 2, 800)
     mixture[1] = noise(2, 800)
     mixture[2, :, 300] = 1.0
-    for clustering_type in ("KMeans", "MiniBatchKMeans", "GaussianMixture"):
+    for clustering_type in ("KMeans", "minibatch_kmeans", "GaussianMixture"):
         separator = Panning(6, clustering_type, percentile=99.9, **SMALL)
         masks = separator.masks(separator.stft(mixture))
         assert masks.isfinite().all()
@@ -129,7 +129,7 @@ def test_silence_and_few_loud_bins_are_defined():
 
 @pytest.mark.parametrize("approach", CONFIDENCES)
 def test_confidence_tells_panned_sources_from_noise(approach):
-    clear = panned(2).sum(0)
+    clear = steering_vectors(2).sum(0)
     mixture = torch.stack((clear, noise(2, clear.shape[-1])))
     for clustering_type in ("KMeans", "GaussianMixture"):
         separator = Panning(2, clustering_type, beta=20.0, sample_rate=8000)
@@ -163,10 +163,10 @@ FULL = {"weights": [0.5, 0.5], "means": [[0.0, 1.0], [1.0, 0.0]], "covariances":
         ({"init": [[0.0, 1.0]]}, r"init must be finite, of shape \(2, D\), got shape \(1, 2\)"),
         ({"init": [[0.0, 1.0], [float("nan"), 0.0]]}, r"init must be finite, of shape \(2, D\)"),
         ({"init": "loud"}, "init must be numbers, got 'loud'"),
-        ({"clustering_type": "GaussianMixture", "init": [[0.0], [1.0]]}, "init must be a mapping of weights, means"),
-        ({"clustering_type": "GaussianMixture", "init": {"means": 1}}, "init must be a mapping of .*, got means"),
+        ({"clustering_type": "gaussian_mixture", "init": [[0.0], [1.0]]}, "init must be a mapping of weights, means"),
+        ({"clustering_type": "gaussian_mixture", "init": {"means": 1}}, "init must be a mapping of .*, got means"),
         (
-            {"clustering_type": "GaussianMixture", "covariance_type": "diag", "init": FULL},
+            {"clustering_type": "gaussian_mixture", "covariance_type": "diag", "init": FULL},
             r"covariances of init must be finite, of shape \(2, 2\), got shape \(2, 2, 2\)",
         ),
     ],

@@ -5,7 +5,7 @@ import torch
 from separators.deep import BINS, OF_RATE, at_one_level, body, scene
 
 from torchsep import build
-from torchsep.functional.kmeans import kmeans
+from torchsep.functional.clustering.kmeans import kmeans
 from torchsep.networks import Chimera, Embedding, EmbeddingNetwork, MaskInference
 from torchsep.separators import DeepClustering
 from torchsep.transforms import STFT

@@ -6,7 +6,8 @@ import pytest
 import torch
 from scenes import RATE, bursts, delayed, improvement, noise
 
-from torchsep.separators.duet import DUET, likelihood_masks
+from torchsep.functional import likelihood_masks
+from torchsep.separators.duet import DUET
 
 
 def scene(*places):
@@ -22,7 +23,7 @@ DELAYED = ((0.9, -5.3), (1.1, 3.6))
 SEVERAL = ((0.8, -0.8), (1.0, 0.0), (1.25, 0.85))
 
 
-@pytest.mark.parametrize("places", [PANNED, DELAYED, SEVERAL], ids=["panned", "delayed", "several"])
+@pytest.mark.parametrize("places", [PANNED, DELAYED, SEVERAL], ids=["steering_vectors", "delayed", "several"])
 def test_sources_are_found_and_separated(places):
     sources = scene(*places)
     separator = DUET(len(places), sample_rate=RATE)

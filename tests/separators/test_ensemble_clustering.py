@@ -5,8 +5,8 @@ import torch
 from scenes import improvement, loop_and_voice, noise, si_sdr, tones_and_clicks
 
 from torchsep import build
+from torchsep.functional import clipped_ratio_masks
 from torchsep.separators import FT2D, HPSS, EnsembleClustering, MixAsEstimate, Repet, RepetSim
-from torchsep.separators.ensemble_clustering import share_of_mixture
 from torchsep.transforms import STFT
 
 SMALL = {"sample_rate": 8000, "stft": STFT(64, 16)}
@@ -23,7 +23,7 @@ def sorted_by(estimates, sources):
 
 def test_features_are_the_masks_of_all():
     first, second = parts()
-    ensemble = EnsembleClustering([first, second], weights=[2.0, 0.5], returns=[[1], [0, 1]], **SMALL)
+    ensemble = EnsembleClustering([first, second], weights=[2.0, 0.5], source_indices=[[1], [0, 1]], **SMALL)
     spectrogram = ensemble.stft(noise(3, 2, 401))
     features = ensemble.features(spectrogram)
     assert features.shape == (3, 2, 33, spectrogram.shape[-1], 3)
@@ -90,14 +90,14 @@ def test_it_is_built_from_names_and_configs():
     ensemble = build(
         "ensemble_clustering",
         separators=["hpss", {"name": "repet", "min_period": 0.3}],
-        returns=[[0], [1]],
+        source_indices=[[0], [1]],
         sample_rate=16000,
     )
     assert [type(part) for part in ensemble.separators] == [HPSS, Repet]
     assert [part.sample_rate for part in ensemble.separators] == [16000, 16000]
     assert build(ensemble.config).config == ensemble.config
     nested = EnsembleClustering([ensemble, HPSS(sample_rate=16000)], num_sources=3, sample_rate=16000)
-    assert build(nested.config).separators[0].returns == [[0], [1]]
+    assert build(nested.config).separators[0].source_indices == [[0], [1]]
 
 
 def test_a_part_that_needs_stereo_makes_it_need_stereo():
@@ -111,7 +111,7 @@ def test_a_part_that_needs_stereo_makes_it_need_stereo():
 
 def test_share_of_a_silent_mixture_is_equal():
     estimates = torch.tensor([0.0, 1.0, 2.0]).view(1, 3, 1, 1, 1)
-    assert torch.allclose(share_of_mixture(estimates, torch.zeros(1, 1, 1, 1)), torch.tensor(1 / 3))
+    assert torch.allclose(clipped_ratio_masks(estimates, torch.zeros(1, 1, 1, 1)), torch.tensor(1 / 3))
 
 
 @pytest.mark.parametrize(
@@ -126,9 +126,9 @@ def test_share_of_a_silent_mixture_is_equal():
         ({"separators": [MixAsEstimate(2, sample_rate=8000)]}, "separators must have masks, got mix_as_estimate"),
         ({"weights": [1.0]}, r"weights must be 2 numbers, one for each separator, got \[1.0\]"),
         ({"weights": [1.0, -1.0]}, "weights must be at least 0, got -1.0"),
-        ({"returns": [[0]]}, r"returns must be 2 lists, one for each separator, got \[\[0\]\]"),
-        ({"returns": [[0], []]}, r"returns must be 2 lists"),
-        ({"returns": [[0], [2]]}, "returns must be below 2 for ft2d, got 2"),
+        ({"source_indices": [[0]]}, r"source_indices must be 2 lists, one for each separator, got \[\[0\]\]"),
+        ({"source_indices": [[0], []]}, r"source_indices must be 2 lists"),
+        ({"source_indices": [[0], [2]]}, "source_indices must be below 2 for ft2d, got 2"),
         ({"num_cascades": 0}, "num_cascades must be at least 1, got 0"),
         ({"extracted_feature": "mask"}, "extracted_feature must be one of masks, estimates, got 'mask'; did you"),
     ],

@@ -8,7 +8,8 @@ import torch
 from scenes import improvement, loop_and_voice, noise
 from scipy.ndimage import maximum_filter, minimum_filter, uniform_filter
 
-from torchsep.separators.ft2d import FT2D, ft2d_mask, peak_prominence, strong_peaks
+from torchsep.functional.repetition import ft2d_mask, peak_prominence, strong_peaks
+from torchsep.separators import FT2D
 from torchsep.transforms import STFT
 
 SMALL = {"sample_rate": 8000, "stft": STFT(64, 16)}
@@ -138,7 +139,7 @@ def test_channels_and_items_have_their_own_transform():
 
 @pytest.mark.parametrize("cutoff", [0.0, 500.0, 1000.0, 4000.1])
 def test_bins_below_the_cutoff_are_background(cutoff):
-    separator, free = FT2D(high_pass_cutoff=cutoff, **SMALL), FT2D(high_pass_cutoff=0.0, **SMALL)
+    separator, free = FT2D(high_pass_cutoff_hz=cutoff, **SMALL), FT2D(high_pass_cutoff_hz=0.0, **SMALL)
     spectrogram = separator.stft(noise(3, 2, 4000))
     masks, plain = separator.masks(spectrogram), free.masks(spectrogram)
     first = math.floor(cutoff / 125 + 0.5)  # the bin nearest to the cutoff
@@ -193,7 +194,7 @@ def test_the_gradient_is_exact_for_the_peaks_found(arguments, length):
         ({"neighborhood_size": (1, 25, 3)}, r"neighborhood_size must be a pair .* got \(1, 25, 3\)"),
         ({"neighborhood_size": (0, 25)}, "neighborhood_size must be at least 1, got 0"),
         ({"neighborhood_size": (1, 2.5)}, r"neighborhood_size must be an integer, got 2\.5"),
-        ({"high_pass_cutoff": -1.0}, r"high_pass_cutoff must be at least 0, got -1\.0"),
+        ({"high_pass_cutoff_hz": -1.0}, r"high_pass_cutoff_hz must be at least 0, got -1\.0"),
         ({"quadrants_to_keep": ()}, r"quadrants_to_keep must be a sequence of numbers from 0 to 3, got \(\)"),
         ({"quadrants_to_keep": 2}, "quadrants_to_keep must be a sequence of numbers from 0 to 3, got 2"),
         ({"quadrants_to_keep": "03"}, "quadrants_to_keep must be a sequence of numbers from 0 to 3, got '03'"),

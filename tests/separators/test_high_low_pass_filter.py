@@ -6,8 +6,8 @@ import pytest
 import torch
 from scenes import RATE, noise
 
+from torchsep.functional import high_pass_mask
 from torchsep.separators import HighLowPassFilter
-from torchsep.separators.high_low_pass_filter import high_pass_mask
 from torchsep.transforms import STFT
 
 

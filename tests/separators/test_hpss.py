@@ -6,8 +6,8 @@ import pytest
 import torch
 from scenes import improvement, noise, tones_and_clicks
 
+from torchsep.functional import hpss_masks
 from torchsep.separators import HPSS
-from torchsep.separators.hpss import hpss_masks
 from torchsep.transforms import STFT
 
 

@@ -6,8 +6,8 @@ import torch
 from scenes import noise
 from sklearn.decomposition import FastICA
 
-from torchsep.functional.independence import independent_rotation
-from torchsep.functional.independence_equations import CONTRASTS
+from torchsep.functional.ica._newton import CONTRASTS
+from torchsep.functional.ica.fastica import independent_rotation
 from torchsep.separators.ica import ICA
 
 MIXING = torch.tensor([[1.0, 0.6, -0.3], [0.4, 1.0, 0.5], [-0.2, 0.3, 1.0]], dtype=torch.float64)
@@ -203,7 +203,7 @@ def test_one_channel_is_refused(shape):
     [
         ({"algorithm": "serial"}, "algorithm must be one of parallel, deflation, got 'serial'"),
         ({"fun": "tanh"}, "fun must be one of logcosh, exp, cube, got 'tanh'"),
-        ({"max_iterations": 0}, "max_iterations must be at least 1, got 0"),
+        ({"max_iter": 0}, "max_iter must be at least 1, got 0"),
         ({"tol": 0.0}, r"tol must be above 0, got 0\.0"),
         ({"seed": -1}, "seed must be at least 0, got -1"),
         ({"prediction_order": -1}, "prediction_order must be at least 0, got -1"),

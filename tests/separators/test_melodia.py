@@ -6,7 +6,8 @@ import pytest
 import torch
 from scenes import RATE, improvement, noise
 
-from torchsep.separators.melodia import Melodia, harmonic_lobes, vowel_envelope
+from torchsep.functional import harmonic_mask, vowel_envelope
+from torchsep.separators.melodia import Melodia
 from torchsep.transforms import STFT
 
 SMALL = {"sample_rate": 8000, "stft": STFT(256, 64)}
@@ -98,7 +99,7 @@ def test_masks_are_lobes_around_the_melody():
     melody = separator.melody(mixture[0])
     nearest = torch.arange(foreground.shape[-1]) * 64 / separator.melody_hop_length
     pitch = melody[(nearest + 0.5).floor().long()]
-    lobes = harmonic_lobes(pitch.view(1, 1, 1, -1), torch.arange(129).double()[:, None] * 31.25, 46.875, 40)[0, 0]
+    lobes = harmonic_mask(pitch.view(1, 1, 1, -1), torch.arange(129).double()[:, None] * 31.25, 46.875, 40)[0, 0]
     assert torch.allclose(foreground, 0.1 + 0.8 * lobes, rtol=0, atol=1e-9)  # the main lobe ends 1.5 bins off
     assert torch.equal(background, 1 - foreground)
     assert pitch.count_nonzero() > 200
@@ -107,7 +108,7 @@ def test_masks_are_lobes_around_the_melody():
 def test_lobes_are_the_plain_ones():
     melody = torch.tensor([110.0, 463.1, 0.0, 1700.0])
     hertz = torch.arange(200) * 20.0
-    lobes = harmonic_lobes(melody.view(1, 1, 1, -1), hertz[:, None], 30.0, 7)[0, 0]
+    lobes = harmonic_mask(melody.view(1, 1, 1, -1), hertz[:, None], 30.0, 7)[0, 0]
     for frame, pitch in enumerate(melody.tolist()):
         for number, frequency in enumerate(hertz.tolist()):
             off = [abs(frequency - h * pitch) - (2 ** (1 / 24) - 1) * h * pitch for h in range(1, 8)]
@@ -153,7 +154,7 @@ def test_more_overtones_take_more():
 
 def test_the_range_bounds_the_melody():
     mixture = song()[0].sum(0)
-    melody = Melodia(minimum_frequency=300.0, maximum_frequency=400.0, sample_rate=RATE).melody(mixture)
+    melody = Melodia(min_frequency_hz=300.0, max_frequency_hz=400.0, sample_rate=RATE).melody(mixture)
     sung = melody[melody > 0]
     assert len(sung) > 20
     assert 299 < sung.min() < sung.max() < 401
@@ -252,10 +253,10 @@ def test_any_window_has_a_lobe(window):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"minimum_frequency": 0.0}, "minimum_frequency must be above 0"),
-        ({"maximum_frequency": 55.0}, "maximum_frequency must be above 55"),
+        ({"min_frequency_hz": 0.0}, "min_frequency_hz must be above 0"),
+        ({"max_frequency_hz": 55.0}, "max_frequency_hz must be above 55"),
         ({"voicing_tolerance": math.inf}, "voicing_tolerance must be finite"),
-        ({"minimum_peak_salience": 101.0}, "minimum_peak_salience must be at most 100"),
+        ({"min_peak_salience": 101.0}, "min_peak_salience must be at most 100"),
         ({"num_overtones": 0}, "num_overtones must be at least 1"),
         ({"smooth_length": 0}, "smooth_length must be at least 1"),
         ({"add_lower_octave": 1}, "add_lower_octave must be True or False"),

@@ -8,8 +8,9 @@ import torch
 from scenes import RATE, improvement, noise
 from sklearn import decomposition
 
-from torchsep.separators.nmf import NMF, masks_of_components
-from torchsep.separators.nmf_model import NMFModel
+from torchsep.functional import component_masks
+from torchsep.separators.bases.nmf_model import NMFModel
+from torchsep.separators.nmf import NMF
 from torchsep.transforms import STFT
 
 
@@ -29,7 +30,7 @@ def notes_and_noises():
 
 @pytest.mark.parametrize(
     "arguments",
-    [{}, {"init": "nndsvd"}, {"beta_loss": "itakura-saito", "spectrum": "power"}, {"mask_type": "binary"}],
+    [{}, {"init": "nndsvd"}, {"beta_loss": "itakura_saito", "spectrum": "power"}, {"mask_type": "binary"}],
 )
 def test_notes_and_noises_come_apart(arguments):
     sources = notes_and_noises()
@@ -40,7 +41,7 @@ def test_notes_and_noises_come_apart(arguments):
 def test_masks_are_shares_of_the_components():
     templates, activations = noise(2, 5, 4).abs(), noise(2, 3, 4, 6, seed=1).abs()
     labels = torch.tensor([[0, 1, 2, 1], [2, 2, 0, 1]])
-    masks = masks_of_components(templates, activations, labels, 3)
+    masks = component_masks(templates, activations, labels, 3)
     model = torch.einsum("bfk,bckn->bkcfn", templates, activations)
     for item in range(2):
         for source in range(3):
@@ -97,7 +98,7 @@ def test_a_model_describes_other_data():
         "name": "nmf_model",
         "num_bins": 129,
         "n_components": 6,
-        "beta_loss": "kullback-leibler",
+        "beta_loss": "kullback_leibler",
         "l1_ratio": 0.0,
         "alpha": 0.0,
         "max_iter": 200,

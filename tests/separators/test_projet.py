@@ -27,7 +27,7 @@ def scene(*places, length=6400):
 
 def test_panned_sources_are_located_and_separated():
     sources = scene((20, 0.0), (70, 0.0))
-    separator = PROJET(2, maximum_delay_in_samples=0, sample_rate=RATE)
+    separator = PROJET(2, max_delay_samples=0, sample_rate=RATE)
     maps = separator.location_map(sources.sum(0))
     assert maps.shape == (2, 30, 1)
     assert maps.sum((1, 2)).tolist() == pytest.approx([1.0, 1.0])
@@ -50,7 +50,7 @@ def test_delayed_sources_are_located_and_separated():
 
 def test_the_grid_is_as_asked_for():
     mixture = noise(3, 2, 500)
-    separator = PROJET(2, location_set_panning=7, location_set_delay=4, maximum_delay_in_samples=1.5, **SMALL)
+    separator = PROJET(2, location_set_panning=7, location_set_delay=4, max_delay_samples=1.5, **SMALL)
     delays = separator.location_delays(mixture)
     assert separator.location_map(mixture).shape == (3, 2, 7, 4)
     assert delays.shape == (3, 4)
@@ -70,7 +70,7 @@ def test_the_seed_counts_and_nothing_else():
     [
         ({"num_sources": 1}, "num_sources must be at least 2"),
         ({"num_iterations": 0}, "num_iterations must be at least 1"),
-        ({"maximum_delay_in_samples": -1}, "maximum_delay_in_samples must be at least 0"),
+        ({"max_delay_samples": -1}, "max_delay_samples must be at least 0"),
         ({"projection_set_panning": 1}, "projection_set_panning must be at least 2"),
         ({"beta": 3.0}, "beta must be at most 2"),
         ({"alpha": 0.0}, "alpha must be above 0"),

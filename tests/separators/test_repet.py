@@ -7,9 +7,8 @@ import pytest
 import torch
 from scenes import LOOP_SAMPLES, RATE, improvement, loop_and_voice, noise
 
-from torchsep.functional import magnitude
+from torchsep.functional import beat_spectrum, magnitude, repeating_mask
 from torchsep.separators import Repet
-from torchsep.separators.repet import beat_spectrum, repeating_mask
 from torchsep.transforms import STFT
 
 HOP = 64
@@ -41,7 +40,7 @@ def plain_repet(magnitude, low, high):
 def test_it_is_the_plain_one():
     mixture = torch.stack([noise(2, 4000, seed=seed) + 3 * clicks(800 + 200 * seed, 4000) for seed in range(3)])
     front = STFT(64, 16)
-    separator = Repet(min_period=0.03, max_period=0.15, high_pass_cutoff=0.0, sample_rate=8000, stft=front)
+    separator = Repet(min_period=0.03, max_period=0.15, high_pass_cutoff_hz=0.0, sample_rate=8000, stft=front)
     spectrogram = front(mixture)
     masks = separator.masks(spectrogram)
     beats = separator.beat_spectrum(mixture)
@@ -130,8 +129,8 @@ def test_silence():
 
 @pytest.mark.parametrize("cutoff", [0.0, 500.0, 1000.0, 4000.1])
 def test_bins_below_the_cutoff_are_background(cutoff):
-    separator = Repet(min_period=0.03, high_pass_cutoff=cutoff, sample_rate=8000, stft=STFT(64, 16))
-    free = Repet(min_period=0.03, high_pass_cutoff=0.0, sample_rate=8000, stft=STFT(64, 16))
+    separator = Repet(min_period=0.03, high_pass_cutoff_hz=cutoff, sample_rate=8000, stft=STFT(64, 16))
+    free = Repet(min_period=0.03, high_pass_cutoff_hz=0.0, sample_rate=8000, stft=STFT(64, 16))
     spectrogram = separator.stft(noise(3, 2, 4000))
     masks, plain = separator.masks(spectrogram), free.masks(spectrogram)
     first = math.floor(cutoff / 125 + 0.5)  # the bin nearest to the cutoff
@@ -142,7 +141,7 @@ def test_bins_below_the_cutoff_are_background(cutoff):
 
 def test_a_given_period_is_used():
     mixture = noise(3, 2, 8000)
-    separator = Repet(period=0.1024, sample_rate=8000, high_pass_cutoff=0.0)
+    separator = Repet(period=0.1024, sample_rate=8000, high_pass_cutoff_hz=0.0)
     periods = separator.repeating_period(mixture)
     assert periods.tolist() == pytest.approx([0.104] * 3)  # on the grid of hops of 8 ms
     expected = repeating_mask(magnitude(separator.stft(mixture)), torch.tensor([13, 13, 13]))
@@ -179,7 +178,7 @@ def test_half_of_a_short_signal_will_do():
 
 def test_the_gradient_is_exact_for_the_period_found():
     mixture = (noise(2, 1, 300) + 4 * clicks(60, 300, start=7)).requires_grad_()
-    separator = Repet(min_period=0.004, sample_rate=8000, stft=STFT(16, 4, "hamming"), high_pass_cutoff=0.0)
+    separator = Repet(min_period=0.004, sample_rate=8000, stft=STFT(16, 4, "hamming"), high_pass_cutoff_hz=0.0)
     assert torch.autograd.gradcheck(separator, mixture, fast_mode=True)
 
 
@@ -217,7 +216,7 @@ def test_short_mixtures_are_told_what_they_need():
         ({"min_period": 1.0, "max_period": 1.0}, r"max_period must be above 1, got 1\.0"),
         ({"max_period": math.inf}, "max_period must be finite, got inf"),
         ({"period": 0.0}, r"period must be above 0, got 0\.0"),
-        ({"high_pass_cutoff": -1.0}, r"high_pass_cutoff must be at least 0, got -1\.0"),
+        ({"high_pass_cutoff_hz": -1.0}, r"high_pass_cutoff_hz must be at least 0, got -1\.0"),
         ({"mask_type": "ratio"}, "mask_type must be one of soft, binary, got 'ratio'"),
         ({"mask_threshold": -0.1}, "mask_threshold must be at least 0"),
     ],

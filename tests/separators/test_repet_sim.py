@@ -44,7 +44,7 @@ def shuffled_loop_and_voice():
 )
 def test_it_is_the_plain_one(seconds, limit, threshold):
     mixture = noise(3, 2, 2000) * (1 + torch.sin(0.01 * torch.arange(2000)))
-    separator = RepetSim(threshold, seconds, limit, high_pass_cutoff=0.0, **SMALL)
+    separator = RepetSim(threshold, seconds, limit, high_pass_cutoff_hz=0.0, **SMALL)
     spectrogram = separator.stft(mixture)
     masks = separator.masks(spectrogram)
     distance = max(1, math.ceil(seconds * 500))
@@ -67,7 +67,7 @@ def test_background_and_voice_come_apart(scene, seconds, limit, floor, mask_type
 def test_what_recurs_exactly_is_background():
     beats = noise(1, 3, 1600)
     mixture = beats[:, torch.tensor([0, 1, 2, 0, 0, 2, 1, 1, 2, 0])].flatten(1)
-    separator = RepetSim(min_distance_between_frames=0.1, max_repeating_frames=2, high_pass_cutoff=0.0, **SMALL)
+    separator = RepetSim(min_distance_between_frames=0.1, max_repeating_frames=2, high_pass_cutoff_hz=0.0, **SMALL)
     frames = separator.similar_frames(mixture)
     inside = torch.arange(4, 96)  # of the first beat, frames that hold no other
     assert sorted(frames[50].tolist()) == [350, 450]
@@ -132,8 +132,8 @@ def test_where_nothing_recurs_all_is_background(length):
 
 @pytest.mark.parametrize("cutoff", [0.0, 500.0, 4000.1])
 def test_bins_below_the_cutoff_are_background(cutoff):
-    separator = RepetSim(min_distance_between_frames=0.01, high_pass_cutoff=cutoff, **SMALL)
-    free = RepetSim(min_distance_between_frames=0.01, high_pass_cutoff=0.0, **SMALL)
+    separator = RepetSim(min_distance_between_frames=0.01, high_pass_cutoff_hz=cutoff, **SMALL)
+    free = RepetSim(min_distance_between_frames=0.01, high_pass_cutoff_hz=0.0, **SMALL)
     spectrogram = separator.stft(noise(3, 2, 1000))
     masks, plain = separator.masks(spectrogram), free.masks(spectrogram)
     first = math.floor(cutoff / 125 + 0.5)  # the bin nearest to the cutoff
@@ -143,7 +143,7 @@ def test_bins_below_the_cutoff_are_background(cutoff):
 
 def test_the_gradient_is_exact_for_the_frames_found():
     mixture = noise(2, 1, 200).requires_grad_()
-    separator = RepetSim(0.0, 0.004, high_pass_cutoff=0.0, sample_rate=8000, stft=STFT(16, 4, "hamming"))
+    separator = RepetSim(0.0, 0.004, high_pass_cutoff_hz=0.0, sample_rate=8000, stft=STFT(16, 4, "hamming"))
     assert torch.autograd.gradcheck(separator, mixture, fast_mode=True)
 
 
@@ -166,7 +166,7 @@ def test_similar_frames_take_one_mixture_or_a_batch():
         ({"min_distance_between_frames": math.inf}, "min_distance_between_frames must be finite, got inf"),
         ({"max_repeating_frames": 0}, "max_repeating_frames must be at least 1, got 0"),
         ({"max_repeating_frames": 2.5}, r"max_repeating_frames must be an integer, got 2\.5"),
-        ({"high_pass_cutoff": -1.0}, r"high_pass_cutoff must be at least 0, got -1\.0"),
+        ({"high_pass_cutoff_hz": -1.0}, r"high_pass_cutoff_hz must be at least 0, got -1\.0"),
         ({"mask_type": "ratio"}, "mask_type must be one of soft, binary, got 'ratio'"),
     ],
 )

@@ -4,16 +4,16 @@ import pytest
 import torch
 from scenes import improvement, loop_and_voice, noise
 
-from torchsep.functional import magnitude
-from torchsep.functional.low_rank import low_rank_and_sparse
-from torchsep.separators.rpca import RPCA, low_rank_mask
+from torchsep.functional import low_rank_mask, magnitude
+from torchsep.functional.linalg.robust_pca import low_rank_and_sparse
+from torchsep.separators.rpca import RPCA
 from torchsep.transforms import STFT
 
 SMALL = STFT(64, 16)
 
 
 def test_masks_are_shares_of_the_parts():
-    separator = RPCA(gain=2.0, high_pass_cutoff=0.0, sample_rate=8000, stft=SMALL)
+    separator = RPCA(gain=2.0, high_pass_cutoff_hz=0.0, sample_rate=8000, stft=SMALL)
     spectrogram = SMALL(noise(2, 1, 2000))
     low_rank, sparse = low_rank_and_sparse(magnitude(spectrogram))
     expected = low_rank.abs() / (low_rank.abs() + 2 * sparse.abs())
@@ -46,7 +46,7 @@ def test_more_gain_gives_more_to_the_foreground():
 
 
 def test_gain_can_be_learned():
-    separator = RPCA(sample_rate=8000, stft=SMALL, num_iterations=8, trainable=("gain",)).double()
+    separator = RPCA(sample_rate=8000, stft=SMALL, max_iter=8, trainable=("gain",)).double()
     separator(noise(2, 600))[1].square().sum().backward()
     assert separator.free_gain.grad > 0
 
@@ -60,8 +60,8 @@ def test_fewer_iterations_are_less_exact():
 
 @pytest.mark.parametrize("cutoff", [0.0, 500.0, 4000.1])
 def test_bins_below_the_cutoff_are_background(cutoff):
-    separator = RPCA(high_pass_cutoff=cutoff, sample_rate=8000, stft=SMALL)
-    free = RPCA(high_pass_cutoff=0.0, sample_rate=8000, stft=SMALL)
+    separator = RPCA(high_pass_cutoff_hz=cutoff, sample_rate=8000, stft=SMALL)
+    free = RPCA(high_pass_cutoff_hz=0.0, sample_rate=8000, stft=SMALL)
     spectrogram = SMALL(noise(2, 1, 1000))
     masks, plain = separator.masks(spectrogram), free.masks(spectrogram)
     first = round(cutoff / 125)
@@ -77,9 +77,9 @@ def test_what_is_silent_is_background():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"high_pass_cutoff": -1.0}, r"high_pass_cutoff must be at least 0, got -1\.0"),
-        ({"num_iterations": 0}, "num_iterations must be at least 1, got 0"),
-        ({"epsilon": "small"}, "epsilon must be a number, got 'small'"),
+        ({"high_pass_cutoff_hz": -1.0}, r"high_pass_cutoff_hz must be at least 0, got -1\.0"),
+        ({"max_iter": 0}, "max_iter must be at least 1, got 0"),
+        ({"tol": "small"}, "tol must be a number, got 'small'"),
         ({"gain": -0.5}, r"gain must be at least 0, got -0\.5"),
         ({"mask_type": "ratio"}, "mask_type must be one of soft, binary, got 'ratio'"),
     ],

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scenes import RATE, bursts, delayed, improvement, noise
 
-from torchsep.functional.spatial import spatial_features
+from torchsep.functional.spatial.features import spatial_features
 from torchsep.separators.spatial_clustering import SpatialClustering
 from torchsep.transforms import STFT
 
@@ -20,7 +20,7 @@ def scene(*places):
 
 
 SCENES = {
-    "panned": scene([(0.4, 0.0)], [(2.2, 0.0)]),
+    "steering_vectors": scene([(0.4, 0.0)], [(2.2, 0.0)]),
     "delayed": scene([(1.0, -5.3)], [(1.0, 3.6)]),
     "inverted": scene([(0.8, 0.0)], [(-0.8, 0.0)]),
     "three channels": scene([(1.0, 2.0), (1.0, -2.0)], [(1.0, -3.0), (1.0, 1.0)]),

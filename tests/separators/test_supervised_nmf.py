@@ -38,7 +38,7 @@ def recordings():
     [
         ({}, 12),
         ({"beta_loss": "frobenius"}, 12),
-        ({"beta_loss": "itakura-saito", "spectrum": "power"}, 12),
+        ({"beta_loss": "itakura_saito", "spectrum": "power"}, 12),
         ({"mask_type": "binary"}, 12),
     ],
 )

@@ -5,15 +5,16 @@ import pytest
 import torch
 from scenes import RATE, improvement, noise, tones_and_clicks
 
-from torchsep.functional.cepstrum import timbre
-from torchsep.functional.nmf import fit_nmf
-from torchsep.separators.timbre_clustering import TimbreClustering, timbre_of_bins
+from torchsep.functional import mean_component_features
+from torchsep.functional.mel import normalized_mfcc
+from torchsep.functional.nmf.nmf import fit_nmf
+from torchsep.separators.timbre_clustering import TimbreClustering
 from torchsep.transforms import STFT
 
 
 def test_the_mean_of_timbres_is_the_plain_one():
     templates, activations, timbres = noise(2, 5, 4).abs(), noise(2, 3, 4, 6, seed=1).abs(), noise(2, 4, 7, seed=2)
-    vectors = timbre_of_bins(templates, activations, timbres)
+    vectors = mean_component_features(templates, activations, timbres)
     assert vectors.shape == (2, 3, 5, 6, 7)
     for item, channel, bin_, frame in np.ndindex(2, 3, 5, 6):
         mean = sum(templates[item, bin_, k] * activations[item, channel, k, frame] * timbres[item, k] for k in range(4))
@@ -22,7 +23,7 @@ def test_the_mean_of_timbres_is_the_plain_one():
 
 def test_nothing_has_no_direction():
     templates, timbres = noise(1, 5, 4).abs().requires_grad_(), noise(1, 4, 7)
-    vectors = timbre_of_bins(templates, torch.zeros(1, 1, 4, 6, dtype=torch.float64), timbres)
+    vectors = mean_component_features(templates, torch.zeros(1, 1, 4, 6, dtype=torch.float64), timbres)
     assert not vectors.any()
     assert torch.autograd.grad(vectors.sum(), templates)[0].isfinite().all()
 
@@ -36,10 +37,10 @@ def test_features_are_told_channel_by_channel():
     assert features.shape == (1, 2, *spectrogram.shape[2:], 13)
     joined = torch.cat(tuple(spectrogram[0].abs()), -1)
     model = fit_nmf(joined / joined.mean(), 5)
-    timbres = timbre(model.templates.mT.square(), RATE)[None]
+    timbres = normalized_mfcc(model.templates.mT.square(), RATE)[None]
     frames = spectrogram.shape[-1]
     for channel, part in enumerate(model.activations.split(frames, -1)):
-        expected = timbre_of_bins(model.templates[None], part[None, None], timbres)
+        expected = mean_component_features(model.templates[None], part[None, None], timbres)
         assert torch.allclose(features[:, channel], expected[:, 0], atol=1e-8)
 
 

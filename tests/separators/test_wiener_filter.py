@@ -5,7 +5,7 @@ import torch
 from scenes import improvement, loop_and_voice, noise, si_sdr, tones_and_clicks
 
 from torchsep.functional import binary_masks, ratio_masks
-from torchsep.functional.wiener import multichannel_wiener_filter
+from torchsep.functional.spatial.wiener import multichannel_wiener_filter
 from torchsep.separators import HPSS, IdealRatioMask
 from torchsep.separators.wiener_filter import WienerFilter
 from torchsep.transforms import STFT
@@ -15,12 +15,12 @@ PAN = torch.tensor([[1.0, 0.3], [0.4, 1.0]], dtype=torch.float64)[:, :, None]
 
 
 @pytest.mark.parametrize("iterations", [1, 3])
-def test_it_filters_spectrograms(iterations):
+def test_it_filters_spectrograms(num_iterations):
     mixture, estimates = noise(3, 2, 300), noise(3, 4, 2, 300, seed=1)
     front = STFT(64, 16)
-    filtered = multichannel_wiener_filter(front(mixture), front(estimates), iterations)
+    filtered = multichannel_wiener_filter(front(mixture), front(estimates), num_iterations)
     expected = front.inverse(filtered, 300)
-    found = WienerFilter(iterations, **FRONT)(mixture, estimates=estimates)
+    found = WienerFilter(num_iterations, **FRONT)(mixture, estimates=estimates)
     assert torch.allclose(found, expected, rtol=0, atol=1e-12)
 
 
@@ -98,8 +98,8 @@ def test_the_gradient_of_binary_masks_is_straight_through():
 
 
 @pytest.mark.parametrize("iterations", [1, 3])
-def test_gradients_are_those_of_finite_differences(iterations):
-    separator = WienerFilter(iterations, sample_rate=8000, stft=STFT(8, 3, "hamming"))
+def test_gradients_are_those_of_finite_differences(num_iterations):
+    separator = WienerFilter(num_iterations, sample_rate=8000, stft=STFT(8, 3, "hamming"))
     inputs = noise(2, 2, 11).requires_grad_(), noise(2, 2, 2, 11, seed=1).requires_grad_()
     assert torch.autograd.gradcheck(lambda x, y: separator(x, estimates=y), inputs)
 

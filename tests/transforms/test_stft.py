@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenes import noise
 
+from torchsep.functional._chunks import BlockSize
 from torchsep.transforms import STFT, stft
 from torchsep.transforms.stft import WINDOWS, window_values
 
@@ -267,7 +268,7 @@ MASK_SHAPES = [(4, 3, 2, 9, 8), (4, 3, 1, 9, 8), (9, 8), (3, 1, 1, 8), (9, 1), (
 @pytest.mark.parametrize("together", [1, 16 * 24, 16 * 24 * 3, 1 << 20])
 @pytest.mark.parametrize("shape", MASK_SHAPES, ids=str)
 def test_masks_are_factors(shape, together, monkeypatch):
-    monkeypatch.setitem(stft._SAMPLES_TOGETHER, "cpu", together)
+    monkeypatch.setattr(stft, "_SAMPLES_TOGETHER", BlockSize(together, together))
     front, masks = STFT(16, 5), noise(*shape).abs()
     spectrogram = front(noise(4, 1, 2, 33))
     expected = front.inverse((spectrogram * masks).detach().requires_grad_(), 33)  # recorded, so in one piece
@@ -280,7 +281,7 @@ def test_groups_of_frames_change_nothing(together, monkeypatch):
         spectrogram = front(noise(3, 2, 50)) * (1 + noise(3, 1, 1, 1).abs())
         whole = front.inverse(spectrogram, 50)
         with monkeypatch.context() as patch:
-            patch.setitem(stft._SAMPLES_TOGETHER, "cpu", together)
+            patch.setattr(stft, "_SAMPLES_TOGETHER", BlockSize(together, together))
             assert torch.allclose(front.inverse(spectrogram, 50), whole, rtol=0, atol=1e-13)
 
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -84,7 +84,18 @@ def save(
     return path
 
 
-def load(source: str | os.PathLike[str]) -> Separator:
+Kind = TypeVar("Kind", bound=Separator)
+
+
+@overload
+def load(source: str | os.PathLike[str]) -> Separator: ...
+
+
+@overload
+def load(source: str | os.PathLike[str], expected: type[Kind]) -> Kind: ...
+
+
+def load(source: str | os.PathLike[str], expected: type[Separator] = Separator) -> Separator:
     """The separator of a checkpoint, in evaluation mode and in single precision.
 
     Nothing of the file is run, and it is refused before more memory is used than its size justifies.
@@ -93,10 +104,12 @@ def load(source: str | os.PathLike[str]) -> Separator:
         source: a file that :func:`save` wrote, a folder that holds one as ``model.safetensors``, the name of a
             checkpoint that comes with the library, or ``hub:user/name`` or ``hub:user/name@revision`` for one on the
             Hugging Face hub (``pip install 'torchsep[hub]'``), of which a copy is kept and serves without the network.
+        expected: class that the separator must be an instance of.
 
     Raises:
         FileNotFoundError: if there is no such file, folder or name.
-        ValueError: if the file is damaged, not a checkpoint, or does not fit the class that it names.
+        ValueError: if the file is damaged, not a checkpoint, does not fit the class that it names, or is of another
+            class than expected.
     """
     with Container(find(source)) as container:
         header = container.header
@@ -105,6 +118,9 @@ def load(source: str | os.PathLike[str]) -> Separator:
         if told != (list(separator.names), separator.sample_rate):
             raise ValueError(f"{container.path} contradicts itself: its names or sample rate are not what it builds")
         fill(separator, container.tensors(), container.path)
+    if not isinstance(separator, expected):
+        got = type(separator).__name__
+        raise ValueError(f"source must be a checkpoint of {expected.__name__}, got one of {got}: {source}")
     return separator.eval()
 
 

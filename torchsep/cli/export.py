@@ -36,8 +36,8 @@ def export(
 
     Exit code: 0 if done, 2 if the command is wrong or the folder cannot be written.
     """
-    from torchsep.engine.exporting import ExportOptions
-    from torchsep.engine.exporting import export as run
+    from torchsep.engine.export.exporting import ExportOptions
+    from torchsep.engine.export.exporting import export as run
 
     try:
         told = {} if about is None else _read(about)

@@ -1,4 +1,4 @@
-"""LibriMix: talkers of LibriSpeech, with and without the noise of WHAM!."""
+"""LibriMix: speakers of LibriSpeech, with and without the noise of WHAM!."""
 
 import csv
 from collections.abc import Iterator, Mapping
@@ -8,14 +8,14 @@ from typing import ClassVar, Literal
 
 from torchsep.checks import check_choice
 from torchsep.data.recordings import Entry
-from torchsep.data.speech_mixtures import SpeechMixtures, check_talkers
+from torchsep.data.speech_mixtures import SpeechMixtures, check_num_speakers
 
 __all__ = ["LibriMix"]
 
 
 @dataclass(eq=False, kw_only=True)
 class LibriMix(SpeechMixtures):
-    """Libri2Mix or Libri3Mix: two or three talkers of LibriSpeech, in one channel, from its tables of metadata.
+    """Libri2Mix or Libri3Mix: two or three speakers of LibriSpeech, in one channel, from its tables of metadata.
 
     Expects ``<root>/wav{8k,16k}/{min,max}/metadata/mixture_<split>_<mixture_type>.csv``, as the scripts of LibriMix
     write it. Its paths are those of the machine where it was made: the files are looked for below the root first.
@@ -24,8 +24,8 @@ class LibriMix(SpeechMixtures):
         root: the folder ``Libri2Mix`` or ``Libri3Mix``, or the one that holds it.
         split: ``train`` (train-360), ``valid`` (dev) or ``test``; or ``train-100``.
         num_speakers: 2 or 3.
-        mixture_type: ``mix_clean``: the talkers; ``mix_both``: the talkers and noise; ``mix_single``: one talker and
-            noise. The sources are the talkers; the noise can be had as well: ``sources=["s1", "s2", "noise"]``.
+        mixture_type: ``mix_clean``: the speakers; ``mix_both``: the speakers and noise; ``mix_single``: one speaker and
+            noise. The sources are the speakers; the noise can be had as well: ``sources=["s1", "s2", "noise"]``.
 
     Further arguments are those of :class:`SpeechMixtures` and :class:`Recordings`.
 
@@ -45,11 +45,11 @@ class LibriMix(SpeechMixtures):
     }
 
     def __post_init__(self) -> None:
-        check_talkers(self.num_speakers)
+        check_num_speakers(self.num_speakers)
         check_choice(self.mixture_type, ("mix_clean", "mix_both", "mix_single"), "mixture_type")
-        self._talkers = ["s1"] if self.mixture_type == "mix_single" else ["s1", "s2", "s3"][: self.num_speakers]
+        self._speakers = ["s1"] if self.mixture_type == "mix_single" else ["s1", "s2", "s3"][: self.num_speakers]
         if self.sources is None:
-            self.sources = self._talkers
+            self.sources = self._speakers
         super().__post_init__()
 
     def entries(self) -> Iterator[Entry]:
@@ -59,7 +59,7 @@ class LibriMix(SpeechMixtures):
         table = root / self.version / "metadata" / f"mixture_{self.own_split}_{self.mixture_type}.csv"
         if not table.is_file():
             raise FileNotFoundError(f"{table}: does not exist; split, file_rate, mode and num_speakers tell its name")
-        columns = {talker: f"source_{talker[1]}_path" for talker in self._talkers}
+        columns = {speaker: f"source_{speaker[1]}_path" for speaker in self._speakers}
         if self.mixture_type != "mix_clean":
             columns["noise"] = "noise_path"
         with table.open(encoding="utf-8", newline="") as stream:

@@ -1,4 +1,4 @@
-"""Mixtures of talkers that come in versions: what WSJ0-mix, WHAM! and LibriMix have in common."""
+"""Mixtures of speakers that come in versions: what WSJ0-mix, WHAM! and LibriMix have in common."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from typing import ClassVar, Literal
 from torchsep.checks import check_choice
 from torchsep.data.recordings import Recordings
 
-__all__ = ["SpeechMixtures", "check_talkers"]
+__all__ = ["SpeechMixtures", "check_num_speakers"]
 
 
 @dataclass(eq=False, kw_only=True)
 class SpeechMixtures(Recordings):
-    """Mixtures of talkers in folders ``wav{8k,16k}/{min,max}``, where files of the same name belong together.
+    """Mixtures of speakers in folders ``wav{8k,16k}/{min,max}``, where files of the same name belong together.
 
     Args:
         file_rate: 8000 or 16000, the sample rate of the version read, in Hz.
-        mode: ``min`` for mixtures that end with the first talker, ``max`` with the last.
+        mode: ``min`` for mixtures that end with the first speaker, ``max`` with the last.
 
     Further arguments are those of :class:`Recordings`.
     """
@@ -38,7 +38,7 @@ class SpeechMixtures(Recordings):
         check_choice(self.mode, ("min", "max"), "mode")
 
 
-def check_talkers(num_speakers: object) -> None:
-    """Raise unless a number of talkers is one that these data sets come with."""
+def check_num_speakers(num_speakers: object) -> None:
+    """Raise unless a number of speakers is one that these data sets come with."""
     if num_speakers not in {2, 3}:
         raise ValueError(f"num_speakers must be 2 or 3, got {num_speakers!r}")

@@ -14,7 +14,7 @@ __all__ = ["WHAM"]
 
 @dataclass(eq=False, kw_only=True)
 class WHAM(SpeechMixtures):
-    """WHAM!: two talkers in noise, in one channel; the task says what is heard and what is looked for.
+    """WHAM!: two speakers in noise, in one channel; the task says what is heard and what is looked for.
 
     =================  ================  =============================
     task               mixture           sources

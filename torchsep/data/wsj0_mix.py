@@ -1,18 +1,18 @@
-"""WSJ0-2mix and WSJ0-3mix: two or three talkers, no noise."""
+"""WSJ0-2mix and WSJ0-3mix: two or three speakers, no noise."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torchsep.data.folders import same_names
 from torchsep.data.recordings import Entry
-from torchsep.data.speech_mixtures import SpeechMixtures, check_talkers
+from torchsep.data.speech_mixtures import SpeechMixtures, check_num_speakers
 
 __all__ = ["WSJ0Mix"]
 
 
 @dataclass(eq=False, kw_only=True)
 class WSJ0Mix(SpeechMixtures):
-    """WSJ0-2mix or WSJ0-3mix: two or three talkers of the Wall Street Journal corpus, in one channel.
+    """WSJ0-2mix or WSJ0-3mix: two or three speakers of the Wall Street Journal corpus, in one channel.
 
     Expects ``<root>/{2,3}speakers/wav{8k,16k}/{min,max}/{tr,cv,tt}/{mix,s1,s2[,s3]}/*.wav``.
 
@@ -32,7 +32,7 @@ class WSJ0Mix(SpeechMixtures):
 
     def entries(self) -> Iterator[Entry]:
         """One for each file in ``mix``."""
-        check_talkers(self.num_speakers)
+        check_num_speakers(self.num_speakers)
         folder = self.folder(f"{self.num_speakers}speakers", self.version, self.own_split)
-        talkers = [f"s{talker + 1}" for talker in range(self.num_speakers)]
-        return same_names(folder, "mix", talkers, self.own_split)
+        speakers = [f"s{speaker + 1}" for speaker in range(self.num_speakers)]
+        return same_names(folder, "mix", speakers, self.own_split)

@@ -11,8 +11,8 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 
 from torchsep.configurable import registry_name
-from torchsep.engine.objectives import Objective
-from torchsep.metrics import improvement, matched, si_sdr
+from torchsep.engine.train.objectives import Objective
+from torchsep.metrics import improvement, match_estimates, si_sdr
 from torchsep.separators import Separator
 
 __all__ = ["IMPROVEMENT", "NonFiniteLossError", "SeparationTask"]
@@ -102,7 +102,7 @@ class SeparationTask(pl.LightningModule):
     def _score(self, batch: dict[str, Any], stage: str) -> None:
         losses = self.objective(self.separator, batch)
         sources, mixture = batch["sources"], batch["mixture"]
-        ordered = matched(si_sdr, self._estimates(batch), sources).estimates
+        ordered = match_estimates(si_sdr, self._estimates(batch), sources).estimates
         gained = improvement(si_sdr, ordered, sources, mixture)
         heard = gained.isfinite()  # a silent source has no ratio
         mean = gained.where(heard, 0.0).sum() / heard.sum().clamp(min=1)

@@ -7,9 +7,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from torchsep.functional.parts import in_parts
+from torchsep.functional._chunks import map_frames
 
-__all__ = ["background_share", "binary_masks", "ratio_masks", "soft_mask", "stack_masks", "with_complement"]
+__all__ = [
+    "binary_masks",
+    "clipped_ratio_mask",
+    "clipped_ratio_masks",
+    "complementary_masks",
+    "high_pass_mask",
+    "ratio_masks",
+    "soft_mask",
+    "stack_masks",
+]
 
 
 def soft_mask(
@@ -41,7 +50,7 @@ def soft_mask(
 
     if isinstance(power, Tensor) and power.requires_grad and torch.is_grad_enabled():
         return share(model, rest)
-    return in_parts(share, model, rest)
+    return map_frames(share, model, rest)
 
 
 def ratio_masks(models: Float[Tensor, "*any"], power: float | Tensor = 1.0, dim: int = -4) -> Float[Tensor, "*any"]:
@@ -73,10 +82,10 @@ def ratio_masks(models: Float[Tensor, "*any"], power: float | Tensor = 1.0, dim:
     recorded = isinstance(power, Tensor) and power.requires_grad and torch.is_grad_enabled()
     if recorded or dim % models.dim() == models.dim() - 1:
         return shares(models)
-    return in_parts(shares, models)
+    return map_frames(shares, models)
 
 
-def background_share(
+def clipped_ratio_mask(
     model: Float[Tensor, "*any F N"], magnitude: Float[Tensor, "*any F N"]
 ) -> Float[Tensor, "*any F N"]:
     r"""The share of each bin that a model of the background accounts for, :math:`\min(S, V) / V`.
@@ -89,7 +98,7 @@ def background_share(
         Exact; zero where the mixture is.
 
     Example:
-        >>> background_share(torch.tensor([1.0, 3.0, 1.0]), torch.tensor([4.0, 2.0, 0.0]))
+        >>> clipped_ratio_mask(torch.tensor([1.0, 3.0, 1.0]), torch.tensor([4.0, 2.0, 0.0]))
         tensor([0.2500, 1.0000, 1.0000])
     """
 
@@ -97,7 +106,7 @@ def background_share(
         silent = magnitude == 0
         return (torch.minimum(model, magnitude) / magnitude.masked_fill(silent, 1.0)).masked_fill(silent, 1.0)
 
-    return in_parts(share, model, magnitude)
+    return map_frames(share, model, magnitude)
 
 
 def stack_masks(masks: Sequence[Float[Tensor, "B C F N"]]) -> Float[Tensor, "B S C F N"]:
@@ -113,14 +122,14 @@ def stack_masks(masks: Sequence[Float[Tensor, "B C F N"]]) -> Float[Tensor, "B S
     return torch.stack([mask.mT for mask in masks], dim=1).mT
 
 
-def with_complement(mask: Float[Tensor, "B C F N"]) -> Float[Tensor, "B 2 C F N"]:
+def complementary_masks(mask: Float[Tensor, "B C F N"]) -> Float[Tensor, "B 2 C F N"]:
     """A mask and what it leaves, as the masks of two sources.
 
     Args:
         mask: of the first source, in [0, 1].
 
     Example:
-        >>> with_complement(torch.tensor([[[[1.0], [0.25]]]])).flatten(0, 2).squeeze()
+        >>> complementary_masks(torch.tensor([[[[1.0], [0.25]]]])).flatten(0, 2).squeeze()
         tensor([[1.0000, 0.2500],
                 [0.0000, 0.7500]])
     """
@@ -163,7 +172,40 @@ def binary_masks(masks: Float[Tensor, "*any"], threshold: float = 0.5, dim: int 
         hard = (owner == torch.arange(masks.shape[dim], device=masks.device).view(shape)).to(masks.dtype)
         return hard + (masks - masks.detach()) if masks.requires_grad else hard
 
-    return owned(masks) if dim % masks.dim() == masks.dim() - 1 else in_parts(owned, masks)
+    return owned(masks) if dim % masks.dim() == masks.dim() - 1 else map_frames(owned, masks)
+
+
+def clipped_ratio_masks(
+    estimates: Float[Tensor, "B S C F N"], mixture: Float[Tensor, "B C F N"]
+) -> Float[Tensor, "B S C F N"]:
+    """How much of each bin of the mixture is in each estimate, from 0 to 1; equal parts where the mixture is silent.
+
+    Args:
+        estimates: magnitudes of the estimates' spectrograms.
+        mixture: magnitudes of the mixture's.
+
+    Gradient:
+        Exact; zero where an estimate is louder than the mixture, which counts as one.
+
+    Example:
+        >>> clipped_ratio_masks(torch.tensor([[[[[1.0]]], [[[9.0]]]]]), torch.tensor([[[[4.0]]]])).flatten()
+        tensor([0.2500, 1.0000])
+    """
+    mixture = mixture[:, None]
+    silent = mixture == 0
+    share = torch.minimum(estimates, mixture) / mixture.masked_fill(silent, 1.0)
+    return share.masked_fill(silent, 1 / estimates.shape[1])
+
+
+def high_pass_mask(frequencies: Float[Tensor, " F"], cutoff_hz: float | Tensor) -> Float[Tensor, " F"]:
+    r"""The share of each frequency above a cutoff, :math:`f^8 / (f^8 + f_c^8)`: a fourth-order Butterworth filter's.
+
+    Example:
+        >>> high_pass_mask(torch.tensor([0.0, 100.0, 1000.0]), cutoff_hz=100.0)
+        tensor([0.0000, 0.5000, 1.0000])
+    """
+    cutoff = torch.as_tensor(cutoff_hz).to(frequencies)
+    return soft_mask(frequencies, cutoff.expand_as(frequencies), power=8.0)
 
 
 def _scale(largest: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from torchsep.checks import check_number
-from torchsep.functional.parts import magnitude
+from torchsep.functional.magnitude import magnitude
 from torchsep.losses.inputs import at_least_single, check_pair, silent
 from torchsep.transforms import STFT
 from torchsep.transforms.stft import Window

@@ -5,8 +5,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from torchsep.checks import check_choice, check_number
-from torchsep.functional.parts import magnitude
-from torchsep.functional.phase_sensitivity import phase_sensitive_magnitude
+from torchsep.functional.magnitude import magnitude, phase_sensitive_magnitude
 
 __all__ = ["ideal_assignments", "loud_bin_weights", "magnitude_target", "magnitude_weights"]
 

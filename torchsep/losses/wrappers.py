@@ -14,16 +14,16 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from torchsep.checks import check_number
-from torchsep.functional.permutation import optimal_assignment
+from torchsep.functional.assignment import optimal_assignment
 from torchsep.losses.pairs import Loss, OfPairs, Sources, check_estimates, takes_mixture
 
-__all__ = ["InOrder", "OneAndRest", "PermutationInvariant", "WeightedSum"]
+__all__ = ["FixedOrder", "OneAndRestPIT", "PermutationInvariant", "WeightedSum"]
 
 Losses = Float[Tensor, " B"]
 
 
 @dataclass(frozen=True)
-class InOrder(OfPairs):
+class FixedOrder(OfPairs):
     """The mean over sources of a loss, the estimates being in the order of the sources.
 
     Args:
@@ -32,7 +32,7 @@ class InOrder(OfPairs):
     Example:
         >>> from torchsep.losses import l1_loss
         >>> sources = torch.tensor([[[[1.0, 1.0]], [[4.0, 0.0]]]])
-        >>> InOrder(l1_loss)(torch.zeros(1, 2, 1, 2), sources)
+        >>> FixedOrder(l1_loss)(torch.zeros(1, 2, 1, 2), sources)
         tensor([1.5000])
     """
 
@@ -90,7 +90,7 @@ class PermutationInvariant(OfPairs):
 
 
 @dataclass(frozen=True)
-class OneAndRest(OfPairs):
+class OneAndRestPIT(OfPairs):
     r"""The loss of two estimates, one source and the sum of the others, for the source with which it is the least.
 
     .. math::
@@ -111,7 +111,7 @@ class OneAndRest(OfPairs):
 
     Example:
         >>> from torchsep.losses import l1_loss
-        >>> loss, sources = OneAndRest(l1_loss), torch.eye(3).view(1, 3, 1, 3)
+        >>> loss, sources = OneAndRestPIT(l1_loss), torch.eye(3).view(1, 3, 1, 3)
         >>> estimates = torch.tensor([[[[0.0, 1.0, 0.0]], [[1.0, 0.0, 0.4]]]])
         >>> loss.choice(estimates, sources), loss(estimates, sources)
         (tensor([1]), tensor([0.1000]))

@@ -4,19 +4,19 @@ import importlib
 from typing import Any
 
 from torchsep.metrics.bss_eval import BSSEval, bss_eval_images, bss_eval_sources, bss_eval_v4
-from torchsep.metrics.matching import Matched, matched, pairwise
+from torchsep.metrics.matching import MatchedEstimates, match_estimates, pairwise
 from torchsep.metrics.ratios import sa_sdr, sd_sdr, si_sar, si_sdr, si_sir, snr
 from torchsep.metrics.summaries import frame_median, improvement
 
 __all__ = [
     "BSSEval",
-    "Matched",
+    "MatchedEstimates",
     "bss_eval_images",
     "bss_eval_sources",
     "bss_eval_v4",
     "frame_median",
     "improvement",
-    "matched",
+    "match_estimates",
     "pairwise",
     "sa_sdr",
     "sd_sdr",

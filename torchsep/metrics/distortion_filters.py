@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from torchsep.metrics.block_toeplitz import solve_block_toeplitz
+from torchsep.functional.linalg.block_toeplitz import solve_block_toeplitz
 
 __all__ = ["DistortionFilters", "correlations", "distortion_filters", "fast_length"]
 

@@ -7,15 +7,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from torchsep.functional.permutation import optimal_assignment
+from torchsep.functional.assignment import optimal_assignment
 
-__all__ = ["Matched", "best_order", "matched", "pairwise"]
+__all__ = ["MatchedEstimates", "best_order", "match_estimates", "pairwise"]
 
 # In dB, beyond all that a ratio of double precision can be.
 _PERFECT, _UNDEFINED = 1e4, -1e5
 
 
-class Matched(NamedTuple):
+class MatchedEstimates(NamedTuple):
     """Estimates in the order of the sources, and which they are.
 
     Args:
@@ -78,11 +78,11 @@ def best_order(scores: Float[Tensor, "*any S R"]) -> Int[Tensor, "*any S"]:
     return order.scatter(-1, source_of, torch.arange(others, device=cost.device).expand(source_of.shape))
 
 
-def matched(
+def match_estimates(
     metric: Callable[[Tensor, Tensor], Tensor],
     estimates: Float[Tensor, "*any R C T"],
     sources: Float[Tensor, "*any S C T"],
-) -> Matched:
+) -> MatchedEstimates:
     """The estimates in the order in which a measure is highest, summed over the sources; each item of a batch alone.
 
     There may be more estimates than sources, of which the worst are left, or fewer.
@@ -98,10 +98,10 @@ def matched(
     Example:
         >>> from torchsep.metrics import si_sdr
         >>> sources = torch.eye(3)[:, None]
-        >>> matched(si_sdr, sources[[2, 0]], sources).order
+        >>> match_estimates(si_sdr, sources[[2, 0]], sources).order
         tensor([ 1, -1,  0])
     """
     with torch.no_grad():
         order = best_order(pairwise(metric, estimates, sources))
     place = order.clamp(min=0)[..., None, None].expand(sources.shape)
-    return Matched(estimates.gather(-3, place).masked_fill((order < 0)[..., None, None], 0.0), order)
+    return MatchedEstimates(estimates.gather(-3, place).masked_fill((order < 0)[..., None, None], 0.0), order)

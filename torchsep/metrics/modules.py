@@ -11,7 +11,7 @@ from torchmetrics import Metric  # noqa: TID253 - this file is imported when it 
 
 from torchsep.checks import check_integer
 from torchsep.metrics.bss_eval import bss_eval_v4
-from torchsep.metrics.matching import matched
+from torchsep.metrics.matching import match_estimates
 from torchsep.metrics.ratios import sa_sdr, sd_sdr, si_sar, si_sdr, si_sir, snr
 from torchsep.metrics.summaries import frame_median, improvement
 
@@ -92,7 +92,7 @@ class SeparationMetric(Metric):
     ) -> None:
         """Take in a batch."""
         if self.permute:
-            estimates = matched(self.match_by, estimates, sources).estimates
+            estimates = match_estimates(self.match_by, estimates, sources).estimates
         values = self._values(estimates, sources, mixture)
         values = values if self.of_items else values.nanmean(-1)
         undefined = values.isnan()

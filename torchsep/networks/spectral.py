@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from torchsep.functional.levels import log_level
+from torchsep.functional.magnitude import log_magnitude
 from torchsep.networks.heads import EmbeddingHead, MaskHead
 from torchsep.networks.network import EmbeddingNetwork, Magnitude, MaskNetwork
 from torchsep.networks.recurrent_body import RecurrentBody
@@ -20,7 +20,7 @@ def _body_of(body: object) -> RecurrentBody:
 
 def _frames(body: RecurrentBody, magnitude: Magnitude) -> Float[Tensor, "B N K"]:
     """What the body says of the frames of mono magnitudes."""
-    features: Tensor = body(log_level(magnitude[:, 0]).mT)
+    features: Tensor = body(log_magnitude(magnitude[:, 0]).mT)
     return features
 
 

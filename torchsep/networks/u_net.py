@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from torchsep.checks import check_choice, check_integer, check_number
-from torchsep.functional.levels import log_level
+from torchsep.functional.magnitude import log_magnitude
 from torchsep.networks.network import Magnitude, MaskNetwork
 from torchsep.typing import Masks
 
@@ -139,7 +139,7 @@ class UNet(MaskNetwork):
 
     def masks(self, magnitude: Magnitude) -> Masks:
         """The mask of each source."""
-        image = log_level(magnitude) + 3.0  # zero for silence, as the convolutions take what lies outside
+        image = log_magnitude(magnitude) + 3.0  # zero for silence, as the convolutions take what lies outside
         images = []
         for down in self.down:
             images.append(image)

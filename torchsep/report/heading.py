@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import torchsep
-from torchsep.engine.outcomes import Run
+from torchsep.engine.evaluate.result_reader import Run
 from torchsep.report.items import Item
 
 __all__ = ["Heading", "heading_of_files", "heading_of_runs"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from torchsep.data import find_audio_files
-from torchsep.engine.outcomes import Outcome, Run
+from torchsep.engine.evaluate.result_reader import Outcome, Run
 
 __all__ = ["Item", "Track", "items_of_files", "items_of_runs"]
 

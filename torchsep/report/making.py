@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torchsep.checks import check_choice, check_integer, check_number
-from torchsep.engine.outcomes import is_evaluation, read_runs
+from torchsep.engine.evaluate.result_reader import is_evaluation, read_runs
 from torchsep.report.heading import heading_of_files, heading_of_runs
 from torchsep.report.items import items_of_files, items_of_runs
 from torchsep.report.measures import measures_of

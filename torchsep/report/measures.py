@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torchsep.engine.outcomes import Run
+from torchsep.engine.evaluate.result_reader import Run
 
 __all__ = ["Measure", "format_figure", "measures_of"]
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from torchsep.functional.cepstrum import mel_filters
+from torchsep.functional.mel import mel_filters
 from torchsep.report.sounds import Excerpt
 from torchsep.transforms import STFT
 
@@ -32,7 +32,7 @@ def mel_powers(excerpts: Sequence[Excerpt]) -> list[Float[Tensor, "M N"]]:
 def _mel_power(excerpt: Excerpt, top: float) -> Tensor:
     waveform, sample_rate = excerpt.waveform, excerpt.sample_rate
     stft = STFT(max(4, 2 ** round(math.log2(_WINDOW * sample_rate))))
-    filters = mel_filters(stft.num_bins, sample_rate, _BANDS, f_max=top)
+    filters = mel_filters(stft.num_bins, sample_rate, _BANDS, max_frequency_hz=top)
     power = sum(stft(channel).abs().square() for channel in waveform) / len(waveform)
     most = _MIXTURE_COLUMNS if excerpt.track.kind == "mixture" else _COLUMNS
     columns = min(most, stft.num_frames(waveform.shape[-1]))

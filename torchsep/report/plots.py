@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from torchsep.engine.statistics import Statistics, statistics_of
+from torchsep.engine.evaluate.statistics import Statistics, statistics_of
 from torchsep.report.measures import Measure, format_figure
 
 __all__ = ["Box", "BoxPlot", "Point", "box_plot"]

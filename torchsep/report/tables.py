@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from torchsep.engine.outcomes import Outcome, Run
-from torchsep.engine.statistics import Statistics, statistics_of
+from torchsep.engine.evaluate.result_reader import Outcome, Run
+from torchsep.engine.evaluate.statistics import Statistics, statistics_of
 from torchsep.report.items import Item
 from torchsep.report.measures import Measure, format_figure
 from torchsep.report.plots import BoxPlot, box_plot

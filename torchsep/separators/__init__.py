@@ -1,7 +1,13 @@
 """Every separator: a mixture in, estimates of its sources out."""
 
-from torchsep.separators.background_separator import BackgroundSeparator
-from torchsep.separators.clustering_separator import ClusteringSeparator
+from torchsep.separators.bases import (
+    BackgroundSeparator,
+    ClusteringSeparator,
+    Interval,
+    MaskSeparator,
+    NMFModel,
+    Separator,
+)
 from torchsep.separators.deep_audio_estimation import DeepAudioEstimation
 from torchsep.separators.deep_clustering import DeepClustering
 from torchsep.separators.deep_mask_estimation import DeepMaskEstimation
@@ -16,7 +22,6 @@ from torchsep.separators.ideal_ratio_mask import IdealRatioMask
 from torchsep.separators.melodia import Melodia
 from torchsep.separators.mix_as_estimate import MixAsEstimate
 from torchsep.separators.nmf import NMF
-from torchsep.separators.nmf_model import NMFModel
 from torchsep.separators.overlap_add import OverlapAdd
 from torchsep.separators.projet import PROJET
 from torchsep.separators.refine import Refine
@@ -24,7 +29,6 @@ from torchsep.separators.repet import Repet
 from torchsep.separators.repet_sim import RepetSim
 from torchsep.separators.resampled import Resampled
 from torchsep.separators.rpca import RPCA
-from torchsep.separators.separator import Interval, MaskSeparator, Separator
 from torchsep.separators.spatial_clustering import SpatialClustering
 from torchsep.separators.supervised_nmf import SupervisedNMF
 from torchsep.separators.timbre_clustering import TimbreClustering

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from torchsep.functional.levels import level_of
+from torchsep.functional.magnitude import rms
 from torchsep.networks import WaveformNetwork
-from torchsep.separators.around_network import channels_of, per_channel, same_order
-from torchsep.separators.names import are_numbered, check_names
-from torchsep.separators.separator import Separator
+from torchsep.separators.bases.network_separator import channels_of, per_channel, same_order
+from torchsep.separators.bases.separator import Separator
+from torchsep.separators.bases.source_names import are_numbered, check_names
 from torchsep.typing import Estimates, Waveform
 
 __all__ = ["DeepAudioEstimation"]
@@ -61,7 +61,7 @@ class DeepAudioEstimation(Separator):
 
     def separate(self, mixture: Waveform, **required: Tensor) -> Estimates:
         """What the network makes of the mixture."""
-        level = level_of(mixture)
+        level = rms(mixture)
         estimates = per_channel(self.network, "forward", mixture / level)
         if not self._ordered and self.network.channels == 1 and mixture.shape[1] > 1:
             estimates = same_order(estimates, estimates)

@@ -1,14 +1,21 @@
 """Separation by the masks of a network."""
 
 from collections.abc import Sequence
+from typing import Unpack
 
 from torch import Tensor
 
 from torchsep.networks import EmbeddingNetwork, MaskNetwork
-from torchsep.separators.around_network import called, channels_of, check_bins, levelled, per_channel, same_order
-from torchsep.separators.names import are_numbered, check_names
-from torchsep.separators.separator import MaskSeparator
-from torchsep.transforms import STFT
+from torchsep.separators.bases.mask_separator import MaskOptions, MaskSeparator
+from torchsep.separators.bases.network_separator import (
+    called,
+    channels_of,
+    check_bins,
+    normalized_magnitude,
+    per_channel,
+    same_order,
+)
+from torchsep.separators.bases.source_names import are_numbered, check_names
 from torchsep.typing import Features, Masks, Spectrogram
 
 __all__ = ["DeepMaskEstimation"]
@@ -23,10 +30,7 @@ class DeepMaskEstimation(MaskSeparator):
     Args:
         network: gives the masks.
         names: of the sources; numbered if None, which says that their order means nothing.
-        sample_rate: of the mixtures, in Hz, for which the network was or will be trained.
-        mask_type: ``soft`` or ``binary``.
-        mask_threshold: of a binary second mask of two.
-        stft: front end, with as many bins as the network; that of :meth:`STFT.from_sample_rate` if None.
+        options: arguments of :class:`MaskSeparator`.
 
     Shape:
         ``(B, C, T) -> (B, S, C, T)``.
@@ -54,26 +58,22 @@ class DeepMaskEstimation(MaskSeparator):
         self,
         network: MaskNetwork,
         names: Sequence[str] | None = None,
-        *,
-        sample_rate: int,
-        mask_type: str = "soft",
-        mask_threshold: float = 0.5,
-        stft: STFT | None = None,
+        **options: Unpack[MaskOptions],
     ) -> None:
-        super().__init__(sample_rate=sample_rate, mask_type=mask_type, mask_threshold=mask_threshold, stft=stft)
+        super().__init__(**options)
         if not isinstance(network, MaskNetwork):
             raise ValueError(f"network must give masks, got {network!r}")
         check_bins(network.num_bins, self.stft)
         self.network = network
         self.names = check_names(names, network.num_sources)
         self.channels = channels_of(network)
-        self.conservative = network.normalised or mask_type == "binary"
-        self.last_is_rest = network.normalised and mask_type == "soft" and network.num_sources > 1
+        self.conservative = network.normalised or self.mask_type == "binary"
+        self.last_is_residual = network.normalised and self.mask_type == "soft" and network.num_sources > 1
         self._ordered = not are_numbered(self.names)
 
     def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
         """The masks that the network gives."""
-        magnitude = levelled(spectrogram)
+        magnitude = normalized_magnitude(spectrogram)
         masks = per_channel(self.network, "masks", magnitude)
         if self._ordered or self.network.channels != 1 or magnitude.shape[1] == 1:
             return masks
@@ -87,7 +87,7 @@ class DeepMaskEstimation(MaskSeparator):
         """
         if not isinstance(self.network, EmbeddingNetwork) or not hasattr(self.network, "both"):
             raise ValueError(f"network must give masks and an embedding, got {type(self.network).__name__}")
-        magnitude = levelled(spectrogram)
+        magnitude = normalized_magnitude(spectrogram)
         if magnitude.shape[1] != self.network.channels:
             wanted, got = self.network.channels, magnitude.shape[1]
             raise ValueError(f"mixture must have the channels of the network, {wanted}, got {got}")

@@ -1,7 +1,7 @@
 """Separation by clustering what other separators make of every bin."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from jaxtyping import Float
@@ -9,35 +9,14 @@ from torch import Tensor, nn
 
 from torchsep.checks import check_choice, check_integer, check_number
 from torchsep.configurable import registry_name
-from torchsep.functional.parts import magnitude
-from torchsep.separators.clustering_separator import ClusteringSeparator
-from torchsep.separators.separator import MaskSeparator, Separator
-from torchsep.transforms import STFT
+from torchsep.functional.magnitude import magnitude
+from torchsep.functional.masks import clipped_ratio_masks
+from torchsep.separators.bases.clustering_separator import ClusteringOptions, ClusteringSeparator
+from torchsep.separators.bases.mask_separator import MaskSeparator
+from torchsep.separators.bases.separator import Separator
 from torchsep.typing import Features, Spectrogram, Waveform
 
-__all__ = ["EnsembleClustering", "share_of_mixture"]
-
-
-def share_of_mixture(
-    estimates: Float[Tensor, "B S C F N"], mixture: Float[Tensor, "B C F N"]
-) -> Float[Tensor, "B S C F N"]:
-    """How much of each bin of the mixture is in each estimate, from 0 to 1; equal parts where the mixture is silent.
-
-    Args:
-        estimates: magnitudes of the estimates' spectrograms.
-        mixture: magnitudes of the mixture's.
-
-    Gradient:
-        Exact; zero where an estimate is louder than the mixture, which counts as one.
-
-    Example:
-        >>> share_of_mixture(torch.tensor([[[[[1.0]]], [[[9.0]]]]]), torch.tensor([[[[4.0]]]])).flatten()
-        tensor([0.2500, 1.0000])
-    """
-    mixture = mixture[:, None]
-    silent = mixture == 0
-    share = torch.minimum(estimates, mixture) / mixture.masked_fill(silent, 1.0)
-    return share.masked_fill(silent, 1 / estimates.shape[1])
+__all__ = ["EnsembleClustering"]
 
 
 class EnsembleClustering(ClusteringSeparator):
@@ -53,22 +32,12 @@ class EnsembleClustering(ClusteringSeparator):
     Args:
         separators: that need nothing but the mixture, all of this sample rate; or their configs or names.
         weights: one number for each separator, by which its masks count; all one if None.
-        returns: for each separator, which of its sources count, numbered from 0; all if None.
+        source_indices: for each separator, which of its sources count, numbered from 0; all if None.
         num_cascades: how often the separators run on what they gave; 1 for once, on the mixture.
         extracted_feature: ``masks`` of separators that have them, of the front end of the ensemble; or ``estimates``,
             the share of each in the mixture's magnitude, of any separators.
         num_sources: number of clusters, at least two.
-        clustering_type: ``KMeans``, ``MiniBatchKMeans``, or ``GaussianMixture``.
-        percentile: from 0 to 100; clusters are fitted to the bins at least as loud as this share of all.
-        beta: how hard the masks of k-means are; at zero all are equal.
-        covariance_type: of a Gaussian mixture: ``full``, ``tied``, ``diag`` or ``spherical``.
-        fit_clusterer: whether clusters are fitted to each mixture; else those of ``init`` are used as they are.
-        init: clusters to start from or to use, see :class:`ClusteringSeparator`.
-        seed: of what is chosen at random.
-        sample_rate: of the mixtures, in Hz.
-        mask_type: ``soft`` or ``binary``.
-        mask_threshold: of a binary second mask of two.
-        stft: front end; that of :meth:`STFT.from_sample_rate` if None.
+        options: arguments of :class:`ClusteringSeparator`.
 
     Shape:
         ``(B, C, T) -> (B, num_sources, C, T)``.
@@ -79,7 +48,7 @@ class EnsembleClustering(ClusteringSeparator):
     Example:
         >>> from torchsep.separators import FT2D, HPSS
         >>> parts = [HPSS(sample_rate=8000), FT2D(sample_rate=8000)]
-        >>> ensemble = EnsembleClustering(parts, returns=[[0], [0, 1]], sample_rate=8000)
+        >>> ensemble = EnsembleClustering(parts, source_indices=[[0], [0, 1]], sample_rate=8000)
         >>> ensemble(torch.ones(1, 4000)).shape
         torch.Size([2, 1, 4000])
 
@@ -93,37 +62,13 @@ class EnsembleClustering(ClusteringSeparator):
         self,
         separators: Sequence[Separator],
         weights: Sequence[float] | None = None,
-        returns: Sequence[Sequence[int]] | None = None,
+        source_indices: Sequence[Sequence[int]] | None = None,
         num_cascades: int = 1,
         extracted_feature: str = "masks",
         num_sources: int = 2,
-        *,
-        clustering_type: str = "KMeans",
-        percentile: float = 90.0,
-        beta: float = 5.0,
-        covariance_type: str = "full",
-        fit_clusterer: bool = True,
-        init: Any = None,
-        seed: int = 0,
-        sample_rate: int,
-        mask_type: str = "soft",
-        mask_threshold: float = 0.5,
-        stft: STFT | None = None,
+        **options: Unpack[ClusteringOptions],
     ) -> None:
-        super().__init__(
-            num_sources,
-            clustering_type,
-            percentile=percentile,
-            beta=beta,
-            covariance_type=covariance_type,
-            fit_clusterer=fit_clusterer,
-            init=init,
-            seed=seed,
-            sample_rate=sample_rate,
-            mask_type=mask_type,
-            mask_threshold=mask_threshold,
-            stft=stft,
-        )
+        super().__init__(num_sources, **options)
         check_choice(extracted_feature, ("masks", "estimates"), "extracted_feature")
         check_integer(num_cascades, "num_cascades", at_least=1)
         parts = list(separators) if isinstance(separators, (Sequence, nn.ModuleList)) else []
@@ -132,10 +77,10 @@ class EnsembleClustering(ClusteringSeparator):
         for part in parts:
             _check_part(part, self, extracted_feature)
         _check_weights(weights, parts)
-        _check_returns(returns, parts)
+        _check_returns(source_indices, parts)
         self.separators = nn.ModuleList(parts)
         self.weights = weights
-        self.returns = returns
+        self.source_indices = source_indices
         self.num_cascades = num_cascades
         self.extracted_feature = extracted_feature
         self.channels = next((part.channels for part in parts if part.channels is not None), None)
@@ -148,7 +93,7 @@ class EnsembleClustering(ClusteringSeparator):
             # Frames are centred, so that a signal of this length has as many, and all of what was transformed.
             length = (spectrogram.shape[-1] - 1) * self.stft.hop_length
             estimates = self._estimates(self.stft.inverse(spectrogram, length))
-            shares = share_of_mixture(magnitude(self.stft(estimates)), magnitude(spectrogram))
+            shares = clipped_ratio_masks(magnitude(self.stft(estimates)), magnitude(spectrogram))
         if self.weights is not None:
             counted = [
                 weight for weight, (_, numbers) in zip(self.weights, self._counted(), strict=True) for _ in numbers
@@ -183,8 +128,8 @@ class EnsembleClustering(ClusteringSeparator):
     def _counted(self) -> list[tuple[Any, list[int]]]:
         """The separators, each with the numbers of its sources that count."""
         parts: list[Any] = list(self.separators)
-        returns = self.returns or [range(len(part.names)) for part in parts]
-        return [(part, list(numbers)) for part, numbers in zip(parts, returns, strict=True)]
+        source_indices = self.source_indices or [range(len(part.names)) for part in parts]
+        return [(part, list(numbers)) for part, numbers in zip(parts, source_indices, strict=True)]
 
 
 def _check_part(part: Separator, whole: ClusteringSeparator, extracted_feature: str) -> None:
@@ -212,14 +157,14 @@ def _check_weights(weights: Sequence[float] | None, parts: Sequence[Separator]) 
         check_number(weight, "weights", at_least=0.0)
 
 
-def _check_returns(returns: Sequence[Sequence[int]] | None, parts: Sequence[Separator]) -> None:
-    if returns is None:
+def _check_returns(source_indices: Sequence[Sequence[int]] | None, parts: Sequence[Separator]) -> None:
+    if source_indices is None:
         return
-    if len(returns) != len(parts) or not all(returns):
-        raise ValueError(f"returns must be {len(parts)} lists, one for each separator, got {returns!r}")
-    for part, numbers in zip(parts, returns, strict=True):
+    if len(source_indices) != len(parts) or not all(source_indices):
+        raise ValueError(f"source_indices must be {len(parts)} lists, one for each separator, got {source_indices!r}")
+    for part, numbers in zip(parts, source_indices, strict=True):
         for number in numbers:
-            check_integer(number, "returns", at_least=0)
+            check_integer(number, "source_indices", at_least=0)
             if number >= len(part.names):
                 name = registry_name(type(part))
-                raise ValueError(f"returns must be below {len(part.names)} for {name}, got {number}")
+                raise ValueError(f"source_indices must be below {len(part.names)} for {name}, got {number}")

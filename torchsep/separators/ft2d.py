@@ -1,120 +1,18 @@
 """Separation of a repeating background by the peaks of the spectrogram's 2D Fourier transform."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Unpack
 
-import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from torchsep.checks import check_choice, check_integer
-from torchsep.functional.filtering import box_filter, maximum_filter, minimum_filter
-from torchsep.functional.masks import background_share
-from torchsep.functional.parts import in_parts
-from torchsep.functional.parts import magnitude as absolute
-from torchsep.separators.background_separator import BackgroundSeparator
-from torchsep.transforms import STFT
+from torchsep.functional.magnitude import magnitude
+from torchsep.functional.repetition.fourier_2d import ft2d_mask
+from torchsep.separators.bases.background_separator import BackgroundOptions, BackgroundSeparator
 from torchsep.typing import Spectrogram
 
-__all__ = ["FT2D", "ft2d_mask", "peak_prominence", "strong_peaks"]
-
-# The least deviation within a neighbourhood that counts, as a share of the transform's largest value.
-_LEAST_DEVIATION = 1e-7
-
-# Steps of a floating-point number by which values that are equal may differ.
-_ROUNDING = 64
-
-
-def peak_prominence(transform: Float[Tensor, "*any F N"], size: Sequence[int]) -> Float[Tensor, "*any F N"]:
-    r"""How far each local maximum stands out of its neighbourhood, 1 for the one that does most; 0 elsewhere.
-
-    That is :math:`(A - \operatorname{mean}) / \operatorname{std}`, divided by its largest value.
-
-    Args:
-        transform: magnitudes :math:`A` of the 2D Fourier transform of real values, at most 1.
-        size: of the neighbourhoods, in rows and in columns. Both axes are periodic.
-
-    Gradient:
-        Exact for the local maxima found, which are held.
-
-    Example:
-        >>> peak_prominence(torch.tensor([[1.0, 0.1, 0.4, 0.1, 0.1, 0.4, 0.1]]), (1, 3)).round(decimals=2)
-        tensor([[1., 0., 1., 0., 0., 1., 0.]])
-    """
-    peaks = _local_maxima(transform, size)
-    mean = _filter(box_filter, transform, size)
-    square = _filter(box_filter, transform.square(), size)
-    rounding = _ROUNDING * torch.finfo(transform.dtype).eps
-
-    def deviations(transform: Tensor, mean: Tensor, square: Tensor, peaks: Tensor) -> Tensor:
-        variance = torch.maximum(square - mean.square(), rounding * square + _LEAST_DEVIATION**2)
-        return ((transform - mean) / variance.sqrt()).masked_fill(~peaks, 0.0)
-
-    prominence = in_parts(deviations, transform, mean, square, peaks)
-    # The largest of n values that differ is at least 1 / sqrt(n - 1) deviations above their mean; less is rounding.
-    return prominence / prominence.amax((-2, -1), keepdim=True).clamp(min=1 / (size[0] * size[1]))
-
-
-def strong_peaks(transform: Float[Tensor, "*any F N"], size: Sequence[int]) -> Float[Tensor, "*any F N"]:
-    """1 at each local maximum whose neighbourhood spans more than the transform's standard deviation; 0 elsewhere.
-
-    Args:
-        transform: magnitudes of the 2D Fourier transform of real values, at most 1.
-        size: of the neighbourhoods, in rows and in columns. Both axes are periodic.
-
-    Gradient:
-        None, as the peaks are held.
-
-    Example:
-        >>> strong_peaks(torch.tensor([[1.0, 0.1, 0.6, 0.1, 0.1, 0.6, 0.1]]), (1, 3))
-        tensor([[1., 0., 1., 0., 0., 1., 0.]])
-    """
-    transform = transform.detach()
-    span = _filter(maximum_filter, transform, size) - _filter(minimum_filter, transform, size)
-    deviation = transform.std((-2, -1), correction=0, keepdim=True)
-    strong = span > deviation.clamp(min=_ROUNDING * torch.finfo(transform.dtype).eps)
-    return (_local_maxima(transform, size) & strong).to(transform.dtype)
-
-
-def ft2d_mask(
-    magnitude: Float[Tensor, "*any F N"],
-    neighborhood_size: Sequence[int] = (1, 25),
-    quadrants_to_keep: Sequence[int] = (0, 1, 2, 3),
-    filter_approach: str = "local_std",
-    use_bg_2dft: bool = True,  # noqa: FBT001 - one of the separator's arguments, all of which are taken
-) -> Float[Tensor, "*any F N"]:
-    r"""The share of each bin that the peaks of the spectrogram's 2D Fourier transform account for.
-
-    .. math::
-        M = \frac{\min(S, V)}{V}, \qquad S = \left| \mathcal{F}^{-1}(W \, \mathcal{F}(V)) \right|
-
-    The weights :math:`W` are those of the peaks, or of their mirror images in time where those weigh more.
-
-    Args:
-        magnitude: non-negative spectrogram :math:`V`. Its level plays no part.
-        neighborhood_size: within which a peak is the maximum, in rows and in columns of the transform.
-        quadrants_to_keep: of :math:`W`, as for :class:`FT2D`.
-        filter_approach: :func:`peak_prominence` if ``local_std``, :func:`strong_peaks` if ``original``.
-        use_bg_2dft: else :math:`S` is made with :math:`1 - W`, and the share is :math:`1 - M`.
-
-    Gradient:
-        Exact for the peaks found, which are held.
-
-    Example:
-        >>> beats = torch.tensor([1.0, 0.0, 0.0, 0.0]).repeat(8)
-        >>> beats[17] = 1.0
-        >>> ft2d_mask(beats.expand(5, 32), neighborhood_size=(1, 5))[0, 15:20].round(decimals=1)
-        tensor([1.0000, 1.0000, 0.2000, 1.0000, 1.0000])
-    """
-    total = magnitude.sum((-2, -1), keepdim=True)
-    level = magnitude / total.masked_fill(total == 0, 1.0)
-    transform = torch.fft.fft2(level)  # at most 1, which it is at zero
-    find = peak_prominence if filter_approach == "local_std" else strong_peaks
-    weights = _with_mirror_images(find(absolute(transform), neighborhood_size))
-    weights = (weights if use_bg_2dft else 1 - weights) * _in_quadrants(weights, quadrants_to_keep)
-    model = absolute(torch.fft.ifft2(transform * weights))
-    del transform, weights  # of a long signal they are large
-    share = background_share(model, level)
-    return share if use_bg_2dft else (1 - share).masked_fill(level == 0, 1.0)
+__all__ = ["FT2D"]
 
 
 class FT2D(BackgroundSeparator):
@@ -125,10 +23,8 @@ class FT2D(BackgroundSeparator):
     things repeat at different rates. Each channel has its own transform. The masks are those of :func:`ft2d_mask`.
 
     Args:
-        sample_rate: of the mixtures, in Hz.
         neighborhood_size: within which a peak is the maximum, in steps of the rate over frequency and of that over
             time. Large ones leave fewer peaks, and so less background.
-        high_pass_cutoff: in Hz; bins below the one nearest to it belong to the background.
         quadrants_to_keep: of the transform, once it is filtered: 0 is the first half of both its axes, the rate over
             frequency and that over time; 1 the second half in time, 2 the second half in frequency, 3 that of both.
             0 and 3 hold what falls over time, 1 and 2 what rises.
@@ -136,9 +32,7 @@ class FT2D(BackgroundSeparator):
             takes the strong ones whole.
         use_bg_2dft: whether the background is made of the peaks; else the foreground is made of all but the peaks,
             and the background is what that leaves.
-        mask_type: ``soft`` or ``binary``.
-        mask_threshold: of a binary foreground mask, from 0 to 1.
-        stft: front end; that of :meth:`STFT.from_sample_rate` if None.
+        options: arguments of :class:`BackgroundSeparator`.
 
     Shape:
         ``(B, C, T) -> (B, 2, C, T)``, background and foreground.
@@ -161,23 +55,13 @@ class FT2D(BackgroundSeparator):
     def __init__(
         self,
         neighborhood_size: Sequence[int] = (1, 25),
-        high_pass_cutoff: float = 100.0,
+        *,
         quadrants_to_keep: Sequence[int] = (0, 1, 2, 3),
         filter_approach: str = "local_std",
-        *,
-        sample_rate: int,
         use_bg_2dft: bool = True,
-        mask_type: str = "soft",
-        mask_threshold: float = 0.5,
-        stft: STFT | None = None,
+        **options: Unpack[BackgroundOptions],
     ) -> None:
-        super().__init__(
-            sample_rate=sample_rate,
-            high_pass_cutoff=high_pass_cutoff,
-            mask_type=mask_type,
-            mask_threshold=mask_threshold,
-            stft=stft,
-        )
+        super().__init__(**options)
         if not isinstance(neighborhood_size, Sequence) or len(neighborhood_size) != 2:
             raise ValueError(f"neighborhood_size must be a pair of rows and columns, got {neighborhood_size!r}")
         for length in neighborhood_size:
@@ -193,8 +77,13 @@ class FT2D(BackgroundSeparator):
 
     def background_mask(self, spectrogram: Spectrogram) -> Float[Tensor, "B C F N"]:
         """Compare the spectrogram with what the peaks of its 2D Fourier transform make."""
-        heard = absolute(spectrogram)
-        return ft2d_mask(heard, self.neighborhood_size, self.quadrants_to_keep, self.filter_approach, self.use_bg_2dft)
+        return ft2d_mask(
+            magnitude(spectrogram),
+            self.neighborhood_size,
+            self.quadrants_to_keep,
+            self.filter_approach,
+            self.use_bg_2dft,
+        )
 
 
 def _check_quadrants(quadrants: object) -> None:
@@ -204,39 +93,3 @@ def _check_quadrants(quadrants: object) -> None:
         check_integer(quadrant, "quadrants_to_keep", at_least=0)
         if quadrant > 3:
             raise ValueError(f"quadrants_to_keep must be from 0 to 3, got {quadrant}")
-
-
-def _filter(function: Callable[..., Tensor], x: Tensor, size: Sequence[int]) -> Tensor:
-    """A filter along rows and columns that are periodic; columns stay adjacent in memory, as in spectrograms."""
-    columns = x.mT
-    for dim, length in zip((-1, -2), size, strict=True):
-        columns = function(columns, length, dim=dim, mode="wrap") if length > 1 else columns
-    return columns.mT
-
-
-def _local_maxima(transform: Tensor, size: Sequence[int]) -> Bool[Tensor, "*any F N"]:
-    """Where the transform is the largest of its neighbourhood.
-
-    It has each value twice, at opposite rates; where both stand in one neighbourhood, rounding must not choose.
-    """
-    transform = transform.detach()
-    peaks = transform == _filter(maximum_filter, transform, size)
-    return peaks | peaks.flip(-2, -1).roll((1, 1), (-2, -1))
-
-
-def _with_mirror_images(weights: Tensor) -> Tensor:
-    """The larger of each weight and that of its mirror image in time.
-
-    The image is the transform, centred at zero, read backwards. For an even number of frames that is one step off the
-    true image, as it is in other implementations of the method, with whose results these agree.
-    """
-    return torch.maximum(weights, weights.flip(-1).roll(weights.shape[-1] % 2, -1))
-
-
-def _in_quadrants(weights: Tensor, quadrants: Sequence[int]) -> Float[Tensor, "F N"]:
-    """1 in the quadrants to keep."""
-    rows, columns = weights.shape[-2:]
-    lower = torch.arange(rows, device=weights.device) >= rows // 2
-    right = torch.arange(columns, device=weights.device) >= columns // 2
-    kept = torch.tensor([[0 in quadrants, 1 in quadrants], [2 in quadrants, 3 in quadrants]]).to(weights)
-    return kept[:, right.long()].mT[:, lower.long()].mT

@@ -1,28 +1,17 @@
 """Separation at a frequency: the simplest baseline."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Unpack
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from torchsep.functional.masks import soft_mask
-from torchsep.separators.separator import Interval, MaskSeparator
-from torchsep.transforms import STFT
+from torchsep.functional.masks import high_pass_mask
+from torchsep.separators.bases.mask_separator import FrontEndOptions, MaskSeparator
+from torchsep.separators.bases.trainable import Interval
 from torchsep.typing import Masks, Spectrogram
 
-__all__ = ["HighLowPassFilter", "high_pass_mask"]
-
-
-def high_pass_mask(frequencies: Float[Tensor, " F"], cutoff_hz: float | Tensor) -> Float[Tensor, " F"]:
-    r"""The share of each frequency above a cutoff, :math:`f^8 / (f^8 + f_c^8)`: a fourth-order Butterworth filter's.
-
-    Example:
-        >>> high_pass_mask(torch.tensor([0.0, 100.0, 1000.0]), cutoff_hz=100.0)
-        tensor([0.0000, 0.5000, 1.0000])
-    """
-    cutoff = torch.as_tensor(cutoff_hz).to(frequencies)
-    return soft_mask(frequencies, cutoff.expand_as(frequencies), power=8.0)
+__all__ = ["HighLowPassFilter"]
 
 
 class HighLowPassFilter(MaskSeparator):
@@ -32,12 +21,9 @@ class HighLowPassFilter(MaskSeparator):
     :func:`high_pass_mask`; binary ones cut at the frequency itself.
 
     Args:
-        sample_rate: of the mixtures, in Hz.
         cutoff_hz: frequency of the cut, from 0 to half the sample rate.
         mask_type: ``binary`` or ``soft``.
-        mask_threshold: of a binary high-pass mask, from 0 to 1.
-        stft: front end; that of :meth:`STFT.from_sample_rate` if None.
-        trainable: ``("cutoff_hz",)`` to learn it; with soft masks its gradient is exact.
+        options: arguments of :class:`MaskSeparator`.
 
     Shape:
         ``(B, C, T) -> (B, 2, C, T)``, low and high.
@@ -62,20 +48,11 @@ class HighLowPassFilter(MaskSeparator):
         self,
         cutoff_hz: float,
         *,
-        sample_rate: int,
         mask_type: str = "binary",
-        mask_threshold: float = 0.5,
-        stft: STFT | None = None,
-        trainable: Sequence[str] = (),
+        **options: Unpack[FrontEndOptions],
     ) -> None:
-        super().__init__(
-            sample_rate=sample_rate,
-            mask_type=mask_type,
-            mask_threshold=mask_threshold,
-            stft=stft,
-            trainable=trainable,
-        )
-        self.trainable_parameters = {"cutoff_hz": Interval(0.0, sample_rate / 2)}
+        super().__init__(mask_type=mask_type, **options)
+        self.trainable_parameters = {"cutoff_hz": Interval(0.0, self.sample_rate / 2)}
         self.cutoff_hz = cutoff_hz
 
     def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:

@@ -1,63 +1,19 @@
 """Harmonic-percussive separation by median filtering."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
-from jaxtyping import Float
 from torch import Tensor
 
 from torchsep.checks import check_integer
-from torchsep.functional.filtering import median_filter
-from torchsep.functional.masks import soft_mask, stack_masks
-from torchsep.functional.parts import magnitude
-from torchsep.separators.separator import Interval, MaskSeparator
-from torchsep.transforms import STFT
+from torchsep.functional.filters.harmonic_percussive import hpss_masks
+from torchsep.functional.magnitude import magnitude
+from torchsep.functional.masks import stack_masks
+from torchsep.separators.bases.mask_separator import MaskOptions, MaskSeparator
+from torchsep.separators.bases.trainable import Interval
 from torchsep.typing import Masks, Spectrogram
 
-__all__ = ["HPSS", "hpss_masks"]
-
-Pair = tuple[float | Tensor, float | Tensor]
-
-
-def hpss_masks(
-    magnitude: Float[Tensor, "*any F N"],
-    kernel_size: tuple[int, int] = (31, 31),
-    power: float | Tensor = 2.0,
-    margin: Pair | None = None,
-) -> tuple[Float[Tensor, "*any F N"], ...]:
-    r"""Masks of the tones, which are smooth along time, and of the onsets, which are smooth along frequency.
-
-    .. math::
-        H_{fn} = \operatorname{median}_{|k| \le h / 2} V_{f, n + k}, \qquad
-        P_{fn} = \operatorname{median}_{|k| \le p / 2} V_{f + k, n}, \qquad
-        M^H = \frac{H^q}{H^q + (m P)^q}
-
-    Args:
-        magnitude: non-negative spectrogram :math:`V`.
-        kernel_size: lengths :math:`h` over frames and :math:`p` over bins.
-        power: exponent :math:`q` of the masks.
-        margin: how many times larger, for the harmonic and the percussive mask, a bin must be in one direction to
-            belong to it rather than to the residual; None for no residual.
-
-    Returns:
-        The harmonic and the percussive mask, and with a margin that of the residual, which add up to one.
-
-    Example:
-        >>> click = torch.zeros(5, 5)
-        >>> click[:, 2] = 1.0
-        >>> harmonic, percussive = hpss_masks(click, kernel_size=(3, 3))
-        >>> harmonic[:, 2].sum().item(), percussive[:, 2].sum().item()
-        (0.0, 5.0)
-    """
-    harmonic = median_filter(magnitude, kernel_size[0], dim=-1)
-    percussive = median_filter(magnitude, kernel_size[1], dim=-2)
-    del magnitude  # of a long signal it is large, and no longer needed
-    if margin is None:
-        mask = soft_mask(harmonic, percussive, power)
-        return mask, 1 - mask
-    first = soft_mask(harmonic, percussive * margin[0], power, silent=0.0)
-    second = soft_mask(percussive, harmonic * margin[1], power, silent=0.0)
-    return first, second, (1 - first - second).clamp(min=0.0)
+__all__ = ["HPSS"]
 
 
 class HPSS(MaskSeparator):
@@ -68,15 +24,11 @@ class HPSS(MaskSeparator):
     treated on their own. The masks are those of :func:`hpss_masks`.
 
     Args:
-        sample_rate: of the mixtures, in Hz.
         kernel_size: length of the two medians, in frames and in bins; or a pair of lengths, for tones and for onsets.
         power: exponent of the masks; two gives Wiener-like masks, large values nearly binary ones.
         margin: at least 1; or a pair, for tones and for onsets. Above 1, what is not clearly either becomes a third
             source, the residual.
-        mask_type: ``soft`` or ``binary``.
-        mask_threshold: of a binary percussive mask, from 0 to 1; without residual.
-        stft: front end; that of :meth:`STFT.from_sample_rate` if None.
-        trainable: names among ``power`` and ``margin`` (which must begin above 1).
+        options: arguments of :class:`MaskSeparator`.
 
     Shape:
         ``(B, C, T) -> (B, 2, C, T)``, or ``(B, 3, C, T)`` with a residual.
@@ -97,7 +49,7 @@ class HPSS(MaskSeparator):
     """
 
     names: tuple[str, ...] = ("harmonic", "percussive")
-    last_is_rest = True
+    last_is_residual = True
     trainable_parameters: Mapping[str, Interval] = {"power": Interval(0.0), "margin": Interval(1.0, pairs=True)}
 
     power: float | Tensor
@@ -108,20 +60,9 @@ class HPSS(MaskSeparator):
         kernel_size: int | Sequence[int] = 31,
         power: float = 2.0,
         margin: float | Sequence[float] = 1.0,
-        *,
-        sample_rate: int,
-        mask_type: str = "soft",
-        mask_threshold: float = 0.5,
-        stft: STFT | None = None,
-        trainable: Sequence[str] = (),
+        **options: Unpack[MaskOptions],
     ) -> None:
-        super().__init__(
-            sample_rate=sample_rate,
-            mask_type=mask_type,
-            mask_threshold=mask_threshold,
-            stft=stft,
-            trainable=trainable,
-        )
+        super().__init__(**options)
         for length in pair(kernel_size, "kernel_size"):
             check_integer(length, "kernel_size", at_least=1)
         self.kernel_size = kernel_size

@@ -1,11 +1,12 @@
 """The oracle of binary masks."""
 
+from typing import Unpack
+
 from torch import Tensor
 
+from torchsep.functional.magnitude import magnitude
 from torchsep.functional.masks import ratio_masks
-from torchsep.functional.parts import magnitude
-from torchsep.separators.separator import MaskSeparator
-from torchsep.transforms import STFT
+from torchsep.separators.bases.mask_separator import FrontEndOptions, MaskSeparator
 from torchsep.typing import Masks, Spectrogram
 
 __all__ = ["IdealBinaryMask"]
@@ -17,10 +18,8 @@ class IdealBinaryMask(MaskSeparator):
     The upper baseline of methods that cluster bins. Of equally loud sources the first owns the bin.
 
     Args:
-        sample_rate: of the mixtures, in Hz.
         mask_type: ``binary``, or ``soft`` for the ratio of magnitudes that it is made of.
-        mask_threshold: share of the second of two sources, from 0 to 1, above which it owns a bin.
-        stft: front end; that of :meth:`STFT.from_sample_rate` if None.
+        options: arguments of :class:`MaskSeparator`.
 
     Shape:
         ``(B, C, T)`` and ``sources (B, S, C, T) -> (B, S, C, T)``, in the order given.
@@ -44,12 +43,10 @@ class IdealBinaryMask(MaskSeparator):
     def __init__(
         self,
         *,
-        sample_rate: int,
         mask_type: str = "binary",
-        mask_threshold: float = 0.5,
-        stft: STFT | None = None,
+        **options: Unpack[FrontEndOptions],
     ) -> None:
-        super().__init__(sample_rate=sample_rate, mask_type=mask_type, mask_threshold=mask_threshold, stft=stft)
+        super().__init__(mask_type=mask_type, **options)
 
     def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
         """Share each bin by magnitude."""

@@ -1,13 +1,13 @@
 """The oracle of soft masks."""
 
+from typing import Unpack
+
 from torch import Tensor
 
 from torchsep.checks import check_choice
+from torchsep.functional.magnitude import magnitude, phase_sensitive_magnitude
 from torchsep.functional.masks import ratio_masks
-from torchsep.functional.parts import magnitude
-from torchsep.functional.phase_sensitivity import phase_sensitive_magnitude
-from torchsep.separators.separator import MaskSeparator
-from torchsep.transforms import STFT
+from torchsep.separators.bases.mask_separator import MaskOptions, MaskSeparator
 from torchsep.typing import Masks, Spectrogram
 
 __all__ = ["IdealRatioMask"]
@@ -19,12 +19,9 @@ class IdealRatioMask(MaskSeparator):
     The upper baseline of all methods that keep the mixture's phase.
 
     Args:
-        sample_rate: of the mixtures, in Hz.
         approach: ``psa``, by the part of each source in phase with the mixture, see
             :func:`torchsep.functional.phase_sensitive_magnitude`, or ``msa``, by magnitudes.
-        mask_type: ``soft`` or ``binary``.
-        mask_threshold: of the binary mask of the second of two sources, from 0 to 1.
-        stft: front end; that of :meth:`STFT.from_sample_rate` if None.
+        options: arguments of :class:`MaskSeparator`.
 
     Shape:
         ``(B, C, T)`` and ``sources (B, S, C, T) -> (B, S, C, T)``, in the order given.
@@ -48,13 +45,9 @@ class IdealRatioMask(MaskSeparator):
     def __init__(
         self,
         approach: str = "psa",
-        *,
-        sample_rate: int,
-        mask_type: str = "soft",
-        mask_threshold: float = 0.5,
-        stft: STFT | None = None,
+        **options: Unpack[MaskOptions],
     ) -> None:
-        super().__init__(sample_rate=sample_rate, mask_type=mask_type, mask_threshold=mask_threshold, stft=stft)
+        super().__init__(**options)
         check_choice(approach, ("psa", "msa"), "approach")
         self.approach = approach
 

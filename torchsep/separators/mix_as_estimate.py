@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from torchsep.checks import check_integer
-from torchsep.separators.names import numbered_names
-from torchsep.separators.separator import Separator
+from torchsep.separators.bases.separator import Separator
+from torchsep.separators.bases.source_names import numbered_names
 from torchsep.typing import Estimates, Waveform
 
 __all__ = ["MixAsEstimate"]

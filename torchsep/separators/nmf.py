@@ -1,49 +1,22 @@
 """Separation by non-negative matrix factorisation, of sources of which nothing is known."""
 
-import torch
-from jaxtyping import Float, Int
+from typing import Unpack
+
+from jaxtyping import Int
 from torch import Tensor
 
 from torchsep.checks import check_choice, check_integer, check_mixture
-from torchsep.functional.cepstrum import timbre
-from torchsep.functional.kmeans import kmeans
-from torchsep.functional.masks import ratio_masks
-from torchsep.functional.nmf import Factorisation, check_nmf, fit_nmf, joined_channels, parted_channels
-from torchsep.functional.nmf_starts import STARTS
-from torchsep.functional.parts import magnitude
-from torchsep.separators.names import numbered_names
-from torchsep.separators.separator import MaskSeparator
-from torchsep.transforms import STFT
+from torchsep.functional.clustering.kmeans import kmeans
+from torchsep.functional.magnitude import magnitude
+from torchsep.functional.mel import normalized_mfcc
+from torchsep.functional.nmf._init import STARTS
+from torchsep.functional.nmf.components import component_masks
+from torchsep.functional.nmf.nmf import Factorisation, check_nmf, concatenate_channels, fit_nmf, split_channels
+from torchsep.separators.bases.mask_separator import MaskOptions, MaskSeparator
+from torchsep.separators.bases.source_names import numbered_names
 from torchsep.typing import Masks, Spectrogram, Waveform
 
-__all__ = ["NMF", "masks_of_components"]
-
-
-def masks_of_components(
-    templates: Float[Tensor, "B F K"],
-    activations: Float[Tensor, "B C K N"],
-    labels: Int[Tensor, "B K"],
-    num_sources: int,
-) -> Float[Tensor, "B S C F N"]:
-    """The share of the components of each source in the sum of all.
-
-    Args:
-        templates: non-negative.
-        activations: non-negative.
-        labels: of the source of each component, from 0.
-        num_sources: number of sources.
-
-    Gradient:
-        Exact into templates and activations.
-
-    Example:
-        >>> templates, activations = torch.tensor([[[1.0, 3.0, 4.0]]]), torch.ones(1, 1, 3, 1)
-        >>> masks_of_components(templates, activations, torch.tensor([[0, 1, 0]]), num_sources=2).flatten()
-        tensor([0.6250, 0.3750])
-    """
-    sources = torch.arange(num_sources, device=labels.device)
-    own = templates.mT[:, None] * (labels[:, None, :, None] == sources[:, None, None])
-    return ratio_masks((activations.mT[:, None] @ own[:, :, None]).mT)
+__all__ = ["NMF"]
 
 
 class NMF(MaskSeparator):
@@ -57,19 +30,16 @@ class NMF(MaskSeparator):
     Args:
         num_sources: number of sources, at least two.
         n_components: number of components, no fewer than sources.
-        beta_loss: ``frobenius``, ``kullback-leibler``, ``itakura-saito``, or a number; see
+        beta_loss: ``frobenius``, ``kullback_leibler``, ``itakura_saito``, or a number; see
             :func:`torchsep.functional.fit_nmf`, like what follows.
         l1_ratio: how far penalties are of sums rather than of squares, from 0 to 1.
         alpha: weight of the penalties, for a spectrogram of a mean of one.
         max_iter: the most updates.
         tol: least fall of the loss in ten updates.
         init: ``random`` or ``nndsvd``.
-        spectrum: what is factorised: ``magnitude``, or ``power``, which suits ``itakura-saito``.
+        spectrum: what is factorised: ``magnitude``, or ``power``, which suits ``itakura_saito``.
         seed: of what is chosen at random.
-        sample_rate: of the mixtures, in Hz.
-        mask_type: ``soft`` or ``binary``.
-        mask_threshold: of a binary second mask of two.
-        stft: front end; that of :meth:`STFT.from_sample_rate` if None.
+        options: arguments of :class:`MaskSeparator`.
 
     Shape:
         ``(B, C, T) -> (B, num_sources, C, T)``.
@@ -96,7 +66,7 @@ class NMF(MaskSeparator):
         num_sources: int = 2,
         n_components: int = 30,
         *,
-        beta_loss: str | float = "kullback-leibler",
+        beta_loss: str | float = "kullback_leibler",
         l1_ratio: float = 0.0,
         alpha: float = 0.0,
         max_iter: int = 200,
@@ -104,12 +74,9 @@ class NMF(MaskSeparator):
         init: str = "random",
         spectrum: str = "magnitude",
         seed: int = 0,
-        sample_rate: int,
-        mask_type: str = "soft",
-        mask_threshold: float = 0.5,
-        stft: STFT | None = None,
+        **options: Unpack[MaskOptions],
     ) -> None:
-        super().__init__(sample_rate=sample_rate, mask_type=mask_type, mask_threshold=mask_threshold, stft=stft)
+        super().__init__(**options)
         check_integer(num_sources, "num_sources", at_least=2)
         check_integer(n_components, "n_components", at_least=num_sources)
         check_nmf(beta_loss, l1_ratio, alpha, max_iter, tol)
@@ -140,13 +107,13 @@ class NMF(MaskSeparator):
     def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
         """Compare the sum of each source's components with that of all."""
         found = self._factorise(spectrogram)
-        activations = parted_channels(found.activations, spectrogram.shape[1])
-        return masks_of_components(found.templates, activations, self._labels(found), self.num_sources)
+        activations = split_channels(found.activations, spectrogram.shape[1])
+        return component_masks(found.templates, activations, self._labels(found), self.num_sources)
 
     def _factorise(self, spectrogram: Spectrogram) -> Factorisation:
         heard = magnitude(spectrogram)
         return fit_nmf(
-            joined_channels(heard.square() if self.spectrum == "power" else heard),
+            concatenate_channels(heard.square() if self.spectrum == "power" else heard),
             self.n_components,
             beta_loss=self.beta_loss,
             l1_ratio=self.l1_ratio,
@@ -162,5 +129,5 @@ class NMF(MaskSeparator):
         templates, activations = found.templates.detach(), found.activations.detach()
         power = templates if self.spectrum == "power" else templates.square()
         loudness = templates.sum(-2) * activations.sum(-1)
-        timbres = timbre(power.mT, self.sample_rate)
+        timbres = normalized_mfcc(power.mT, self.sample_rate)
         return kmeans(timbres, self.num_sources, weights=loudness, seed=self.seed).labels

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from torchsep.checks import check_choice, check_integer, check_mixture, check_number
-from torchsep.functional.permutation import order_like
-from torchsep.separators.separator import Separator
+from torchsep.functional.assignment import best_permutation
+from torchsep.separators.bases.separator import Separator
 from torchsep.transforms.stft import WINDOWS, window_values
 from torchsep.typing import Estimates, Waveform
 
@@ -60,7 +60,7 @@ class _Fading:
 
 def _reorder(window: Float[Tensor, "B S C L"], before: Float[Tensor, "B S C t"]) -> Float[Tensor, "B S C L"]:
     """A window with its sources in the order of what was there before where it begins."""
-    order = order_like(before, window[..., : before.shape[-1]])
+    order = best_permutation(before, window[..., : before.shape[-1]])
     return window[torch.arange(len(window), device=window.device)[:, None], order]
 
 
@@ -82,7 +82,7 @@ class OverlapAdd(Separator):
         separator: what is run on the windows; a separator, or its config or name.
         window_duration: length of a window, in seconds.
         hop_duration: from one window to the next, in seconds, at most ``window_duration``; half of it if None.
-        window_type: how windows are weighed: ``bartlett``, ``blackman``, ``cosine``, ``hamming``, ``hann``,
+        window: how windows are weighed: ``bartlett``, ``blackman``, ``cosine``, ``hamming``, ``hann``,
             ``nuttall`` or ``rectangular``.
         find_permutation: whether the sources of each window are put in the order in which they are most like those of
             the window before, where both overlap; for separators that number their sources in no fixed order.
@@ -116,7 +116,7 @@ class OverlapAdd(Separator):
         separator: Separator,
         window_duration: float = 15.0,
         hop_duration: float | None = None,
-        window_type: str = "hann",
+        window: str = "hann",
         find_permutation: bool = False,  # noqa: FBT001 - a constructor's argument, stored as given
         batch_size: int = 1,
         *,
@@ -130,14 +130,14 @@ class OverlapAdd(Separator):
         check_number(window_duration, "window_duration", above=0.0)
         if hop_duration is not None:
             check_number(hop_duration, "hop_duration", above=0.0, at_most=window_duration)
-        check_choice(window_type, _WINDOW_TYPES, "window_type")
+        check_choice(window, _WINDOW_TYPES, "window")
         if not isinstance(find_permutation, bool):
             raise ValueError(f"find_permutation must be True or False, got {find_permutation!r}")
         check_integer(batch_size, "batch_size", at_least=1)
         self.separator = separator
         self.window_duration = window_duration
         self.hop_duration = hop_duration
-        self.window_type = window_type
+        self.window = window
         self.find_permutation = find_permutation
         self.batch_size = batch_size
         if find_permutation and self.hop_length == self.window_length:
@@ -145,7 +145,7 @@ class OverlapAdd(Separator):
             raise ValueError(f"hop_duration must be {rule}, got {hop_duration}")
         # Not a buffer: a module cast to half precision and back must keep the digits. Every other value of a window
         # twice as long is a window that is the same from both ends.
-        self._window = window_values(window_type, 2 * self.window_length)[1::2].clamp(min=_LEAST_WEIGHT)
+        self._window = window_values(window, 2 * self.window_length)[1::2].clamp(min=_LEAST_WEIGHT)
         # On the class stands what holds for any separator; here, what holds for this one.
         vars(self).update({name: getattr(separator, name) for name in _FOLLOWED})
 

@@ -8,19 +8,20 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from torchsep.checks import check_integer, check_mixture, check_number
-from torchsep.functional.delays import delay_weights, histogram_peaks, phase_histogram
-from torchsep.functional.figures import image_figure
-from torchsep.functional.parts import magnitude
-from torchsep.functional.projections import (
-    located_sources,
-    panned,
-    place_gains,
-    projected_sources,
+from torchsep.functional._chunks import BlockSize
+from torchsep.functional.hashing import hashed_uniform
+from torchsep.functional.magnitude import magnitude
+from torchsep.functional.spatial.delay_histogram import delay_weights, histogram_peaks, phase_histogram
+from torchsep.functional.spatial.projections import (
+    fit_projections,
+    location_gains,
+    recombine_projections,
     source_gains,
+    steering_vectors,
 )
-from torchsep.functional.starts import hashed_uniform
-from torchsep.separators.names import numbered_names
-from torchsep.separators.separator import Separator
+from torchsep.separators.bases.figure import image_figure
+from torchsep.separators.bases.separator import Separator
+from torchsep.separators.bases.source_names import numbered_names
 from torchsep.transforms import STFT
 from torchsep.typing import Estimates, Spectrogram, Waveform
 
@@ -31,8 +32,7 @@ _ELSEWHERE = 0.01  # share of a source's starting map that lies anywhere
 
 # What projections let through of places, of so many elements of it, is held together. It is far larger than anything
 # else, and what more items than a few would have of it must be read from memory at every update.
-_TOGETHER = {"cpu": 1 << 22}
-_DEVICE_TOGETHER = 1 << 28
+_TOGETHER = BlockSize(cpu=1 << 22, accelerator=1 << 28)
 
 
 class PROJET(Separator):
@@ -50,7 +50,7 @@ class PROJET(Separator):
     Args:
         num_sources: number of sources, at least two.
         num_iterations: of the updates.
-        maximum_delay_in_samples: largest delay between the channels; zero for mixtures that are only panned, which
+        max_delay_samples: largest delay between the channels; zero for mixtures that are only panned, which
             takes a fraction of the time.
         location_set_panning: pannings of places, from the first channel alone to the second alone.
         location_set_delay: delays of places.
@@ -69,7 +69,7 @@ class PROJET(Separator):
         Exact for the delays and the starting maps found, which are held. Memory hardly grows with the iterations.
 
     Example:
-        >>> separator = PROJET(num_sources=2, num_iterations=10, maximum_delay_in_samples=0, sample_rate=8000)
+        >>> separator = PROJET(num_sources=2, num_iterations=10, max_delay_samples=0, sample_rate=8000)
         >>> time = torch.arange(4000) / 8000
         >>> low, high = torch.sin(2000 * time), torch.sin(9000 * time)
         >>> mixture = torch.stack((low + 0.4 * high, 0.4 * low + high))
@@ -87,7 +87,7 @@ class PROJET(Separator):
         self,
         num_sources: int,
         num_iterations: int = 50,
-        maximum_delay_in_samples: float = 20,
+        max_delay_samples: float = 20,
         *,
         location_set_panning: int = 30,
         location_set_delay: int = 17,
@@ -102,7 +102,7 @@ class PROJET(Separator):
         super().__init__(sample_rate=sample_rate)
         check_integer(num_sources, "num_sources", at_least=2)
         check_integer(num_iterations, "num_iterations", at_least=1)
-        check_number(maximum_delay_in_samples, "maximum_delay_in_samples", at_least=0.0)
+        check_number(max_delay_samples, "max_delay_samples", at_least=0.0)
         check_integer(location_set_panning, "location_set_panning", at_least=2)
         check_integer(location_set_delay, "location_set_delay", at_least=1)
         check_integer(projection_set_panning, "projection_set_panning", at_least=2)
@@ -114,7 +114,7 @@ class PROJET(Separator):
             raise ValueError(f"stft must be an STFT or None, got {stft!r}")
         self.num_sources = num_sources
         self.num_iterations = num_iterations
-        self.maximum_delay_in_samples = maximum_delay_in_samples
+        self.max_delay_samples = max_delay_samples
         self.location_set_panning = location_set_panning
         self.location_set_delay = location_set_delay
         self.projection_set_panning = projection_set_panning
@@ -152,16 +152,16 @@ class PROJET(Separator):
 
     def _separated(self, spectrogram: Spectrogram) -> Complex[Tensor, "B S 2 F N"]:
         projections, sources, maps, gains = self._fit(spectrogram)
-        return projected_sources(spectrogram, projections, sources, source_gains(gains, maps))
+        return recombine_projections(spectrogram, projections, sources, source_gains(gains, maps))
 
     def _groups(self, spectrogram: Spectrogram) -> tuple[Spectrogram, ...]:
         """Items that are worked on together; all of them under the compiler."""
         if torch.compiler.is_compiling():
             return (spectrogram,)
         places, projections = self.location_set_panning, self.projection_set_panning
-        if self.maximum_delay_in_samples > 0:
+        if self.max_delay_samples > 0:
             places, projections = places * self.location_set_delay, projections * self.projection_set_delay
-        room = _TOGETHER.get(spectrogram.device.type, _DEVICE_TOGETHER)
+        room = _TOGETHER.on(spectrogram.device)
         return spectrogram.split(max(1, room // (spectrogram.shape[-2] * places * projections)))
 
     def _fit(self, spectrogram: Spectrogram) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -169,14 +169,16 @@ class PROJET(Separator):
         delays, projected_delays, start = self._places(spectrogram)
         half = torch.arange(self.projection_set_panning, dtype=torch.float64, device=delays.device)
         ahead = torch.linspace(0, math.pi / 2, self.location_set_panning, dtype=torch.float64, device=delays.device)
-        projections = panned(half * (math.pi / self.projection_set_panning), projected_delays, self.stft.n_fft)
+        projections = steering_vectors(
+            half * (math.pi / self.projection_set_panning), projected_delays, self.stft.n_fft
+        )
         projections = projections.to(spectrogram.dtype)
-        places = panned(ahead, delays, self.stft.n_fft).to(spectrogram.dtype)
-        gains = place_gains(projections, places, self.alpha)
+        places = steering_vectors(ahead, delays, self.stft.n_fft).to(spectrogram.dtype)
+        gains = location_gains(projections, places, self.alpha)
         batch, _, bins, frames = spectrogram.shape
         shape = (bins, self.num_sources, frames)
         sources = 0.1 + hashed_uniform(shape, self.seed, spectrogram.device).to(gains)
-        sources, maps = located_sources(
+        sources, maps = fit_projections(
             spectrogram,
             projections,
             gains,
@@ -198,7 +200,7 @@ class PROJET(Separator):
         place = torch.atan2(second, first) * ((self.location_set_panning - 1) / (math.pi / 2))
         cross = spectrogram[:, 1] / peak[:, 0] * (spectrogram[:, 0] / peak[:, 0]).conj()
         counted = phase_histogram(cross, weights, place, self.location_set_panning)
-        longest, number = self.maximum_delay_in_samples, max(self.location_set_delay, self.projection_set_delay)
+        longest, number = self.max_delay_samples, max(self.location_set_delay, self.projection_set_delay)
         steps = max(math.ceil(longest / _DELAY_STEP), number // 2) if longest > 0 else 0
         delays = torch.linspace(-longest, longest, 2 * steps + 1, dtype=torch.float64, device=level.device)
         total = counted.sum((1, 2, 3), keepdim=True)

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from torchsep.configurable import registry_name
-from torchsep.separators.separator import Separator
+from torchsep.separators.bases.separator import Separator
 from torchsep.typing import Estimates, Waveform
 
 __all__ = ["Refine"]

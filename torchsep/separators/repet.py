@@ -1,58 +1,19 @@
 """Separation of a repeating background from what does not repeat."""
 
 import math
+from typing import Unpack
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from torchsep.checks import check_mixture, check_number
-from torchsep.functional.masks import background_share
-from torchsep.functional.parts import magnitude
-from torchsep.functional.periodicity import autocorrelation, periodic_median
-from torchsep.separators.background_separator import BackgroundSeparator
-from torchsep.transforms import STFT
+from torchsep.functional.magnitude import magnitude
+from torchsep.functional.repetition.periodicity import beat_spectrum, repeating_mask
+from torchsep.separators.bases.background_separator import BackgroundOptions, BackgroundSeparator
 from torchsep.typing import Spectrogram, Waveform
 
-__all__ = ["Repet", "beat_spectrum", "repeating_mask"]
-
-
-def beat_spectrum(magnitude: Float[Tensor, "B C F N"], max_lag: int | None = None) -> Float[Tensor, "B K"]:
-    r"""How much a spectrogram is like itself so many frames later, 1 for no lag.
-
-    The mean over channels and bins of the unbiased autocorrelation of the power spectrogram along time.
-
-    Args:
-        magnitude: non-negative spectrogram. Its level plays no part.
-        max_lag: the longest lag wanted, in frames; all if None.
-
-    Example:
-        >>> magnitude = torch.tensor([1.0, 0.0]).repeat(1, 1, 3, 4)
-        >>> beat_spectrum(magnitude)[0, :4].abs().round(decimals=2)
-        tensor([1., 0., 1., 0.])
-    """
-    peak = magnitude.detach().amax((1, 2, 3), keepdim=True)
-    power = (magnitude / peak.masked_fill(peak == 0, 1.0)).square()
-    similarity = autocorrelation(power, dims=(1, 2), max_lag=max_lag)
-    energy = similarity[:, :1]
-    return similarity / energy.masked_fill(energy == 0, 1.0)
-
-
-def repeating_mask(magnitude: Float[Tensor, "B C F N"], period: Int[Tensor, " B"]) -> Float[Tensor, "B C F N"]:
-    r"""The share of each bin that the repeating segment accounts for.
-
-    .. math::
-        M = \frac{\min(S, V)}{V}, \qquad S_{fn} = \operatorname{median}_k V_{f, n + kp}
-
-    Args:
-        magnitude: non-negative spectrogram :math:`V`.
-        period: :math:`p` in frames, one for each batch item.
-
-    Example:
-        >>> repeating_mask(torch.tensor([[[[1.0, 2.0, 1.0, 8.0, 1.0, 2.0]]]]), torch.tensor([2]))
-        tensor([[[[1.0000, 1.0000, 1.0000, 0.2500, 1.0000, 1.0000]]]])
-    """
-    return background_share(periodic_median(magnitude, period), magnitude)
+__all__ = ["Repet"]
 
 
 class Repet(BackgroundSeparator):
@@ -62,15 +23,11 @@ class Repet(BackgroundSeparator):
     suits a voice over a loop or a steady accompaniment of one tempo. One period is found for all channels together.
 
     Args:
-        sample_rate: of the mixtures, in Hz.
         min_period: shortest period looked for, in seconds.
         max_period: longest period looked for, in seconds; if None 8 s. Never more than a third of the signal, so that
             there are three repetitions, unless that leaves nothing to look for; then up to half of it.
         period: the period itself, in seconds; looked for if None.
-        high_pass_cutoff: in Hz; bins below the one nearest to it belong to the background.
-        mask_type: ``soft`` or ``binary``.
-        mask_threshold: of a binary foreground mask, from 0 to 1.
-        stft: front end; that of :meth:`STFT.from_sample_rate` if None.
+        options: arguments of :class:`BackgroundSeparator`.
 
     Shape:
         ``(B, C, T) -> (B, 2, C, T)``, background and foreground.
@@ -98,20 +55,9 @@ class Repet(BackgroundSeparator):
         min_period: float = 0.8,
         max_period: float | None = None,
         period: float | None = None,
-        high_pass_cutoff: float = 100.0,
-        *,
-        sample_rate: int,
-        mask_type: str = "soft",
-        mask_threshold: float = 0.5,
-        stft: STFT | None = None,
+        **options: Unpack[BackgroundOptions],
     ) -> None:
-        super().__init__(
-            sample_rate=sample_rate,
-            high_pass_cutoff=high_pass_cutoff,
-            mask_type=mask_type,
-            mask_threshold=mask_threshold,
-            stft=stft,
-        )
+        super().__init__(**options)
         check_number(min_period, "min_period", above=0.0)
         if max_period is not None:
             check_number(max_period, "max_period", above=min_period)

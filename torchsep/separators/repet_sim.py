@@ -1,36 +1,18 @@
 """Separation of a recurring background from what does not recur, be it periodic or not."""
 
 import math
+from typing import Unpack
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from torchsep.checks import check_integer, check_mixture, check_number
-from torchsep.functional.parts import magnitude
-from torchsep.functional.similarity import share_of_frames, similar_frames
-from torchsep.separators.background_separator import BackgroundSeparator
-from torchsep.transforms import STFT
+from torchsep.functional.magnitude import magnitude
+from torchsep.functional.repetition.similarity import recurring_mask, similar_frames
+from torchsep.separators.bases.background_separator import BackgroundOptions, BackgroundSeparator
 from torchsep.typing import Spectrogram, Waveform
 
-__all__ = ["RepetSim", "recurring_mask"]
-
-
-def recurring_mask(magnitude: Float[Tensor, "B C F N"], frames: Int[Tensor, "B N K"]) -> Float[Tensor, "B C F N"]:
-    r"""The share of each bin that what is common to similar frames accounts for.
-
-    .. math::
-        M = \frac{\min(S, V)}{V}, \qquad S_{fn} = \operatorname{median}_{m \in J_n} V_{fm}
-
-    Args:
-        magnitude: non-negative spectrogram :math:`V`.
-        frames: :math:`J`, for each frame the frames similar to it; -1 for none.
-
-    Example:
-        >>> frames = torch.tensor([[[0, 2], [1, -1], [2, 0]]])
-        >>> recurring_mask(torch.tensor([[[[1.0, 2.0, 4.0]]]]), frames)
-        tensor([[[[1.0000, 1.0000, 0.6250]]]])
-    """
-    return share_of_frames(magnitude, frames)
+__all__ = ["RepetSim"]
 
 
 class RepetSim(BackgroundSeparator):
@@ -43,15 +25,11 @@ class RepetSim(BackgroundSeparator):
     The method is covered by the United States patent 9,093,056.
 
     Args:
-        sample_rate: of the mixtures, in Hz.
         similarity_threshold: frames are similar whose cosine is above it, from 0 to 1.
         min_distance_between_frames: the least between the frames of a median, and between them and the frame that
             it is for, in seconds; one frame if that is more.
         max_repeating_frames: most frames of a median.
-        high_pass_cutoff: in Hz; bins below the one nearest to it belong to the background.
-        mask_type: ``soft`` or ``binary``.
-        mask_threshold: of a binary foreground mask, from 0 to 1.
-        stft: front end; that of :meth:`STFT.from_sample_rate` if None.
+        options: arguments of :class:`BackgroundSeparator`.
 
     Shape:
         ``(B, C, T) -> (B, 2, C, T)``, background and foreground.
@@ -75,20 +53,9 @@ class RepetSim(BackgroundSeparator):
         similarity_threshold: float = 0.0,
         min_distance_between_frames: float = 1.0,
         max_repeating_frames: int = 100,
-        high_pass_cutoff: float = 100.0,
-        *,
-        sample_rate: int,
-        mask_type: str = "soft",
-        mask_threshold: float = 0.5,
-        stft: STFT | None = None,
+        **options: Unpack[BackgroundOptions],
     ) -> None:
-        super().__init__(
-            sample_rate=sample_rate,
-            high_pass_cutoff=high_pass_cutoff,
-            mask_type=mask_type,
-            mask_threshold=mask_threshold,
-            stft=stft,
-        )
+        super().__init__(**options)
         check_number(similarity_threshold, "similarity_threshold", at_least=0.0, at_most=1.0)
         check_number(min_distance_between_frames, "min_distance_between_frames", at_least=0.0)
         check_integer(max_repeating_frames, "max_repeating_frames", at_least=1)

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from torchsep.separators.separator import Separator
+from torchsep.separators.bases.separator import Separator
 from torchsep.typing import Estimates, Waveform
 
 __all__ = ["Resampled"]

@@ -1,13 +1,12 @@
 """Separation by where the bins of a spectrogram come from."""
 
-from typing import Any
+from typing import Unpack
 
 from torch import Tensor
 
 from torchsep.checks import check_number
-from torchsep.functional.spatial import spatial_features
-from torchsep.separators.clustering_separator import ClusteringSeparator
-from torchsep.transforms import STFT
+from torchsep.functional.spatial.features import spatial_features
+from torchsep.separators.bases.clustering_separator import ClusteringOptions, ClusteringSeparator
 from torchsep.typing import Features, Spectrogram
 
 __all__ = ["SpatialClustering"]
@@ -17,7 +16,7 @@ class SpatialClustering(ClusteringSeparator):
     """Split a mixture of two or more channels by the level and the delay between them: a cluster is a place.
 
     Every bin is described by the level difference in dB and by the delay, as a cosine and a sine, between the channels
-    of each pair; see :func:`torchsep.functional.spatial.spatial_features`. It suits sources that are panned, delayed
+    of each pair; see :func:`torchsep.functional.spatial_features`. It suits sources that are panned, delayed
     or recorded with two close microphones, any number of them, also those whose channels have opposite signs, which
     :class:`DUET` does not know.
 
@@ -25,17 +24,7 @@ class SpatialClustering(ClusteringSeparator):
         num_sources: number of sources, at least two.
         max_delay: largest delay between two channels that is looked for, in seconds; sound takes a millisecond for
             34 cm.
-        clustering_type: ``KMeans``, ``MiniBatchKMeans``, or ``GaussianMixture``.
-        percentile: from 0 to 100; clusters are fitted to the bins at least as loud as this share of all.
-        beta: how hard the masks of k-means are.
-        covariance_type: of a Gaussian mixture: ``full``, ``tied``, ``diag`` or ``spherical``.
-        fit_clusterer: whether clusters are fitted to each mixture; else those of ``init`` are used as they are.
-        init: clusters to start from or to use, see :class:`ClusteringSeparator`.
-        seed: of what is chosen at random.
-        sample_rate: of the mixtures, in Hz.
-        mask_type: ``soft`` or ``binary``.
-        mask_threshold: of a binary second mask of two.
-        stft: front end; that of :meth:`STFT.from_sample_rate` if None.
+        options: arguments of :class:`ClusteringSeparator`.
 
     Shape:
         ``(B, C, T) -> (B, num_sources, C, T)`` with ``C`` at least two.
@@ -61,33 +50,9 @@ class SpatialClustering(ClusteringSeparator):
         self,
         num_sources: int = 2,
         max_delay: float = 0.001,
-        clustering_type: str = "KMeans",
-        *,
-        percentile: float = 90.0,
-        beta: float = 5.0,
-        covariance_type: str = "full",
-        fit_clusterer: bool = True,
-        init: Any = None,
-        seed: int = 0,
-        sample_rate: int,
-        mask_type: str = "soft",
-        mask_threshold: float = 0.5,
-        stft: STFT | None = None,
+        **options: Unpack[ClusteringOptions],
     ) -> None:
-        super().__init__(
-            num_sources,
-            clustering_type,
-            percentile=percentile,
-            beta=beta,
-            covariance_type=covariance_type,
-            fit_clusterer=fit_clusterer,
-            init=init,
-            seed=seed,
-            sample_rate=sample_rate,
-            mask_type=mask_type,
-            mask_threshold=mask_threshold,
-            stft=stft,
-        )
+        super().__init__(num_sources, **options)
         check_number(max_delay, "max_delay", at_least=0.0)
         self.max_delay = max_delay
 

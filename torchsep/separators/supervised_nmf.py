@@ -1,20 +1,19 @@
 """Separation by non-negative matrix factorisation, with dictionaries of what the sources sound like."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from torchsep.checks import check_choice, check_integer, check_mixture
+from torchsep.functional.hashing import hashed_uniform
+from torchsep.functional.magnitude import magnitude
 from torchsep.functional.masks import ratio_masks
-from torchsep.functional.nmf import check_nmf, fit_nmf, joined_channels, nmf_activations, parted_channels
-from torchsep.functional.parts import magnitude
-from torchsep.functional.starts import hashed_uniform
-from torchsep.separators.nmf_model import templates_of
-from torchsep.separators.separator import MaskSeparator
-from torchsep.transforms import STFT
+from torchsep.functional.nmf.nmf import check_nmf, concatenate_channels, fit_nmf, nmf_activations, split_channels
+from torchsep.separators.bases.mask_separator import MaskOptions, MaskSeparator
+from torchsep.separators.bases.nmf_model import templates_of
 from torchsep.typing import Masks, Spectrogram, Waveform
 
 __all__ = ["SupervisedNMF"]
@@ -33,18 +32,15 @@ class SupervisedNMF(MaskSeparator):
     Args:
         names: of the sources, at least two; they name files.
         n_components: number of templates of each source.
-        beta_loss: ``frobenius``, ``kullback-leibler``, ``itakura-saito``, or a number; see
+        beta_loss: ``frobenius``, ``kullback_leibler``, ``itakura_saito``, or a number; see
             :func:`torchsep.functional.fit_nmf`, like what follows.
         l1_ratio: how far penalties are of sums rather than of squares, from 0 to 1.
         alpha: weight of the penalties, for a spectrogram of a mean of one.
         max_iter: the most updates.
         tol: least fall of the loss in ten updates.
-        spectrum: what is factorised: ``magnitude``, or ``power``, which suits ``itakura-saito``.
+        spectrum: what is factorised: ``magnitude``, or ``power``, which suits ``itakura_saito``.
         seed: of random dictionaries.
-        sample_rate: of the mixtures, in Hz.
-        mask_type: ``soft`` or ``binary``.
-        mask_threshold: of a binary second mask of two.
-        stft: front end; that of :meth:`STFT.from_sample_rate` if None.
+        options: arguments of :class:`MaskSeparator`.
 
     Shape:
         ``(B, C, T) -> (B, S, C, T)``, sources in the order of their names.
@@ -70,19 +66,16 @@ class SupervisedNMF(MaskSeparator):
         names: Sequence[str],
         n_components: int = 20,
         *,
-        beta_loss: str | float = "kullback-leibler",
+        beta_loss: str | float = "kullback_leibler",
         l1_ratio: float = 0.0,
         alpha: float = 0.0,
         max_iter: int = 200,
         tol: float = 1e-4,
         spectrum: str = "magnitude",
         seed: int = 0,
-        sample_rate: int,
-        mask_type: str = "soft",
-        mask_threshold: float = 0.5,
-        stft: STFT | None = None,
+        **options: Unpack[MaskOptions],
     ) -> None:
-        super().__init__(sample_rate=sample_rate, mask_type=mask_type, mask_threshold=mask_threshold, stft=stft)
+        super().__init__(**options)
         if isinstance(names, str) or len(set(names)) < 2 or len(set(names)) < len(names):
             raise ValueError(f"names must be at least two different ones, got {names!r}")
         for name in names:
@@ -168,7 +161,7 @@ class SupervisedNMF(MaskSeparator):
             max_iter=self.max_iter,
             tol=self.tol,
         )
-        own = parted_channels(activations, spectrogram.shape[1]).unflatten(2, dictionaries.shape[::2])
+        own = split_channels(activations, spectrogram.shape[1]).unflatten(2, dictionaries.shape[::2])
         return ratio_masks((own.transpose(1, 2).mT @ dictionaries.mT[:, None]).mT)
 
     def _check_count(self, given: Sequence[Any], argument: str) -> None:
@@ -177,4 +170,4 @@ class SupervisedNMF(MaskSeparator):
 
     def _matrix(self, spectrogram: Spectrogram) -> Float[Tensor, "B F M"]:
         heard = magnitude(spectrogram)
-        return joined_channels(heard.square() if self.spectrum == "power" else heard)
+        return concatenate_channels(heard.square() if self.spectrum == "power" else heard)

@@ -3,10 +3,10 @@
 from torch import Tensor
 
 from torchsep.checks import check_choice, check_integer
+from torchsep.functional.magnitude import magnitude
 from torchsep.functional.masks import binary_masks, ratio_masks
-from torchsep.functional.parts import magnitude
-from torchsep.functional.wiener import multichannel_wiener_filter
-from torchsep.separators.separator import Separator
+from torchsep.functional.spatial.wiener import multichannel_wiener_filter
+from torchsep.separators.bases.separator import Separator
 from torchsep.transforms import STFT
 from torchsep.typing import Estimates, Masks, Spectrogram, Waveform
 
@@ -23,7 +23,7 @@ class WienerFilter(Separator):
 
     Args:
         sample_rate: of the mixtures, in Hz.
-        iterations: how often powers and directions are taken from the estimates anew, at least one.
+        num_iterations: how often powers and directions are taken from the estimates anew, at least one.
         mask_type: ``soft`` for the filter itself, or ``binary``, where each bin of a channel is given to the source
             of the largest filtered magnitude.
         stft: front end; that of :meth:`STFT.from_sample_rate` if None.
@@ -51,20 +51,20 @@ class WienerFilter(Separator):
     requires = ("estimates",)
 
     def __init__(
-        self, iterations: int = 1, *, sample_rate: int, mask_type: str = "soft", stft: STFT | None = None
+        self, num_iterations: int = 1, *, sample_rate: int, mask_type: str = "soft", stft: STFT | None = None
     ) -> None:
         super().__init__(sample_rate=sample_rate)
-        check_integer(iterations, "iterations", at_least=1)
+        check_integer(num_iterations, "iterations", at_least=1)
         check_choice(mask_type, ("soft", "binary"), "mask_type")
         if stft is not None and not isinstance(stft, STFT):
             raise ValueError(f"stft must be an STFT or None, got {stft!r}")
-        self.iterations = iterations
+        self.num_iterations = num_iterations
         self.mask_type = mask_type
         self.stft = STFT.from_sample_rate(sample_rate) if stft is None else stft
 
     def filtered(self, spectrogram: Spectrogram, estimates: Estimates) -> Tensor:
         """The spectrograms ``(B, S, C, F, N)`` that the filter makes of the mixture's and of estimates."""
-        return multichannel_wiener_filter(spectrogram, self.stft(estimates), self.iterations)
+        return multichannel_wiener_filter(spectrogram, self.stft(estimates), self.num_iterations)
 
     def masks(self, spectrogram: Spectrogram, estimates: Estimates) -> Masks:
         """The share of each source in the filtered magnitudes; the largest owns a bin of a binary mask."""

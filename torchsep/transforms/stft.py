@@ -9,6 +9,7 @@ from torch import Tensor
 
 from torchsep.checks import check_choice, check_integer, check_number
 from torchsep.configurable import Configurable
+from torchsep.functional._chunks import BlockSize
 
 __all__ = ["STFT", "WINDOWS", "window_values"]
 
@@ -34,8 +35,7 @@ _LEAST_OVERLAP = 1e-4
 
 # Where no gradient is asked, frames are transformed in groups of about this many samples: they stay in a processor's
 # cache, and a device's memory stays small.
-_SAMPLES_TOGETHER = {"cpu": 1 << 20}
-_DEVICE_SAMPLES_TOGETHER = 1 << 25
+_SAMPLES_TOGETHER = BlockSize(cpu=1 << 20, accelerator=1 << 25)
 
 Window = str | Sequence[str | float | Sequence[float]]
 
@@ -250,7 +250,7 @@ class STFT(Configurable):
         recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
         if recorded or torch.compiler.is_compiling():
             return [slice(0, frames)]
-        samples = _SAMPLES_TOGETHER.get(inputs[0].device.type, _DEVICE_SAMPLES_TOGETHER)
+        samples = _SAMPLES_TOGETHER.on(inputs[0].device)
         together = max(1, min(frames, samples // (max(1, signals) * self.n_fft)))
         return [slice(first, min(first + together, frames)) for first in range(0, frames, together)]
 

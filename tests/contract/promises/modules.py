@@ -131,7 +131,7 @@ def promise_masks_are_shares(case, device):
         masks = separator.final_masks(separator.stft(without(mixture, part)), **beside)
         assert masks.min() >= 0
         assert masks.max() <= 1
-        if separator.conservative or separator.last_is_rest:
+        if separator.conservative or separator.last_is_residual:
             assert_near(masks.sum(1), torch.ones_like(masks[:, 0]), 1e-6)
         if separator.mask_type == "binary":
             assert ((masks == 0) | (masks == 1)).all()

@@ -1,0 +1,1 @@
+"""``torchsep evaluate``: separators scored on data sets with known sources."""

@@ -1,0 +1,190 @@
+"""The metrics of an evaluation by name, and the estimate that each source is scored with."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from torchsep import metrics
+from torchsep.checks import check_choice
+from torchsep.separators.bases.source_names import are_numbered
+
+__all__ = ["MEASURES", "Measure", "check_measures", "matching", "measure"]
+
+# Estimates and sources (S, C, T) and a sample rate, to a value for each source by column.
+Compute = Callable[[Tensor, Tensor, int], Mapping[str, Sequence[float]]]
+
+
+class Measure(NamedTuple):
+    """A metric: what it is in words, how it is computed, and those of its columns of which a gain makes sense."""
+
+    definition: str
+    compute: Compute
+    improving: tuple[str, ...]
+
+
+def measure(
+    names: Sequence[str], estimates: Tensor, sources: Tensor, mixture: Tensor, sample_rate: int
+) -> list[dict[str, float]]:
+    """For each source its metrics, and by how much its estimate is better than the mixture.
+
+    Args:
+        names: of metrics, keys of ``MEASURES``.
+        estimates: ``(S, C, T)``, each of the source of its number.
+        sources: ``(S, C, T)``.
+        mixture: ``(C, T)``.
+        sample_rate: in Hz.
+    """
+    scores: list[dict[str, float]] = [{} for _ in sources]
+    for name in names:
+        chosen = MEASURES[name]
+        found = chosen.compute(estimates, sources, sample_rate)
+        before = chosen.compute(mixture.expand_as(sources), sources, sample_rate) if chosen.improving else {}
+        for column, values in found.items():
+            for score, value in zip(scores, values, strict=True):
+                score[column] = value
+            if column in chosen.improving:
+                for score, value, start in zip(scores, values, before[column], strict=True):
+                    score[f"{column}_improvement"] = value - start
+    return scores
+
+
+def matching(
+    estimates: Tensor,
+    sources: Tensor,
+    estimate_names: Sequence[str],
+    source_names: Sequence[str],
+    match: str = "auto",
+) -> list[int]:
+    """For each source the number of its estimate; -1 for those left over where there are fewer estimates.
+
+    Args:
+        estimates: ``(E, C, T)``.
+        sources: ``(S, C, T)``.
+        estimate_names: of all estimates.
+        source_names: of all sources.
+        match: ``names``, ``best`` (the largest sum of SI-SDR), or ``auto``: by names where all sources
+            have one that does not only number them.
+    """
+    check_choice(match, ("auto", "names", "best"), "match")
+    is_told = set(source_names) <= set(estimate_names) and not are_numbered(estimate_names)
+    if match == "names" or (match == "auto" and is_told):
+        missing = [name for name in source_names if name not in estimate_names]
+        if missing:
+            known = ", ".join(estimate_names)
+            raise ValueError(f"match must be best where the separator does not name {', '.join(missing)}, but {known}")
+        return [list(estimate_names).index(name) for name in source_names]
+    order: list[int] = metrics.match_estimates(metrics.si_sdr, estimates, sources).order.tolist()
+    return order
+
+
+def _ratio(name: str, function: Callable[[Tensor, Tensor], Tensor]) -> Compute:
+    """The mean over the channels that can be told."""
+    return lambda estimates, sources, _: {name: function(estimates, sources).nanmean(-1).tolist()}
+
+
+def _of_all(name: str, function: Callable[[Tensor, Tensor], Tensor]) -> Compute:
+    """One value for all sources together."""
+    return lambda estimates, sources, _: {name: [function(estimates, sources).item()] * len(sources)}
+
+
+def _bss_eval_v4(estimates: Tensor, sources: Tensor, sample_rate: int) -> dict[str, list[float]]:
+    found = metrics.bss_eval_v4(estimates, sources, sample_rate=sample_rate)
+    columns = {"sdr": found.sdr, "isr": found.isr, "sir": found.sir, "sar": found.sar}
+    return {name: metrics.frame_median(values).tolist() for name, values in columns.items()}
+
+
+def _bss_eval_images(estimates: Tensor, sources: Tensor, sample_rate: int) -> dict[str, list[float]]:  # noqa: ARG001
+    found = metrics.bss_eval_images(estimates, sources, permute=False)
+    return {f"images_{name}": getattr(found, name).tolist() for name in ("sdr", "isr", "sir", "sar")}
+
+
+def _bss_eval_sources(estimates: Tensor, sources: Tensor, sample_rate: int) -> dict[str, list[float]]:  # noqa: ARG001
+    channels = range(sources.shape[1])
+    found = [metrics.bss_eval_sources(estimates[:, [c]], sources[:, [c]], permute=False) for c in channels]
+    return {
+        f"sources_{name}": torch.stack([getattr(one, name) for one in found]).nanmean(0).tolist()
+        for name in ("sdr", "sir", "sar")
+    }
+
+
+def _speech(kind: str) -> Compute:
+    """A measure of the extra ``speech``, the mean over the channels that can be judged."""
+
+    def compute(estimates: Tensor, sources: Tensor, sample_rate: int) -> dict[str, list[float]]:
+        found = getattr(metrics, kind)(sample_rate=sample_rate).metric(estimates, sources)
+        return {kind.lower(): found.nanmean(-1).tolist()}
+
+    return compute
+
+
+_WHOLE = "in dB, over the whole item, the mean over its channels"
+_FILTERS = "in dB, distortion filters of 512 taps"
+
+MEASURES: dict[str, Measure] = {
+    "si_sdr": Measure(
+        f"scale-invariant SDR of zero-mean signals (Le Roux et al. 2019), {_WHOLE}",
+        _ratio("si_sdr", metrics.si_sdr),
+        ("si_sdr",),
+    ),
+    "sd_sdr": Measure(
+        f"scale-dependent SDR of zero-mean signals (Le Roux et al. 2019), {_WHOLE}",
+        _ratio("sd_sdr", metrics.sd_sdr),
+        ("sd_sdr",),
+    ),
+    "snr": Measure(f"energy of the source to that of the error, {_WHOLE}", _ratio("snr", metrics.snr), ("snr",)),
+    "si_sir": Measure(
+        f"scale-invariant ratio to interference (Le Roux et al. 2019), {_WHOLE}", _ratio("si_sir", metrics.si_sir), ()
+    ),
+    "si_sar": Measure(
+        f"scale-invariant ratio to artifacts (Le Roux et al. 2019), {_WHOLE}", _ratio("si_sar", metrics.si_sar), ()
+    ),
+    "sa_sdr": Measure(
+        "source-aggregated SDR, in dB, one value for all sources and channels of an item",
+        _of_all("sa_sdr", metrics.sa_sdr),
+        ("sa_sdr",),
+    ),
+    "bss_eval_v4": Measure(
+        f"BSS Eval version 4 of images, {_FILTERS} found on the whole item, median over frames of 1 s",
+        _bss_eval_v4,
+        ("sdr",),
+    ),
+    "bss_eval_images": Measure(
+        f"BSS Eval version 3 of images, {_FILTERS}, over the whole item", _bss_eval_images, ("images_sdr",)
+    ),
+    "bss_eval_sources": Measure(
+        f"BSS Eval version 3 of sources, {_FILTERS}, over the whole item, the mean over its channels",
+        _bss_eval_sources,
+        ("sources_sdr",),
+    ),
+    "pesq": Measure(
+        "perceptual evaluation of speech quality (ITU-T P.862), narrow band, mean over channels; higher is better",
+        _speech("PESQ"),
+        ("pesq",),
+    ),
+    "stoi": Measure(
+        "short-time objective intelligibility (Taal et al. 2011), mean over channels; higher is better",
+        _speech("STOI"),
+        ("stoi",),
+    ),
+}
+
+_OF_SPEECH = {"pesq": "PESQ", "stoi": "STOI"}
+
+
+def check_measures(names: Sequence[str]) -> None:
+    """Raise unless all are known, and what they need is installed.
+
+    Raises:
+        ValueError: which says what is missing.
+    """
+    if not names:
+        raise ValueError(f"evaluation.metrics must name some of {', '.join(MEASURES)}, got none")
+    for name in names:
+        check_choice(name, tuple(MEASURES), "evaluation.metrics")
+        if name in _OF_SPEECH:
+            try:
+                getattr(metrics, _OF_SPEECH[name])(sample_rate=16000)
+            except ImportError as error:
+                raise ValueError(str(error)) from None

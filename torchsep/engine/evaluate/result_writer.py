@@ -1,0 +1,82 @@
+"""Results of an evaluation on disk: a line of JSON for each item, whole whenever the run is ended."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torchsep.engine.evaluate.result_reader import read_settings
+
+__all__ = ["Results", "begin_run", "write_json"]
+
+_RUN = "run.json"
+
+
+class Results:
+    """The file that one process adds its results to.
+
+    Args:
+        folder: of the results of one separator on one data set.
+        writer: number of the process.
+    """
+
+    def __init__(self, folder: Path, writer: int = 0) -> None:
+        self.folder = folder
+        self.path = folder / (f"results-{writer}.jsonl" if writer else "results.jsonl")
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Add the result of an item; it is on disk on return."""
+        line = json.dumps(_plain(record), ensure_ascii=False) + "\n"
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def begin_run(folder: Path, description: Mapping[str, Any], circumstances: Mapping[str, Any]) -> None:
+    """Make a folder ready for results: what lies there of an earlier run of the same description is gone on with.
+
+    Args:
+        folder: of the results.
+        description: what is run: separator, data, metrics.
+        circumstances: what may differ between two runs of the same.
+
+    Raises:
+        ValueError: if results of something else lie there.
+    """
+    lying = read_settings(folder)
+    if lying is None:
+        write_json(folder / _RUN, {**description, **circumstances})
+        return
+    different = [key for key, value in _plain(description).items() if value != lying.get(key)]
+    if different:
+        was, now = (json.dumps(values.get(different[0])) for values in (lying, _plain(description)))
+        raise ValueError(
+            f"output must not hold results of something else, but {folder} was run with {different[0]} {was}, not "
+            f"{now}; choose another output, or overwrite=true"
+        )
+    for path in folder.glob("results*.jsonl"):
+        whole, _, rest = path.read_bytes().rpartition(b"\n")
+        if rest:  # a line that was being written when the run was ended
+            os.truncate(path, len(whole) + 1 if whole else 0)
+
+
+def write_json(path: Path, values: Any) -> None:
+    """A JSON file, which is the old one or the new one at any moment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(json.dumps(_plain(values), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    draft.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    """Values as JSON has them: what is not a number is null, and infinity a word."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

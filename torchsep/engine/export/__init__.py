@@ -1,0 +1,1 @@
+"""``torchsep export``: released models with their cards, and networks as graphs."""

@@ -1,0 +1,1 @@
+"""``torchsep separate``: files in, the sources of each out."""

@@ -1,0 +1,1 @@
+"""``torchsep train``: from a configuration to a checkpoint."""

@@ -1,0 +1,270 @@
+"""Which delays between two channels the phases of their bins speak for."""
+
+import math
+
+import torch
+from jaxtyping import Complex, Float, Int
+from torch import Tensor
+
+__all__ = [
+    "delay_weights",
+    "histogram_peaks",
+    "phase_histogram",
+    "phase_kernel",
+    "smoothed_histogram",
+    "steered_response",
+]
+
+# The kernel ((1 + cos x) / 2)^16 falls to a half at 0.42 rad, about as far as bins with several sources stray.
+_POWER = 16
+
+_PHASES = 64  # of a histogram: far finer than the kernel
+
+_TOGETHER = 1 << 21  # elements of a basis that are held together
+
+_NEAREST = 1e-6  # of a height: those so equal are taken to be so
+
+
+def phase_kernel(cosine: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """How well two phases agree, from 0 to 1, by the cosine of their difference.
+
+    Example:
+        >>> phase_kernel(torch.tensor([1.0, 0.9, 0.0])).round(decimals=3)
+        tensor([1.0000, 0.4400, 0.0000])
+    """
+    agreed = (1 + cosine) / 2
+    for _ in range(round(math.log2(_POWER))):
+        agreed = agreed.square()
+    return agreed
+
+
+def phase_histogram(
+    cross: Complex[Tensor, "B F N"],
+    weights: Float[Tensor, "B F N"],
+    level: Float[Tensor, "B F N"] | None = None,
+    num_levels: int = 1,
+) -> Float[Tensor, "B A F P"]:
+    """How much of each frequency has which level and which phase, in float64.
+
+    A bin is shared by the two levels and the two phases that it lies between, so that no rounding moves it.
+
+    Args:
+        cross: numbers with the phases to count, whatever their magnitude.
+        weights: non-negative, of each bin.
+        level: position of each bin on an axis of levels, whose centres are 0 to ``num_levels - 1``.
+        num_levels: number ``A`` of levels.
+
+    Shape:
+        ``P`` phases lie evenly from zero up.
+
+    Gradient:
+        Exact; of phases zero where a number is.
+
+    Example:
+        >>> cross = torch.tensor([[[1j, 1.0 + 0j]]])
+        >>> histogram = phase_histogram(cross, torch.tensor([[[2.0, 3.0]]]))
+        >>> histogram[0, 0, 0, [0, 16]].round().tolist()
+        [3.0, 2.0]
+    """
+    batch, bins, _ = cross.shape
+    weights = weights.double()
+    angle = cross.masked_fill(cross == 0, 1.0).angle()
+    phase = (angle.double() * (_PHASES / (2 * math.pi))).nan_to_num().remainder(_PHASES)
+    phases, phase_shares = _neighbours(phase, weights)
+    place = torch.zeros_like(phase) if level is None else level.double().nan_to_num().clamp(0, num_levels - 1)
+    levels, level_shares = _neighbours(place, torch.ones_like(place))
+    frequency = torch.arange(bins, device=cross.device)[:, None]
+    histogram = weights.new_zeros(batch, num_levels * bins * _PHASES)
+    for row, row_share in zip(levels, level_shares, strict=True):
+        for column, share in zip(phases, phase_shares, strict=True):
+            index = (row.clamp(max=num_levels - 1) * bins + frequency) * _PHASES + column % _PHASES
+            histogram.scatter_add_(1, index.flatten(1), (row_share * share).flatten(1))
+    return histogram.view(batch, num_levels, bins, _PHASES)
+
+
+def steered_response(
+    histogram: Float[Tensor, "*any F P"], delays: Float[Tensor, " D"], n_fft: int
+) -> Float[Tensor, "*any D"]:
+    r"""How well each delay agrees with the phases counted, over all frequencies together.
+
+    .. math::
+        h(\delta) = \sum_{f, p} H_{fp}\, k(\varphi_p + 2 \pi f \delta / L)
+
+    with the kernel of :func:`phase_kernel`. A phase that is the same for several delays, as it is beyond the spatial
+    aliasing bound, counts for each; only the true one agrees at all frequencies.
+
+    Args:
+        histogram: of the phases by which the second channel is ahead.
+        delays: of the second channel, in samples.
+        n_fft: length :math:`L` of the transform.
+
+    Example:
+        >>> histogram = phase_histogram(torch.ones(1, 5, 1) * 1j ** torch.arange(5)[:, None], torch.ones(1, 5, 1))
+        >>> steered_response(histogram, torch.tensor([-2.0, 0.0, 2.0]), n_fft=8).argmax().item()
+        0
+    """
+    moments = histogram @ _harmonics(_phase_axis(histogram)).T
+    total = 0.0 * moments[..., 0, :1]
+    bins = histogram.shape[-2]
+    together = max(1, _TOGETHER // (2 * (_POWER + 1) * len(delays)))
+    for first in range(0, bins, together):
+        part = slice(first, min(first + together, bins))
+        basis = _delay_basis(torch.arange(part.start, part.stop, device=delays.device), delays, n_fft)
+        total = total + moments[..., part, :].flatten(-2) @ basis.flatten(0, 1)
+    return total
+
+
+def delay_weights(
+    histogram: Float[Tensor, "B F P"],
+    delays: Float[Tensor, " D"],
+    n_fft: int,
+    num_iterations: int = 30,
+    outliers: float = 0.05,
+) -> Float[Tensor, "B 2 D"]:
+    """How much of the power comes with each delay, of either polarity: likeliest given the phases counted.
+
+    A bin's phase is explained by the delays with which it agrees, in proportion to their weights; these are found by
+    expectation maximisation from equal ones. Where nothing is counted they stay equal.
+
+    Args:
+        histogram: of the phases by which the second channel is ahead.
+        delays: of the second channel, in samples.
+        n_fft: length of the transform.
+        num_iterations: of expectation maximisation.
+        outliers: share of bins that agree with no delay.
+
+    Gradient:
+        Exact, through all iterations.
+
+    Shape:
+        The first row is that of channels alike but for the delay, the second that of channels of opposite sign.
+
+    Example:
+        >>> phases = 1j ** torch.arange(5)[:, None]
+        >>> histogram = phase_histogram(torch.ones(1, 5, 1) * phases, torch.ones(1, 5, 1))[:, 0]
+        >>> delay_weights(histogram, torch.tensor([-2.0, 0.0, 2.0]), n_fft=8)[0].round(decimals=2)
+        tensor([[1., 0., 0.],
+                [0., 0., 0.]], dtype=torch.float64)
+    """
+    bins = histogram.shape[-2]
+    basis = _delay_basis(torch.arange(bins, device=delays.device), delays, n_fft).flatten(0, 1)
+    harmonics = _harmonics(_phase_axis(histogram))
+    signs = 1.0 - 2.0 * (torch.arange(_POWER + 1, dtype=torch.float64, device=delays.device) % 2)
+    signs = torch.stack((torch.ones_like(signs), signs)).repeat(1, 2)  # turned by half a turn: odd harmonics change
+    mean = harmonics[0].mean()  # of the kernel over all phases, which makes it a density
+    weights = histogram.new_full((len(histogram), 2, len(delays)), 0.5 / len(delays))
+    for _ in range(num_iterations):
+        expected = ((weights @ basis.T).unflatten(-1, (bins, -1)) * signs[:, None]).sum(1) @ harmonics
+        density = (1 - outliers) * expected / mean + outliers
+        moments = (histogram / density) @ harmonics.T
+        agreed = (moments[:, None] * signs[:, None]).flatten(-2) @ basis
+        weighed = weights * agreed.clamp(min=0)
+        total = weighed.sum((-2, -1), keepdim=True)
+        weights = torch.where(total > 0, weighed / total.masked_fill(total == 0, 1.0), weights)
+    return weights
+
+
+def smoothed_histogram(
+    histogram: Float[Tensor, "B A F P"], delays: Float[Tensor, " D"], n_fft: int
+) -> Float[Tensor, "B A D"]:
+    """How much of each level comes with each delay, smoothed over delays by the kernel and over levels by a bell.
+
+    Example:
+        >>> histogram = phase_histogram(torch.ones(1, 5, 1) + 0j, torch.ones(1, 5, 1), torch.zeros(1, 5, 1), 3)
+        >>> heights = smoothed_histogram(histogram, torch.tensor([-2.0, 0.0, 2.0]), n_fft=8)
+        >>> (heights[0] / heights.max()).float().round(decimals=1)
+        tensor([[0.4000, 1.0000, 0.4000],
+                [0.2000, 0.6000, 0.2000],
+                [0.1000, 0.1000, 0.1000]])
+    """
+    rows = torch.arange(histogram.shape[1], dtype=torch.float64, device=histogram.device)
+    return _bell(rows[:, None] - rows, 1.0) @ steered_response(histogram, delays, n_fft).clamp(min=0)
+
+
+@torch.no_grad()
+def histogram_peaks(
+    histogram: Float[Tensor, "B A F P"],
+    delays: Float[Tensor, " D"],
+    n_fft: int,
+    num_peaks: int,
+    distances: tuple[int, int],
+) -> tuple[Int[Tensor, "B K"], Int[Tensor, "B K"], Float[Tensor, "B K"]]:
+    """The levels and the delays where most is counted, and how much: from the highest down.
+
+    Each is the highest in what is left when all that the peaks before it explain is taken away, which is what has
+    their levels and agrees with their delays. A weaker source is not hidden by the flanks of a stronger one so.
+
+    Args:
+        histogram: of levels and phases.
+        delays: to choose from, in samples.
+        n_fft: length of the transform.
+        num_peaks: how many; those that there are not have the height zero.
+        distances: two peaks are further apart than this many levels, or than that many delays.
+
+    Example:
+        >>> histogram = phase_histogram(torch.ones(1, 5, 1) + 0j, torch.ones(1, 5, 1), torch.zeros(1, 5, 1), 3)
+        >>> histogram_peaks(histogram, torch.tensor([-2.0, 0.0, 2.0]), 8, num_peaks=1, distances=(1, 1))[:2]
+        (tensor([[0]]), tensor([[1]]))
+    """
+    _, levels, bins, phases = histogram.shape
+    rows, columns = (torch.arange(size, device=delays.device) for size in (levels, len(delays)))
+    frequency = torch.arange(bins, dtype=torch.float64, device=delays.device)[:, None] / n_fft
+    phase = torch.arange(phases, dtype=torch.float64, device=delays.device) / phases
+    # Where several are equally high but for rounding, as around a source that lies between them, the first.
+    order = 1 - _NEAREST * torch.linspace(0, 1, levels * len(delays), dtype=torch.float64, device=delays.device)
+    taken = torch.zeros(len(histogram), levels, len(delays), dtype=torch.bool, device=delays.device)
+    found = []
+    for number in range(num_peaks):
+        heights = smoothed_histogram(histogram, delays, n_fft).masked_fill(taken, 0.0).flatten(1)
+        index = (heights * order).argmax(1)
+        row, column = index // len(delays), index % len(delays)
+        found.append((row, column, heights.gather(1, index[:, None])[:, 0]))
+        if number + 1 == num_peaks:
+            break
+        near = (rows - row[:, None]).abs() <= distances[0]
+        taken = taken | (near[:, :, None] & ((columns - column[:, None]).abs() <= distances[1])[:, None])
+        agreed = phase_kernel((2 * math.pi * (phase + frequency * delays[column][:, None, None])).cos())
+        explained = _bell((rows - row[:, None]).double(), max(1, distances[0]) / 2)
+        histogram = histogram * (1 - explained[:, :, None, None] * agreed[:, None]) ** 4
+    row, column, height = (torch.stack(values, 1) for values in zip(*found, strict=True))
+    return row, column, height
+
+
+def _bell(distance: Tensor, width: float) -> Tensor:
+    return (-0.5 * (distance / width).square()).exp()
+
+
+def _neighbours(position: Tensor, weights: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """The two whole positions around each, and the shares of the weights that they get."""
+    below = position.floor()
+    above = weights * (position - below)
+    whole = below.long()
+    return (whole, whole + 1), (weights - above, above)
+
+
+def _phase_axis(histogram: Tensor) -> Float[Tensor, " P"]:
+    return torch.arange(_PHASES, dtype=torch.float64, device=histogram.device) * (2 * math.pi / _PHASES)
+
+
+def _harmonics(phase: Float[Tensor, " P"]) -> Float[Tensor, "H P"]:
+    """The terms of the kernel's Fourier series at phases: all cosines, then all sines."""
+    order = torch.arange(_POWER + 1, dtype=torch.float64, device=phase.device)
+    series = [math.comb(2 * _POWER, _POWER + n) * (1 if n == 0 else 2) / 4**_POWER for n in range(_POWER + 1)]
+    turned = order[:, None] * phase
+    return torch.cat((turned.cos(), turned.sin())) * phase.new_tensor(series).repeat(2)[:, None]
+
+
+def _delay_basis(frequency: Tensor, delays: Float[Tensor, " D"], n_fft: int) -> Float[Tensor, "F H D"]:
+    """What each term of the kernel's Fourier series is turned by: all cosines, then all sines."""
+    turns = (-2 * math.pi / n_fft) * frequency.double()[:, None] * delays.double()
+    basis = turns.new_empty(len(turns), 2, _POWER + 1, turns.shape[1])
+    cosine, sine = basis.unbind(1)
+    cosine[:, 0], sine[:, 0] = 1.0, 0.0
+    cosine[:, 1], sine[:, 1] = turns.cos(), turns.sin()
+    # Twice as many each time, by products, which take less time than cosines and sines.
+    for count in (2**power for power in range(round(math.log2(_POWER)))):
+        low, high = slice(1, count + 1), slice(count + 1, 2 * count + 1)
+        by = slice(count, count + 1)
+        cosine[:, high] = cosine[:, low] * cosine[:, by] - sine[:, low] * sine[:, by]
+        sine[:, high] = sine[:, low] * cosine[:, by] + cosine[:, low] * sine[:, by]
+    return basis.flatten(1, 2)

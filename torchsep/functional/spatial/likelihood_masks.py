@@ -1,0 +1,57 @@
+"""Masks by the likelihood of each source's attenuation and delay."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from torchsep.functional.magnitude import magnitude
+from torchsep.typing import Masks, Spectrogram
+
+__all__ = ["likelihood_masks"]
+
+
+def likelihood_masks(spectrogram: Spectrogram, attenuation: Float[Tensor, "B S"], delay: Float[Tensor, "B S"]) -> Masks:
+    r"""The probabilities that each bin belongs to each of several sources, by how the two channels differ.
+
+    .. math::
+        M_s \propto e^{-\rho_s / 2 \sigma^2}, \qquad
+        \rho_s = \frac{|a_s e^{-i \omega \delta_s} X_1 - X_2|^2}{(1 + a_s^2) (|X_1|^2 + |X_2|^2)}
+
+    What a bin holds beside its source is taken to be in proportion to the bin's level, :math:`\sigma^2` of its power:
+    its likeliest value for each item.
+
+    Args:
+        spectrogram: of two channels.
+        attenuation: :math:`a_s`, how many times louder the second channel is.
+        delay: :math:`\delta_s` of the second channel, in samples.
+
+    Gradient:
+        Exact.
+
+    Example:
+        >>> spectrogram = torch.tensor([[[[1.0 + 0j]], [[0.6 + 0j]]]])
+        >>> masks = likelihood_masks(spectrogram, torch.tensor([[0.5, 2.0]]), torch.zeros(1, 2))
+        >>> masks[0, :, 0, 0, 0].round(decimals=3)
+        tensor([1., 0.])
+    """
+    peak = magnitude(spectrogram.detach()).amax((1, 2, 3), keepdim=True)
+    first, second = (spectrogram / peak.masked_fill(peak == 0, 1.0)).unbind(1)
+    power = first.real.square() + first.imag.square() + second.real.square() + second.imag.square()
+    silent = power == 0
+    turns = torch.arange(first.shape[-2], dtype=power.dtype, device=power.device) * (
+        math.pi / max(1, first.shape[-2] - 1)
+    )
+    errors = []
+    for factor, late in zip(attenuation.unbind(1), delay.unbind(1), strict=True):
+        angle = turns[:, None] * late[:, None, None].to(turns)
+        mixing = torch.polar(factor[:, None, None].to(angle).expand_as(angle), -angle).to(first.dtype)
+        difference = mixing * first - second
+        errors.append((difference.real.square() + difference.imag.square()) / (1 + factor.square())[:, None, None])
+    error = torch.stack(errors, 1)
+    total = power.sum((-2, -1), keepdim=True)
+    least = error.amin(1).sum((-2, -1), keepdim=True) / total.masked_fill(total == 0, 1.0)
+    variance = least.clamp(min=torch.finfo(power.dtype).eps)
+    share = (error / power.masked_fill(silent, 1.0)[:, None]).masked_fill(silent[:, None], 0.0)
+    return (-share / (2 * variance[:, None])).softmax(1)[:, :, None]

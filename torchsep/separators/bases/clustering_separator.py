@@ -1,0 +1,189 @@
+"""The base class of separators that cluster the bins of a spectrogram."""
+
+from abc import abstractmethod
+from typing import Any, Unpack, final
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from torchsep.checks import check_choice, check_integer, check_mixture, check_number, check_required
+from torchsep.functional.clustering.confidence import CONFIDENCES
+from torchsep.functional.clustering.gaussian_mixture import fit_gaussian_mixture, responsibilities
+from torchsep.functional.clustering.kmeans import kmeans, minibatch_kmeans, soft_assignment
+from torchsep.functional.magnitude import magnitude
+from torchsep.separators.bases.initial_clusters import centres_like, mixture_like, plain_clusters
+from torchsep.separators.bases.mask_separator import MaskOptions, MaskSeparator
+from torchsep.separators.bases.source_names import numbered_names
+from torchsep.typing import Features, Masks, Spectrogram, Waveform
+
+__all__ = ["ClusteringOptions", "ClusteringSeparator"]
+
+_COVARIANCES = ("full", "tied", "diag", "spherical")
+_TYPES = ("kmeans", "minibatch_kmeans", "gaussian_mixture")
+
+
+class ClusteringOptions(MaskOptions, total=False):
+    """Keyword arguments of :class:`ClusteringSeparator`, which subclasses pass on."""
+
+    clustering_type: str
+    percentile: float
+    beta: float
+    covariance_type: str
+    fit_clusterer: bool
+    init: Any
+    seed: int
+
+
+class ClusteringSeparator(MaskSeparator):
+    r"""Separate by clustering the bins of the mixture's spectrogram: every cluster is a source.
+
+    A subclass writes :meth:`features`, which gives every bin a feature vector. The clusters are fitted to the loudest
+    bins, over all channels together, and give the masks of all bins: those of k-means are a softmax over the distances
+    to the centres,
+
+    .. math::
+        M_k = \frac{e^{-\beta \lVert x - c_k \rVert}}{\sum_j e^{-\beta \lVert x - c_j \rVert}},
+
+    those of a Gaussian mixture its posterior probabilities.
+
+    Args:
+        num_sources: number of clusters, at least two.
+        clustering_type: ``kmeans``, ``minibatch_kmeans`` or ``gaussian_mixture``.
+        percentile: from 0 to 100; clusters are fitted to the bins whose power is at or above this percentile.
+        beta: inverse temperature of the k-means masks; at zero all are equal.
+        covariance_type: of a Gaussian mixture: ``full``, ``tied``, ``diag`` or ``spherical``.
+        fit_clusterer: whether clusters are fitted to each mixture; otherwise those of ``init`` are used unchanged.
+        init: initial (or fixed) clusters: centres ``(num_sources, D)``; for a Gaussian mixture a mapping of
+            ``weights``, ``means`` and ``covariances``; or a fitted ``KMeans``, ``MiniBatchKMeans`` or
+            ``GaussianMixture`` of scikit-learn. Chosen from the features if None.
+        seed: of the random initialisation, which is the same for every item.
+        options: arguments of :class:`MaskSeparator`.
+
+    Shape:
+        ``(B, C, T) -> (B, num_sources, C, T)``.
+
+    Gradient:
+        Exact with respect to the features, also through the centres or the mixture, with the cluster assignment of
+        k-means held fixed.
+    """
+
+    def __init__(
+        self,
+        num_sources: int = 2,
+        *,
+        clustering_type: str = "kmeans",
+        percentile: float = 90.0,
+        beta: float = 5.0,
+        covariance_type: str = "full",
+        fit_clusterer: bool = True,
+        init: Any = None,
+        seed: int = 0,
+        **options: Unpack[MaskOptions],
+    ) -> None:
+        super().__init__(**options)
+        check_integer(num_sources, "num_sources", at_least=2)
+        check_choice(clustering_type, _TYPES, "clustering_type")
+        check_number(percentile, "percentile", at_least=0.0, at_most=100.0)
+        check_number(beta, "beta", at_least=0.0)
+        check_choice(covariance_type, _COVARIANCES, "covariance_type")
+        check_integer(seed, "seed", at_least=0)
+        self.num_sources = num_sources
+        self.clustering_type = clustering_type
+        self.percentile = percentile
+        self.beta = beta
+        self.covariance_type = covariance_type
+        self.fit_clusterer = fit_clusterer
+        self.init = plain_clusters(
+            init, num_sources, covariance_type if clustering_type == "gaussian_mixture" else None
+        )
+        self.seed = seed
+        self.names = numbered_names(num_sources)
+        if not fit_clusterer and init is None:
+            raise ValueError("init must be given where fit_clusterer is False, got None")
+
+    @abstractmethod
+    def features(self, spectrogram: Spectrogram, **required: Tensor) -> Features:
+        """A vector for every bin ``(B, C, F, N, D)``; of one channel if all channels share theirs."""
+
+    @final
+    def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
+        """The masks of the clusters fitted to the loudest bins."""
+        return self.masks_of_features(self.features(spectrogram, **required), spectrogram)
+
+    @final
+    def masks_of_features(self, features: Features, spectrogram: Spectrogram) -> Masks:
+        """The masks of the clusters of given features: what :meth:`masks` does after :meth:`features`.
+
+        Args:
+            features: of every bin.
+            spectrogram: of the mixture, whose loudest bins count.
+        """
+        batch, channels, bins, frames, _ = features.shape
+        points = features.flatten(1, 3)
+        assigned = self._assign(points, self._loud_points(points, features, spectrogram, self.percentile))
+        return assigned.mT.reshape(batch, self.num_sources, channels, bins, frames)
+
+    def confidence(
+        self, mixture: Waveform, approach: str = "silhouette", threshold: float = 95.0, **required: Tensor
+    ) -> Float[Tensor, " B"]:
+        """How clearly the bins fall into clusters, for each mixture: without true sources, whether to trust the result.
+
+        Args:
+            mixture: ``(B, C, T)`` or ``(C, T)``.
+            approach: ``silhouette``, ``posterior``, ``loudness``, ``whitened_kmeans``, ``dpcl_classic`` or
+                ``jensen_shannon``; see :mod:`torchsep.functional.clustering.confidence`.
+            threshold: percentile of loudness above which bins count.
+            required: the tensors named in ``requires``.
+        """
+        check_choice(approach, tuple(CONFIDENCES), "approach")
+        check_number(threshold, "threshold", at_least=0.0, at_most=100.0)
+        check_mixture(mixture, self.channels)
+        check_required(required, self.requires, tuple(mixture.shape))
+        batched = mixture.dim() == 3
+        spectrogram = self.stft(mixture if batched else mixture[None])
+        ready = {name: tensor if batched else tensor[None] for name, tensor in required.items()}
+        features = self.features(spectrogram, **ready)
+        points = features.flatten(1, 3)
+        loud, weights = self._loud_points(points, features, spectrogram, threshold)
+        assigned = self._assign(loud, (loud, weights))
+        confidence = CONFIDENCES[approach](loud, assigned, weights)
+        return confidence if batched else confidence[0]
+
+    def _loud_points(
+        self, points: Tensor, features: Features, spectrogram: Spectrogram, percentile: float
+    ) -> tuple[Float[Tensor, "B P D"], Float[Tensor, "B P"]]:
+        """The vectors of the loudest bins, in the order of their positions, and the power of these bins."""
+        power = magnitude(spectrogram.detach()).square()
+        if features.shape[1] == 1:
+            power = power.sum(1, keepdim=True)
+        loudness = power.flatten(1)
+        count = loudness.shape[1]
+        kept = min(count, max(self.num_sources, count - int(count * percentile / 100)))
+        if kept == count:
+            return points, loudness
+        loudest: Int[Tensor, "B P"] = loudness.topk(kept, sorted=False).indices.sort().values
+        return points.gather(1, loudest[..., None].expand(-1, -1, points.shape[-1])), loudness.gather(1, loudest)
+
+    def _assign(self, points: Tensor, loud: tuple[Tensor, Tensor]) -> Float[Tensor, "B P K"]:
+        """The share of each cluster in each point, the clusters fitted to the loud points."""
+        fitted, power = loud
+        heard = (power > 0).to(fitted.dtype)
+        if self.clustering_type == "gaussian_mixture":
+            # Features that say nearly the same, as masks that add up to one, leave covariances nearly singular.
+            whole, some = points.double(), fitted.double()
+            mixture = mixture_like(self.init, some, self.covariance_type)
+            if self.fit_clusterer or mixture is None:
+                mixture = fit_gaussian_mixture(
+                    some,
+                    self.num_sources,
+                    covariance_type=self.covariance_type,
+                    weights=heard.double(),
+                    init=mixture,
+                    seed=self.seed,
+                )
+            return responsibilities(whole, mixture).to(points.dtype)
+        centres = centres_like(self.init, fitted)
+        if self.fit_clusterer or centres is None:
+            fit = kmeans if self.clustering_type == "kmeans" else minibatch_kmeans
+            centres = fit(fitted, self.num_sources, weights=heard, init=centres, seed=self.seed).centres
+        return soft_assignment(points, centres, self.beta)

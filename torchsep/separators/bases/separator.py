@@ -1,0 +1,112 @@
+"""The base class of all separators: what each of them takes, returns and promises."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Required, TypedDict, final
+
+import torch
+from torch import Tensor
+
+from torchsep.checks import check_integer, check_mixture, check_required, nearest
+from torchsep.configurable import Configurable
+from torchsep.separators.bases.trainable import Interval, install
+from torchsep.typing import Estimates, Waveform
+
+__all__ = ["Separator", "SeparatorOptions"]
+
+
+class SeparatorOptions(TypedDict, total=False):
+    """Keyword arguments of :class:`Separator`, which subclasses pass on."""
+
+    sample_rate: Required[int]
+    trainable: Sequence[str]
+
+
+class Separator(Configurable, ABC):
+    """Map a mixture to estimates of its sources.
+
+    A subclass writes :meth:`separate`, and stores every argument of its constructor under the argument's own name. It
+    keeps nothing else between calls, so that one separator serves any number of mixtures, of any length.
+
+    Args:
+        sample_rate: of the mixtures, in Hz.
+        trainable: names of hyper-parameters, out of ``trainable_parameters``, to learn by gradient descent.
+
+    Shape:
+        ``(B, C, T) -> (B, S, C, T)``, or ``(C, T) -> (S, C, T)``; required tensors likewise ``(B, S, C, T)`` or
+        ``(S, C, T)``.
+    """
+
+    names: tuple[str, ...] = ()
+    """Of the sources, in their order; empty where they follow a required tensor or a number of sources."""
+
+    channels: int | None = None
+    """Number of channels needed; any if None."""
+
+    requires: tuple[str, ...] = ()
+    """Names of the tensors that a call needs beside the mixture: ``sources`` or ``estimates``."""
+
+    trainable_parameters: Mapping[str, Interval] = {}
+    """Hyper-parameters that may be learned, with what they may be."""
+
+    differentiable: bool = True
+    """Whether the gradient is that of the forward pass, discrete choices held (binary masks: straight through)."""
+
+    conservative: bool = True
+    """Whether the estimates add up to the mixture."""
+
+    autocast: bool = False
+    """Whether the method may run under autocast; else it is switched off inside."""
+
+    bytes_per_sample: float = 110.0
+    """Memory that is needed for each sample and channel of a mixture in single precision, roughly: as measured."""
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        for name in cls.__dict__.get("trainable_parameters", {}):
+            install(cls, name)
+
+    def __init__(self, *, sample_rate: int, trainable: Sequence[str] = ()) -> None:
+        super().__init__()
+        check_integer(sample_rate, "sample_rate", at_least=1)
+        if isinstance(trainable, str) or not isinstance(trainable, Sequence):
+            raise ValueError(f"trainable must be a sequence of names, got {trainable!r}")
+        for name in map(str, trainable):
+            if name not in self.trainable_parameters:
+                known = ", ".join(self.trainable_parameters) or "nothing"
+                hint = nearest(name, self.trainable_parameters)
+                raise ValueError(f"trainable must name parameters out of: {known}; got {name!r}{hint}")
+        self.sample_rate = sample_rate
+        self.trainable = tuple(trainable)
+
+    @abstractmethod
+    def separate(self, mixture: Waveform, **required: Tensor) -> Estimates:
+        """The estimates of the sources; the mixture is batched, in single or double precision, and checked."""
+
+    @final  # type: ignore[misc]  # torch declares forward as an attribute
+    def forward(self, mixture: Tensor, **required: Tensor) -> Tensor:
+        """The estimates of the sources of one mixture or of a batch.
+
+        Args:
+            mixture: ``(B, C, T)`` or ``(C, T)``, floating point. Half precision is computed in single. An item with
+                NaN or infinite samples gives NaN, and leaves the other items alone.
+            required: the tensors named in ``requires``, each ``(B, S, C, T)`` or ``(S, C, T)``.
+
+        Raises:
+            ValueError: if a tensor has a wrong shape or dtype, if no item of the mixture is finite, or if a required
+                tensor is missing.
+        """
+        check_mixture(mixture, self.channels)
+        check_required(required, self.requires, tuple(mixture.shape))
+        batched = mixture.dim() == 3
+        dtype = torch.float64 if mixture.dtype == torch.float64 else torch.float32
+        ready = {name: tensor.to(dtype) if batched else tensor.to(dtype)[None] for name, tensor in required.items()}
+        whole = mixture.to(dtype) if batched else mixture.to(dtype)[None]
+        allowed = self.autocast and torch.is_autocast_enabled(mixture.device.type)
+        with torch.autocast(mixture.device.type, enabled=allowed):
+            estimates = self.separate(whole, **ready)
+        if estimates.dim() != 4 or estimates.shape[0] != whole.shape[0] or estimates.shape[-1] != whole.shape[-1]:
+            wanted = f"(B, S, C, T) with B={whole.shape[0]} and T={whole.shape[-1]}"
+            raise ValueError(f"{type(self).__name__}.separate must return {wanted}, got {tuple(estimates.shape)}")
+        estimates = estimates.to(mixture.dtype)
+        return estimates if batched else estimates[0]
