@@ -1,4 +1,4 @@
-"""Checks of arguments: what passes, what is refused, and what the message says."""
+"""Argument checks and their messages."""
 
 import math
 from fractions import Fraction

@@ -1,32 +1,23 @@
-"""Every YAML file composes and builds, and holds nothing that the code does not know."""
+"""Every YAML file composes and builds, and sets only what its class takes."""
 
 import inspect
 
 import pytest
-from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 
 import torchsep.networks
 from torchsep import list_separators, registry
 from torchsep.configurable import registry_name
-from torchsep.engine import compose, separator_config, training
+from torchsep.engine import compose, configure, training
+from torchsep.engine.config import instance, plain
 from torchsep.resources import resource_folder
 
-DATA = sorted((resource_folder("configs") / "data").glob("*.yaml"))
-EXPERIMENTS = sorted(path.stem for path in (resource_folder("configs") / "experiment").glob("*.yaml"))
+CONFIGS = resource_folder("configs")
+PRESETS = {group: [path.stem for path in sorted((CONFIGS / group).glob("[!_]*.yaml"))] for group in ("data", "network")}
+EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
 PARTS = [
-    path
-    for group in ("objective", "optimizer", "scheduler")
-    for path in (resource_folder("configs") / group).glob("*.yaml")
+    (group, path.stem) for group in ("objective", "optimizer", "scheduler") for path in (CONFIGS / group).glob("*.yaml")
 ]
-NETS = sorted((resource_folder("configs") / "network").glob("*.yaml"))
-NAMES = sorted(path.stem for path in (resource_folder("configs") / "separator").glob("*.yaml"))
-
-
-def test_every_separator_has_a_config():
-    assert list_separators() == NAMES
-
-
 NETWORKS = {
     "deep_audio_estimation": "conv_tas_net",
     "deep_clustering": "embedding",
@@ -34,67 +25,71 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in NETWORKS])
+@pytest.mark.parametrize("name", [name for name in list_separators() if name not in NETWORKS])
 def test_separator_builds_from_its_config(name):
-    separator = registry.build(separator_config(name), sample_rate=16000)
-    assert separator.config["name"] == name
+    assert configure([f"separator={name}"]).choice.at(16000).config["name"] == name
 
 
 @pytest.mark.parametrize(("name", "network"), NETWORKS.items())
 def test_deep_separator_builds_with_a_network(name, network):
-    small = ["network.body.hidden_size=4"] if name != "deep_audio_estimation" else []
-    config = compose([f"separator={name}", f"network={network}", *small]).separator
-    separator = registry.build(OmegaConf.to_container(config, resolve=True), sample_rate=8000)
-    assert separator.network.config["name"] == network
+    small = ["network.body.hidden_size=4"] if name != "deep_audio_estimation" else ["network.num_filters=8"]
+    choice = configure([f"separator={name}", f"network={network}", *small]).choice
+    assert choice.at(8000).network.config["name"] == network
     with pytest.raises(ValueError, match="network must give"):
-        registry.build(separator_config(name), sample_rate=8000)
+        configure([f"separator={name}"]).choice.at(8000)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_config_holds_only_what_differs_from_the_defaults(name):
-    parameters = registry.separator_class(name).arguments()
-    for argument, value in separator_config(name).items():
-        assert argument == "name" or parameters[argument].default != value
+@pytest.mark.parametrize("path", sorted((CONFIGS / "separator").glob("*.yaml")), ids=lambda path: path.stem)
+def test_preset_of_a_separator_sets_more_than_the_defaults(path):
+    given = OmegaConf.to_container(OmegaConf.load(path))
+    parameters = registry.separator_class(given.pop("name")).arguments()
+    assert given
+    assert all(parameters[argument].default != value for argument, value in given.items())
 
 
-@pytest.mark.parametrize("path", DATA, ids=lambda path: path.stem)
-def test_data_config_holds_what_its_class_takes(path):
-    config = OmegaConf.load(path)
-    parameters = inspect.signature(get_class(config.pop("_target_"))).parameters
-    assert set(config) <= set(parameters)
-    needed = {name for name, parameter in parameters.items() if parameter.default is parameter.empty}
-    assert needed <= set(config)
+@pytest.mark.parametrize("name", PRESETS["network"])
+def test_preset_of_a_network_sets_more_than_the_defaults(name):
+    given = plain(compose([f"network={name}"]).network)
+    parameters = {registry_name(kind): kind for kind in networks()}[given.pop("name")].arguments()
+    assert given
+    assert all(parameters[argument].default != value for argument, value in given.items())
 
 
-@pytest.mark.parametrize("path", PARTS, ids=lambda path: path.stem)
-def test_part_of_a_training_holds_what_its_class_takes(path):
-    config = OmegaConf.load(path)
-    parameters = inspect.signature(get_class(config.pop("_target_"))).parameters
-    assert set(config) - {"_partial_"} <= set(parameters)
+def test_every_network_can_be_chosen_by_name():
+    for kind in networks():
+        assert compose([f"network={registry_name(kind)}"]).network.name == registry_name(kind)
 
 
-@pytest.mark.parametrize("path", NETS, ids=lambda path: path.stem)
-def test_network_holds_what_its_class_takes(path):
-    config = OmegaConf.to_container(OmegaConf.load(path))
-    kind = {registry_name(kind): kind for kind in networks()}[config.pop("name")]
-    assert set(config) <= set(kind.arguments())
-    assert all(value != kind.arguments()[argument].default for argument, value in config.items())
+@pytest.mark.parametrize("name", [name for name in PRESETS["data"] if name != "scenes"])
+def test_data_set_takes_its_options(name, tmp_path):
+    places = [f"{key}={tmp_path}" for key in OmegaConf.missing_keys(compose([f"data={name}"]))]
+    config = compose([f"data={name}", *places]).data
+    with pytest.raises((ValueError, OSError), match=rf"{tmp_path}|data/speech8k"):  # nothing is there
+        instance(config, "data")
 
 
-@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "speech8k"])  # the part that others share
+def test_scenes_need_no_files():
+    assert len(instance(compose(["data=scenes"]).data, "data")) == 100
+
+
+@pytest.mark.parametrize(("group", "name"), PARTS)
+def test_part_of_a_training_builds(group, name):
+    part = compose([f"{group}={name}", "optimizer=adam", "trainer.max_steps=10"])[group]
+    assert callable(instance(part, group))
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "speech8k"])  # which others share
 def test_experiment_is_complete(name):
     job = training([f"experiment={name}", "trainer.max_steps=10"])
     assert job.config.label == name
     assert job.output.as_posix() == f"outputs/{name}"
     for part in ("objective", "optimizer", "scheduler"):
         if job.config[part] is not None:
-            assert callable(instantiate(job.config[part]))
+            assert callable(instance(job.config[part], part))
     for part in ("train_data", "valid_data"):
-        config = OmegaConf.to_container(job.config[part])
-        assert set(config) - {"_target_"} <= set(inspect.signature(get_class(config["_target_"])).parameters)
-    separator = registry.build(
-        OmegaConf.to_container(job.config.separator, resolve=True), sample_rate=job.config.sample_rate
-    )
+        with pytest.raises((ValueError, OSError), match=r"data/"):  # the recordings are not there
+            instance(job.config[part], part)
+    separator = job.choice.at(job.config.sample_rate)
     assert sum(parameter.numel() for parameter in separator.parameters()) > 1e5
 
 
@@ -104,57 +99,24 @@ def networks():
 
 
 def test_overrides_reach_the_separator():
-    config = compose(["separator=repet", "+separator.min_period=1.5"])
-    assert config.separator.min_period == 1.5
+    for override in ("separator.min_period=1.5", "+separator.min_period=1.5"):
+        assert compose(["separator=repet", override]).separator.min_period == 1.5
+
+
+def test_overrides_of_a_part_that_is_not_there_are_refused():
+    with pytest.raises(ValueError, match=r"^In 'config': Could not find 'data/nope' Available options in 'data'.*wham"):
+        compose(["data=nope"])
+    with pytest.raises(ValueError, match="^Could not override 'nothing'"):
+        compose(["nothing=1"])
+
+
+def test_missing_values_and_wrong_ones_are_named():
+    with pytest.raises(ValueError, match=r"^data is missing required values: data\.root=\.\.\.$"):
+        instance(compose(["data=musdb18hq"]).data, "data")
+    with pytest.raises(ValueError, match=r"^data cannot be built: .*nothing"):
+        instance(compose(["data=scenes", "+data.nothing=1"]).data, "data")
 
 
 def test_trainer_builds():
-    trainer = instantiate(compose(["trainer.accelerator=cpu"]).trainer)
+    trainer = instance(compose(["trainer.accelerator=cpu"]).trainer, "trainer")
     assert trainer.num_devices == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("name: hpps", "did you mean hpss"),
-        ("kernel_size: 3", "name of a separator"),
-        ("- hpss", "mapping"),
-        ("name: [", "not valid YAML"),
-    ],
-)
-def test_bad_separator_file_is_refused(tmp_path, text, message):
-    path = tmp_path / "mine.yaml"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=message):
-        separator_config(str(path))
-
-
-def test_separator_file_is_read(tmp_path):
-    path = tmp_path / "mine.yaml"
-    path.write_text("name: hpss\nkernel_size: [17, 31]\nstft: {name: stft, n_fft: 1024}\n")
-    separator = registry.build(separator_config(str(path)), sample_rate=8000)
-    assert separator.kernel_size == [17, 31]
-    assert separator.stft.n_fft == 1024
-
-
-def test_missing_separator_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\.yaml does not exist"):
-        separator_config(str(tmp_path / "none.yaml"))
-
-
-@pytest.mark.parametrize(
-    ("choice", "message"),
-    [
-        ("no_such_module:Thing", "cannot be imported"),
-        ("torchsep.separators:STFT", "subclass of Separator"),
-        ("torchsep.separators:Nothing", "subclass of Separator"),
-    ],
-)
-def test_bad_class_is_refused(choice, message):
-    with pytest.raises(ValueError, match=message):
-        separator_config(choice)
-
-
-def test_missing_python_file_is_named():
-    with pytest.raises(FileNotFoundError, match=r"nowhere\.py does not exist"):
-        separator_config("nowhere.py:Thing")

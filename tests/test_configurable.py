@@ -1,4 +1,4 @@
-"""Names, arguments and configs of modules."""
+"""Registry names, arguments and configs of modules."""
 
 import json
 
@@ -55,10 +55,10 @@ def test_arguments_are_those_of_the_constructor():
         "kernel_size",
         "power",
         "margin",
-        "sample_rate",
         "mask_type",
         "mask_threshold",
         "stft",
+        "sample_rate",
         "trainable",
     ]
     assert HPSS.arguments()["power"].default == 2.0
@@ -113,6 +113,6 @@ def test_a_config_goes_through_json_and_builds_the_same(separator):
 
 def test_the_repr_names_every_argument_that_is_no_module():
     text = repr(HPSS((17, 9), sample_rate=8000))
-    assert text.startswith("HPSS(\n  kernel_size=[17, 9], power=2.0, margin=1.0, sample_rate=8000, mask_type='soft'")
+    assert text.startswith("HPSS(\n  kernel_size=[17, 9], power=2.0, margin=1.0, mask_type='soft', ")
     assert "(stft): STFT(n_fft=256, hop_length=64, window='sqrt_hann', win_length=256)" in text
     assert repr(Part()) == "Part(size=3)"

@@ -9,7 +9,7 @@ from torchsep.registry import build, list_separators, register
 from torchsep.separators import BackgroundSeparator, ClusteringSeparator, MaskSeparator, Separator
 from torchsep.transforms import STFT
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "STFT",

@@ -1,4 +1,4 @@
-"""The few checks that every constructor and call shares: ``<argument> must <rule>, got <value>``."""
+"""Argument checks shared by constructors and calls: ``<argument> must <rule>, got <value>``."""
 
 import difflib
 import math
@@ -21,7 +21,7 @@ __all__ = [
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The known word most like a mistyped one, as a question to append to a message; empty if none is like it.
+    """The closest known word to a mistyped one, as a question to append to a message; empty if none is close.
 
     Example:
         >>> nearest("kernelsize", ["kernel_size", "power"])
@@ -46,7 +46,7 @@ def check_choice(value: object, choices: Collection[str], argument: str) -> None
 
 
 def check_integer(value: object, argument: str, *, at_least: int) -> None:
-    """Raise unless a value is an integer of at least a given size."""
+    """Raise unless a value is an integer not below a minimum."""
     if type(value) is bool or not isinstance(value, Integral):
         raise ValueError(f"{argument} must be an integer, got {value!r}")
     if value < at_least:
@@ -68,7 +68,7 @@ def check_number(
         raise ValueError(f"{argument} must be a number, got {value!r}")
     try:
         number = float(value)
-    except OverflowError:  # an integer beyond all floats
+    except OverflowError:  # an integer too large for a float
         number = math.inf
     if not math.isfinite(number):
         raise ValueError(f"{argument} must be finite, got {value!r}")
@@ -81,7 +81,7 @@ def check_number(
 
 
 def check_pair(value: Any, argument: str) -> tuple[Any, Any]:
-    """Both values of a pair; raise unless it is one.
+    """The two values of a pair; raise for anything else.
 
     Example:
         >>> check_pair([1, 2], "num_bins")
@@ -93,7 +93,7 @@ def check_pair(value: Any, argument: str) -> tuple[Any, Any]:
 
 
 def check_mixture(mixture: Tensor, channels: int | None = None) -> None:
-    """Raise unless a tensor is a mixture ``(B, C, T)`` or ``(C, T)`` with something good in it.
+    """Raise unless a tensor is a mixture ``(B, C, T)`` or ``(C, T)`` with at least one finite item.
 
     Example:
         >>> check_mixture(torch.zeros(16000))
@@ -110,21 +110,22 @@ def check_mixture(mixture: Tensor, channels: int | None = None) -> None:
         raise ValueError(f"mixture must be floating point, got {mixture.dtype}; divide integers by full scale")
     if channels is not None and shape[-2] != channels:
         raise ValueError(f"mixture must have {channels} channels, got {shape[-2]}")
-    # One bad item of a batch stays alone; a call in which nothing is good is an error of the caller's. A compiled
-    # graph cannot raise on values.
+    # Non-finite items of a batch are isolated; a batch without a finite item is an error. A compiled graph cannot raise
+    # depending on values.
     if torch.compiler.is_compiling():
         return
-    held = mixture.detach()
-    extremes = torch.stack((held.amin((-2, -1)), held.amax((-2, -1))))  # in no room, where magnitudes would need some
+    detached = mixture.detach()
+    # Minimum and maximum need no temporary tensor of the mixture's size, unlike magnitudes.
+    extremes = torch.stack((detached.amin((-2, -1)), detached.amax((-2, -1))))
     if not extremes.isfinite().all(0).any():
         raise ValueError(f"mixture must have finite samples, got NaN or infinity in shape {shape}")
 
 
 def check_required(given: Mapping[str, Tensor], names: Collection[str], shape: tuple[int, ...]) -> None:
-    """Raise unless the tensors given beside a mixture of that shape are those asked for, ``(B, S, C, T)``."""
+    """Raise unless the tensors given besides a mixture of that shape are the required ones, ``(B, S, C, T)``."""
     if set(given) != set(names):
         wanted, got = ", ".join(names) or "no tensor", ", ".join(given) or "none"
-        raise ValueError(f"a call must be given {wanted} beside the mixture, got {got}")
+        raise ValueError(f"a call must be given {wanted} besides the mixture, got {got}")
     for name, tensor in given.items():
         if tensor.dim() != len(shape) + 1 or (*tensor.shape[:-3], *tensor.shape[-2:]) != shape or not tensor.numel():
             wanted = ("B, " if len(shape) == 3 else "") + "S, C, T"

@@ -1,4 +1,4 @@
-"""Modules that can be told from their constructor's arguments alone."""
+"""Modules that are fully described by their constructor arguments."""
 
 import inspect
 import re
@@ -10,7 +10,7 @@ __all__ = ["Configurable", "registry_name"]
 
 
 def registry_name(kind: type) -> str:
-    """The name under which a class is built, listed and saved: its own in snake case.
+    """The registry name of a class: its name in snake case.
 
     Example:
         >>> registry_name(type("HighLowPassFilter", (), {})), registry_name(type("FT2D", (), {}))
@@ -21,7 +21,7 @@ def registry_name(kind: type) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """An argument as JSON can hold it."""
+    """An argument as a JSON value."""
     if isinstance(value, Configurable):
         return value.config
     if isinstance(value, Tensor):
@@ -34,12 +34,12 @@ def _plain(value: Any) -> Any:
 class Configurable(nn.Module):
     """A module whose constructor stores every argument under the argument's own name.
 
-    From that follow its ``repr``, and its ``config``, from which the registry builds an equal module.
+    Its ``repr`` and its ``config``, from which the registry builds an equal module, are derived from these attributes.
     """
 
     @classmethod
     def arguments(cls) -> dict[str, inspect.Parameter]:
-        """The constructor's arguments by name: its own, then those that it passes on as ``**options`` to its base.
+        """The constructor's parameters by name: its own, then those of its base passed on as ``**options``.
 
         Example:
             >>> list(HPSS.arguments())
@@ -60,16 +60,16 @@ class Configurable(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """The registry name and the arguments, in plain values; modules among them as their own config."""
+        """The registry name and the arguments as plain values; modules as nested configs."""
         return {"name": registry_name(type(self)), **{name: _plain(value) for name, value in self._stored().items()}}
 
     def extra_repr(self) -> str:
-        """The arguments that are not modules, which have lines of their own."""
+        """The arguments that are not modules; modules have their own lines."""
         plain = {name: _plain(value) for name, value in self._stored().items() if not isinstance(value, nn.Module)}
         return ", ".join(f"{name}={value!r}" for name, value in plain.items())
 
     def _stored(self) -> dict[str, Any]:
         missing = [name for name in self.arguments() if not hasattr(self, name)]
-        if missing:  # not an AttributeError, which torch would take for one of the property that asks
+        if missing:  # not an AttributeError, which nn.Module would attribute to the property
             raise TypeError(f"{type(self).__name__} must store its arguments under their names: {', '.join(missing)}")
         return {name: getattr(self, name) for name in self.arguments()}

@@ -1,4 +1,4 @@
-"""From names to separators and back."""
+"""Registry of classes by name, and construction of separators from names and configs."""
 
 import inspect
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ Kind = TypeVar("Kind", bound=type[Configurable])
 
 _REGISTERED: dict[str, type[Configurable]] = {}
 
-# Names and values of version 0.1 in saved configurations, so that its checkpoints and YAML files can still be read.
+# Argument names and values of version 0.1, so that its checkpoints and YAML configurations can still be read.
 _RENAMED_ARGUMENTS = {
     "epsilon": "tol",
     "high_pass_cutoff": "high_pass_cutoff_hz",
@@ -41,13 +41,13 @@ _RENAMED_VALUES = {
 
 
 def register(kind: Kind) -> Kind:
-    """Make a class known by its name in snake case; usable as a decorator.
+    """Register a class under its name in snake case; usable as a decorator.
 
-    What the library brings is registered already. A separator of your own, once registered, is built, listed,
-    configured, saved and run from the command as those are.
+    The classes of the library are already registered. A registered user-defined separator can be built, listed,
+    configured, saved and run from the command line like the built-in ones.
 
     Raises:
-        ValueError: if another class has that name.
+        ValueError: if another class is registered under that name.
 
     Example:
         >>> from torchsep.separators import MixAsEstimate
@@ -60,15 +60,15 @@ def register(kind: Kind) -> Kind:
     """
     name = registry_name(kind)
     known = _REGISTERED.get(name)
-    # A class defined again, as when a notebook's cell is run twice, replaces its former self.
+    # A redefinition of the same class, as when a notebook cell is run twice, replaces the previous one.
     if known is not None and (known.__module__, known.__qualname__) != (kind.__module__, kind.__qualname__):
-        raise ValueError(f"class name must be new, got {kind.__qualname__}: {name} is {known.__module__}'s")
+        raise ValueError(f"class name must be new, got {kind.__qualname__}: {name} is defined in {known.__module__}")
     _REGISTERED[name] = kind
     return kind
 
 
 def list_separators() -> list[str]:
-    """The names of all registered separators, in alphabetical order.
+    """The registry names of all separators, in alphabetical order.
 
     Example:
         >>> [name for name in list_separators() if name.startswith("ideal")]
@@ -78,10 +78,10 @@ def list_separators() -> list[str]:
 
 
 def separator_class(name: str) -> type[Separator]:
-    """The class of a separator's name.
+    """The separator class of a registry name.
 
     Raises:
-        ValueError: if there is none of that name; the message suggests the nearest.
+        ValueError: if the name is not registered; the message suggests the closest one.
     """
     kind = _REGISTERED.get(name)
     if kind is None or not issubclass(kind, Separator):
@@ -92,15 +92,15 @@ def separator_class(name: str) -> type[Separator]:
 
 
 def build(separator: str | Mapping[str, Any], /, **arguments: Any) -> Separator:
-    """A separator from its registry name, or from another's ``config``.
+    """Build a separator from its registry name or a ``config``.
 
     Args:
-        separator: a name, or a mapping of ``name`` and arguments, in which modules are such mappings again, and
-            separators may also be names. What is inside has the sample rate of what it is in, unless it says another.
-        arguments: the constructor's; they take precedence over those of a mapping.
+        separator: registry name, or a mapping of ``name`` and arguments. Nested modules are such mappings too, and
+            nested separators may also be names; they inherit the sample rate unless they define one.
+        arguments: constructor arguments; they take precedence over those of a mapping.
 
     Raises:
-        ValueError: if the name or an argument is not known, an argument is missing, or its value is not allowed.
+        ValueError: if the name or an argument is unknown, an argument is missing, or its value is not allowed.
 
     Example:
         >>> separator = build("hpss", sample_rate=44100, kernel_size=17)
@@ -117,7 +117,7 @@ def build(separator: str | Mapping[str, Any], /, **arguments: Any) -> Separator:
 
 
 def _construct(kind: type[Any], name: str, arguments: Mapping[str, Any]) -> Any:
-    """An instance of a class, its arguments checked by name and built where they are configs."""
+    """An instance of a class, with argument names checked and nested configs built."""
     known = kind.arguments()
     arguments = {_current_name(argument, known): value for argument, value in arguments.items()}
     for argument in ("clustering_type", "beta_loss"):
@@ -140,21 +140,21 @@ def _construct(kind: type[Any], name: str, arguments: Mapping[str, Any]) -> Any:
 
 
 def _current_name(argument: str, known: Mapping[str, Any]) -> str:
-    """The name of an argument today, if a class that does not know it knows its new name."""
+    """The current name of an argument that was renamed since version 0.1."""
     renamed = _RENAMED_ARGUMENTS.get(argument, argument)
     return renamed if argument not in known and renamed in known else argument
 
 
 def _takes_separators(parameter: inspect.Parameter) -> bool:
-    """Whether an argument is a separator or a sequence of them, so that a name means one."""
+    """Whether an argument is a separator or a sequence of separators, so that a string is a registry name."""
     kinds = (parameter.annotation, *get_args(parameter.annotation))
     return any(isinstance(kind, type) and issubclass(kind, Separator) for kind in kinds)
 
 
 def _value(value: Any, sample_rate: Any, takes_separators: bool) -> Any:  # noqa: FBT001 - private
-    """An argument with the configs in it built, those without a sample rate for that of what they are in."""
+    """An argument with nested configs built; they inherit the sample rate unless they define one."""
     if takes_separators and isinstance(value, str):
-        separator_class(value)  # or raise, with the nearest name
+        separator_class(value)  # raises, with the closest name, if unknown
         value = {"name": value}
     if isinstance(value, Mapping) and "name" in value:
         name = value["name"]

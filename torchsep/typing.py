@@ -1,4 +1,4 @@
-"""Names for the tensors that travel through the library.
+"""Type aliases of the tensors used throughout the library.
 
 ``B`` batch, ``S`` sources, ``C`` channels, ``T`` samples, ``F`` frequency bins, ``N`` frames, ``D`` features.
 """

@@ -74,7 +74,7 @@ def test_gradients_flow_through_resampling():
 
 
 def test_rates_which_would_need_gigabytes_are_refused():
-    with pytest.raises(ValueError, match="to_rate must share a larger divisor with 44100 Hz, got 47999"):
+    with pytest.raises(ValueError, match="to_rate must have a larger common divisor with 44100 Hz, got 47999"):
         audio.resample(torch.zeros(10), 44100, 47999)
 
 

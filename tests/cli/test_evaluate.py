@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 import torchsep
 from torchsep import audio
 from torchsep.cli.main import app
-from torchsep.engine import evaluate, evaluations, summarise
+from torchsep.engine import evaluations, run_evaluation, summarise
+from torchsep.engine.evaluate import measures, result_reader
 
 SCENES = ["data=scenes", "data.num_items=4", "data.duration=3", "data.sample_rate=8000", "evaluation.metrics=[si_sdr]"]
 
@@ -54,6 +55,21 @@ def test_several_separators_in_one_table(tmp_path):
     assert described["data"]["num_items"] == 4
 
 
+def test_a_sweep_scores_the_mixture_once_and_parses_results_once(tmp_path, monkeypatch):
+    scored, parsed = [], []
+    known = measures.MEASURES["si_sdr"]
+    counted = known._replace(compute=lambda *given: scored.append(1) or known.compute(*given))
+    monkeypatch.setitem(measures.MEASURES, "si_sdr", counted)
+    read = result_reader._read_outcomes
+    monkeypatch.setattr(result_reader, "_read_outcomes", lambda path: parsed.append(path) or read(path))
+    sweep = ["-m", "separator=hpss,repet,ft2d", *SCENES, f"output={tmp_path}"]
+    assert run(*sweep).exit_code == 0
+    assert len(scored) == (3 + 1) * 4  # of each item three separators and the mixture
+    assert not parsed  # what was just written is known
+    assert run(*sweep).exit_code == 0
+    assert len(parsed) == 3
+
+
 def test_scores_are_those_of_the_separator_itself(tmp_path):
     assert run("separator=hpss", *SCENES, f"output={tmp_path}", "separator.kernel_size=17").exit_code == 0
     (job,) = evaluations(SCENES)
@@ -91,9 +107,9 @@ def test_an_interrupt_leaves_what_is_done(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate(job, stop_at_second)
+        run_evaluation(job, stop_at_second)
     assert len(lines(tmp_path / "hpss" / "results.jsonl")) == 2
-    assert len(evaluate(job)) == 4
+    assert len(run_evaluation(job).outcomes) == 4
     assert summarise(tmp_path).rows[0].items == 4
 
 
@@ -144,7 +160,7 @@ def test_a_broken_item_is_named_and_the_others_are_scored(tmp_path):
         f"output={tmp_path / 'out'}",
     ]
     (job,) = evaluations(["separator=hpss", *data])
-    evaluate(job)
+    run_evaluation(job)
     broken.write_bytes(broken.read_bytes()[:6000])
     stat = broken.stat()
     os.utime(broken, ns=(stat.st_atime_ns, stat.st_mtime_ns))
@@ -179,8 +195,8 @@ def test_two_processes_share_the_items(tmp_path):
     two = ["trainer.devices=2", "trainer.accelerator=cpu", f"output={tmp_path / 'two'}"]
     (shared,) = evaluations([*SCENES, *two])
     (alone,) = evaluations([*SCENES, f"output={tmp_path / 'one'}"])
-    assert {outcome.id for outcome in evaluate(shared)} == {f"test/{number:06d}" for number in range(4)}
-    evaluate(alone)
+    assert set(run_evaluation(shared).outcomes) == {f"test/{number:06d}" for number in range(4)}
+    run_evaluation(alone)
     assert len(list((tmp_path / "two" / "hpss").glob("results*.jsonl"))) == 2
     for output in ("one", "two"):
         summarise(tmp_path / output)
@@ -192,7 +208,7 @@ def test_two_processes_share_the_items(tmp_path):
     [
         (["separator=hpss"], "data must be chosen, as in data=scenes; there are"),
         (["separator=hpss,repet", *SCENES], "several values need -m, got separator=hpss,repet"),
-        (["separator=hpss", "data=musdb18hq"], "data must be told more: data.root=..."),
+        (["separator=hpss", "data=musdb18hq"], "data is missing required values: data.root=..."),
         (["separator=hpss", "data=nothing"], "Could not find 'data/nothing'"),
         (["separator=rpet", *SCENES], "did you mean repet?"),
         (["separator=hpss", "separator.margn=2", *SCENES], "hpss has no argument 'margn'"),

@@ -83,5 +83,5 @@ def test_an_interrupt_leaves_nothing(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, "model_card", interrupt)
     result = run(checkpoint, "-o", tmp_path / "out")
     assert result.exit_code == 130
-    assert result.output == "torchsep: interrupted; nothing is written\n"
+    assert result.output == "torchsep: interrupted; nothing was written\n"
     assert [path.name for path in tmp_path.iterdir()] == ["one.safetensors"]

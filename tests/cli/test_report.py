@@ -30,7 +30,7 @@ def write_results(folder, row='{"id": "a", "duration": 1, "seconds": 2, "sources
 def test_results_become_a_page(tmp_path):
     result = report(write_results(tmp_path / "eval"), "-o", tmp_path / "deep/page.html")
     assert result.exit_code == 0, result.output
-    assert result.output.startswith(f"{tmp_path / 'deep/page.html'}: 1 separator, 1 item (0 with sound), 0.")
+    assert result.output.startswith(f"{tmp_path / 'deep/page.html'}: 1 separator, 1 item (0 with audio), 0.")
     assert result.output.strip().endswith(" MB")
     assert "1.50" in (tmp_path / "deep/page.html").read_text(encoding="utf-8")
 
@@ -53,7 +53,7 @@ def test_what_cannot_be_read_makes_exit_code_1(tmp_path):
     result = report(tmp_path / "song", "-o", tmp_path / "page.html")
     assert result.exit_code == 1
     last = result.output.strip().splitlines()[-1]
-    assert last.startswith("torchsep: 1 track could not be read, and left out of ")
+    assert last.startswith("torchsep: 1 track could not be read and were left out of ")
     assert "bad.wav" in result.output
     assert (tmp_path / "page.html").read_text(encoding="utf-8").count("<audio ") == 2
 

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import hydra
 import numpy as np
 import pytest
 import soundfile
@@ -13,6 +14,7 @@ import torch
 from typer.testing import CliRunner
 
 import torchsep
+from torchsep import registry
 from torchsep.cli.main import app
 
 
@@ -115,6 +117,19 @@ def test_a_file_that_does_not_suit_the_separator_is_named_once(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_one_configuration_and_one_separator_per_sample_rate(tmp_path, monkeypatch):
+    composed, built = [], []
+    compose, build = hydra.compose, registry.build
+    monkeypatch.setattr(hydra, "compose", lambda *given, **more: composed.append(given) or compose(*given, **more))
+    monkeypatch.setattr(registry, "build", lambda *given, **more: built.append(more) or build(*given, **more))
+    for number, rate in enumerate((8000, 16000, 8000)):
+        write_noise(tmp_path / f"song{number}.wav", rate=rate)
+    arguments = ["-s", "repet", "-p", "min_period=0.2", "-o", tmp_path / "out"]
+    assert separate(*sorted(tmp_path.glob("*.wav")), *arguments).exit_code == 0
+    assert len(composed) == 1
+    assert [more["sample_rate"] for more in built] == [8000, 16000]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -122,7 +137,7 @@ def test_a_file_that_does_not_suit_the_separator_is_named_once(tmp_path):
         (["-s", "hpss", "-p", "kernelsize=3"], "did you mean kernel_size?"),
         (["-s", "hpss", "-p", "kernel_size"], "must be given as name=value, got 'kernel_size'"),
         (["-s", "hpss", "-p", "kernel_size=0"], "kernel_size must be at least 1, got 0"),
-        (["-s", "hpss", "-p", "sample_rate=1"], "sample_rate follows each file"),
+        (["-s", "hpss", "-p", "sample_rate=1"], "sample_rate follows each recording"),
         (["-s", "hpss", "--format", "wma"], "format must be one of"),
         (["-s", "hpss", "--format", "flac", "--subtype", "FLOAT"], "subtype must be one of"),
         (["-s", "hpss", "--overflow", "wrap"], "overflow must be"),
@@ -131,11 +146,11 @@ def test_a_file_that_does_not_suit_the_separator_is_named_once(tmp_path):
         (["-s", "hpss", "--window", "0"], "window must be above 0, got 0"),
         (["-s", "hpss", "--window", "-3"], "window must be above 0, got -3"),
         (["-s", "hpss", "--window", "nan"], "window must be finite, got nan"),
-        (["-s", "overlap_add", "--window", "15"], "window must be left out where the separator has its own"),
+        (["-s", "overlap_add", "--window", "15"], "window must be omitted where the separator has its own"),
         (["-s", "ideal_ratio_mask"], "needs the true sources"),
         (["-s", "overlap_add", "-p", "separator=ideal_ratio_mask"], "needs the true sources"),
         (["-s", "deep_clustering"], "deep_clustering needs a trained network; give a checkpoint instead"),
-        (["-s", "wiener_filter"], "wiener_filter refines estimates; give it those of a separator by refine"),
+        (["-s", "wiener_filter"], "wiener_filter refines estimates; combine it with a separator by `refine`"),
         (["-s", "ensemble_clustering", "-p", "separators=[hpss, hps]"], "got 'hps'; did you mean hpss"),
         (["-s", "none.yaml"], "none.yaml does not exist"),
     ],
@@ -284,11 +299,11 @@ def test_checkpoint_in_windows(tmp_path):
 
 
 def test_windows_are_chosen_where_memory_is_short(tmp_path, monkeypatch):
-    from torchsep.engine import file_task
+    from torchsep.engine.separate import mixture_files
 
     mixture = write_noise(tmp_path / "long.wav", seconds=40.0, channels=1)
     write_noise(tmp_path / "short.wav", seconds=14.0, channels=1)
-    monkeypatch.setattr(file_task, "available_memory", lambda device: 10**7)
+    monkeypatch.setattr(mixture_files, "available_memory", lambda device: 10**7)
     result = separate(tmp_path / "long.wav", tmp_path / "short.wav", "-s", "mix_as_estimate", "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output
     long, short = result.output.strip().splitlines()
@@ -296,7 +311,7 @@ def test_windows_are_chosen_where_memory_is_short(tmp_path, monkeypatch):
     assert "in windows" not in short
     total = sum(samples for samples, _ in read_sources(tmp_path / "out/long").values())
     assert np.abs(total - mixture).max() < 1e-5
-    monkeypatch.setattr(file_task, "available_memory", lambda device: None)
+    monkeypatch.setattr(mixture_files, "available_memory", lambda device: None)
     result = separate(tmp_path / "long.wav", "-s", "mix_as_estimate", "-o", tmp_path / "out")
     assert "in windows" not in result.output
 

@@ -43,8 +43,8 @@ def test_an_error_says_how_to_go_on(tmp_path, monkeypatch):
     monkeypatch.setattr(Scenes, "__getitem__", broken)
     result = run(*SCENES, "-o", tmp_path, "--items-per-shard", 1)
     assert result.exit_code == 1
-    told = "torchsep: disk on fire; 2 of 3 shards are written, and the same command goes on with the others"
-    assert told in result.output
+    message = "torchsep: disk on fire; 2 of 3 shards are written; the same command writes the others"
+    assert message in result.output
     monkeypatch.setattr(Scenes, "__getitem__", original)
     assert run(*SCENES, "-o", tmp_path, "--items-per-shard", 1).exit_code == 0
     assert len(list(ShardedItems(tmp_path))) == 3
@@ -60,7 +60,7 @@ def test_an_interrupt_says_how_to_go_on(tmp_path, monkeypatch):
     monkeypatch.setattr(Scenes, "__getitem__", interrupted)
     result = run(*SCENES, "-o", tmp_path, "--items-per-shard", 1)
     assert result.exit_code == 130
-    assert "interrupted; 1 of 3 shards are written, and the same command goes on with the others" in result.output
+    assert "interrupted; 1 of 3 shards are written; the same command writes the others" in result.output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["shard-000000.tar", "shards.json"]
 
 
@@ -70,7 +70,7 @@ def test_an_interrupt_says_how_to_go_on(tmp_path, monkeypatch):
         (("data.num_items=3",), "torchsep: "),
         (("trainer.devices=1",), "data must be chosen, as in data=scenes"),
         (("data=nothing",), "nothing"),
-        (("data=dynamic_mixing",), "data must be told more: data.root=..."),
+        (("data=dynamic_mixing",), "data is missing required values: data.root=..."),
         (("data=dynamic_mixing", "data.root=/no/where"), "/no/where: is no folder; root must hold the recordings"),
         ((*SCENES, "data.seed=x"), "torchsep: "),
         ((*SCENES, "data.split=dev"), "split must be one of train, valid, test, got 'dev'"),

@@ -36,7 +36,7 @@ def test_from_a_command_to_a_checkpoint_that_others_take(root, tmp_path):
     assert result.exit_code == 0, result.output
     model = tmp_path / "run" / "model.safetensors"
     lines = result.stdout.splitlines()
-    assert lines[0] == "DeepMaskEstimation: 3,852 parameters to learn on cpu"
+    assert lines[0] == "DeepMaskEstimation: 3,852 trainable parameters on cpu"
     assert lines[-1].startswith(f"Written: {model} after 3 steps, ")
     assert lines[-1].endswith(" dB SI-SDR improvement in validation")
     mixture = tmp_path / "mixture.wav"
@@ -78,7 +78,7 @@ def test_the_folder_is_named_after_the_run(root):
             ["trainer.max_epochs=1", "train_data.num_sources=3"],
             "estimates must have shape (2, 3, 1, 800) for sources (2, 3, 1, 800), got (2, 2, 1, 800)",
         ),
-        (["trainer.devices=-3"], "trainer cannot be made: `devices` "),
+        (["trainer.devices=-3"], "trainer cannot be built: `devices` "),
     ],
 )
 def test_what_is_wrong_is_one_line(root, tmp_path, more, message):
@@ -94,9 +94,9 @@ def test_too_little_is_said():
     result = invoke("train", "separator=deep_clustering", "network=embedding")
     assert result.exit_code == 2
     assert "objective, optimizer, train_data must be chosen, or an experiment, as in experiment=" in result.stderr
-    told = invoke("train", "experiment=speech8k_dpcl", "train_data.root=/no/such/place")
-    assert told.exit_code == 2
-    assert "/no/such/place" in told.stderr
+    failed = invoke("train", "experiment=speech8k_dpcl", "train_data.root=/no/such/place")
+    assert failed.exit_code == 2
+    assert "/no/such/place" in failed.stderr
 
 
 def test_another_run_in_the_folder(root, tmp_path):
@@ -104,7 +104,7 @@ def test_another_run_in_the_folder(root, tmp_path):
     result = invoke("train", *described(root, tmp_path / "run", "optimizer.lr=0.5"))
     assert result.exit_code == 2
     message = f"torchsep: output must not hold another run, {tmp_path / 'run'} differs in optimizer; "
-    assert result.stderr.strip() == message + "choose another output, or overwrite=true to begin anew"
+    assert result.stderr.strip() == message + "choose another output, or overwrite=true to start again"
 
 
 def test_an_interrupt_within_the_process_leaves_it_interruptible(root, tmp_path):

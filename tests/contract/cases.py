@@ -1,4 +1,4 @@
-"""What the contract is tested on: one case for every variant of every registered separator."""
+"""Test cases of the contract: one for every variant of every registered separator."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,8 +23,8 @@ class Case:
     """A separator in one configuration, and the inputs that suit it.
 
     ``name`` is the registry's, ``arguments`` the constructor's. A mixture of ``shortest`` samples is long enough, a
-    shorter one raises. The tensors required beside the mixture have ``num_sources`` sources, which sum to it. One with
-    a source per channel gives sources of one.
+    shorter one raises. The required tensors have ``num_sources`` sources, which sum to the mixture. With
+    ``source_per_channel`` the estimates are mono.
     """
 
     name: str
@@ -41,16 +41,16 @@ class Case:
 
     @property
     def channels(self) -> int | None:
-        """The number of channels that it needs; any if None."""
+        """The required number of channels; any if None."""
         return self.build().channels
 
     def sources_and_channels(self, channels: int) -> tuple[int, int]:
-        """What the estimates of a mixture of so many channels have: all of them, or one source of one for each."""
+        """The numbers of sources and channels of the estimates of a mixture."""
         return (channels, 1) if self.source_per_channel else (len(self.build().names) or self.num_sources, channels)
 
     @property
     def requires(self) -> tuple[str, ...]:
-        """The names of the tensors that a call needs beside the mixture."""
+        """The names of the tensors that a call requires besides the mixture."""
         return self.build().requires
 
     def build(self, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Separator:
@@ -143,7 +143,7 @@ CASES = [
     Case("deep_audio_estimation", {"sample_rate": 8000, "network": _CONV_TAS_NET, "names": ("a", "b")}, "named"),
     Case("deep_clustering", {**SMALL, "network": _EMBEDDING}, "default"),
     Case("deep_mask_estimation", {**SMALL, "network": _MASKS}, "default"),
-    Case("deep_mask_estimation", {**SMALL, "network": _MASKS, "names": ("voice", "rest")}, "named"),
+    Case("deep_mask_estimation", {**SMALL, "network": _MASKS, "names": ("vocals", "residual")}, "named"),
     Case(
         "deep_mask_estimation",
         {**SMALL, "network": {**_MASKS, "mask_activation": "sigmoid", "body": _GRU}},

@@ -1,4 +1,4 @@
-"""Small separators without defect, which keep every promise, and of which the defective ones are made."""
+"""Small correct separators, which pass the contract and from which the defective ones are derived."""
 
 from typing import ClassVar
 

@@ -1,6 +1,6 @@
-"""Small separators with one planted defect each: what the promises are tried on.
+"""Small separators with one planted defect each, which the contract must detect.
 
-None is registered where it is defined, so that the library's own list stays as it is.
+They are not registered where they are defined, so the registry of the library is unchanged.
 """
 
 import torch

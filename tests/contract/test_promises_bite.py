@@ -1,4 +1,4 @@
-"""Whether the promises bite: each planted defect breaks the promises named beside it, and no defect breaks none."""
+"""Mutation tests of the contract: each planted defect fails its promises, and correct separators pass all."""
 
 import pytest
 from contract import controls, defects

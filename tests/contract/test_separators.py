@@ -1,4 +1,4 @@
-"""The contract: every promise, held by every separator."""
+"""The contract, run on every registered separator."""
 
 import dataclasses
 

@@ -244,7 +244,7 @@ def test_a_file_of_one_sample_is_mixed(tmp_path):
         ({"num_sources": (2, 1)}, "^num_sources must be at least 2, got 1$"),
         ({"num_sources": (1, 2, 3)}, r"^num_sources must be a number, two numbers or None, got \(1, 2, 3\)$"),
         ({"gain_db": (3, 0)}, "^gain_db must be at least 3, got 0$"),
-        ({"gain_db": (0,)}, "^gain_db must be two numbers, least and greatest"),
+        ({"gain_db": (0,)}, "^gain_db must be two numbers, minimum and maximum"),
         ({"offset": (-1, 0)}, "^offset must be at least 0, got -1$"),
         ({"offset": (0, 1)}, "^offset must be below the duration of 1 s, got 1.0$"),
         ({"duration": 0}, "^duration must be at least 0.000125, got 0$"),

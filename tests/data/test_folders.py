@@ -90,10 +90,10 @@ def test_bad_recordings_are_named_or_left_out(tmp_path):
     write(tmp_path / "a" / "drums.flac", noise(1))
     write(tmp_path / "b" / "mixture.wav", noise(1))
     write_sources(tmp_path / "c", ("drums", "voice"))
-    with pytest.raises(ValueError, match=r"a: must hold each source once, got drums.flac, drums.wav"):
+    with pytest.raises(ValueError, match=r"a: must contain each source once, got drums.flac, drums.wav"):
         StemFolder(tmp_path)
     (tmp_path / "a" / "drums.flac").unlink()
-    with pytest.raises(ValueError, match=r"b: must hold sources beside mixture.wav"):
+    with pytest.raises(ValueError, match=r"b: must contain sources beside mixture.wav"):
         StemFolder(tmp_path)
     with pytest.warns(UserWarning, match="1 of 3 recordings are left out"):
         assert [item["id"] for item in StemFolder(tmp_path, on_error="skip")] == ["a", "c"]
@@ -120,5 +120,5 @@ def test_sources_of_other_names_are_missed(tmp_path):
     (tmp_path / "s2" / "0001.wav").rename(tmp_path / "s2" / "0002.wav")
     with pytest.raises(FileNotFoundError, match=r"s2/0001.wav: does not exist"):
         MixtureFolder(tmp_path)
-    with pytest.raises(FileNotFoundError, match="noisy: does not exist; it should hold the mixtures"):
+    with pytest.raises(FileNotFoundError, match="noisy: does not exist; it must contain the mixtures"):
         MixtureFolder(tmp_path, mixture_folder="noisy")

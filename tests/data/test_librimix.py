@@ -99,7 +99,7 @@ def test_missing_files_are_named_below_the_root(tmp_path):
 
 def test_missing_tables_are_named(tmp_path):
     make(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"mixture_train-360_mix_clean.csv: does not exist; split, "):
+    with pytest.raises(FileNotFoundError, match=r"mixture_train-360_mix_clean.csv: does not exist; check split, "):
         LibriMix(tmp_path, "train")
 
 

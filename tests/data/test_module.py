@@ -158,9 +158,9 @@ def test_validation_and_test_are_in_order_and_never_change():
 
 def test_what_is_not_there_is_named():
     assert SeparationData().val_dataloader() == []
-    with pytest.raises(ValueError, match=r"^train must be a data set to fit on, got None$"):
+    with pytest.raises(ValueError, match=r"^train must be a data set, got None$"):
         SeparationData().train_dataloader()
-    with pytest.raises(ValueError, match=r"^test must be a data set to test on, got None$"):
+    with pytest.raises(ValueError, match=r"^test must be a data set, got None$"):
         SeparationData().test_dataloader()
 
 

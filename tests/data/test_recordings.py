@@ -304,7 +304,7 @@ def test_ids_differ(songs):
         ({"sources": ["voice", "bas"]}, "sources must be made of bass, drums, voice, got 'bas'; did you mean bass?"),
         ({"sources": "voice"}, "sources must be a list of names"),
         ({"sources": []}, "sources must be a list of names"),
-        ({"sources": ["voice", "voice"]}, "sources must differ"),
+        ({"sources": ["voice", "voice"]}, "sources must be distinct"),
         ({"sources": {"all": "voice"}}, "sources must map all to a list of names, got 'voice'"),
         ({"sources": {"all": []}}, "sources must map all to a list of names"),
         ({"duration": 0.0}, "duration must be above 0"),

@@ -190,7 +190,7 @@ def test_writing_goes_on_where_it_ended(tmp_path):
         write_shards(Noise(bad=4), tmp_path, 2, receive=lambda done, total: counts.append((done, total)))
     assert counts == [(0, 4), (1, 4), (2, 4)]
     assert names_in(tmp_path) == ["shard-000000.tar", "shard-000001.tar", "shards.json"]
-    with pytest.raises(ValueError, match=r"must hold all 4 shards, got 2; run what has written them once more$"):
+    with pytest.raises(ValueError, match=r"must hold all 4 shards, got 2; run the same command again$"):
         ShardedItems(tmp_path)
     times = [(tmp_path / f"shard-00000{number}.tar").stat().st_mtime_ns for number in range(2)]
     (tmp_path / ".writing-old").mkdir()  # of a process that was killed
@@ -303,7 +303,7 @@ def test_shards_of_unknown_origin_are_left_alone(tmp_path):
 def test_a_damaged_shard_is_named(tmp_path):
     (path,) = write_shards(Noise(3), tmp_path)
     path.write_bytes(path.read_bytes()[:-11000])
-    with pytest.raises(ValueError, match=r"shard-000000\.tar: is cut short or damaged; copy it again"):
+    with pytest.raises(ValueError, match=r"shard-000000\.tar: is truncated or damaged; copy or write it again"):
         list(ShardedItems(tmp_path))
 
 

@@ -1,4 +1,4 @@
-"""A training run small enough for a test, and what it leaves."""
+"""A small training run, and its results."""
 
 import csv
 import os
@@ -13,7 +13,7 @@ from scenes import RATE, bursts
 
 from torchsep import audio
 from torchsep.data import DynamicMixing
-from torchsep.engine import train, training
+from torchsep.engine import run_training, training
 
 NETWORK = [
     "separator=deep_mask_estimation",
@@ -24,7 +24,7 @@ NETWORK = [
     "network.body.num_layers=2",
     "+network.body.norm=layer",
 ]
-"""With dropout between its layers."""
+"""With dropout between the layers."""
 
 VALIDATED = [
     "+data@valid_data=dynamic_mixing",
@@ -34,7 +34,7 @@ VALIDATED = [
 ]
 
 PLATEAU = ["scheduler=plateau", "scheduler.patience=0", "scheduler.mode=max", "schedule.monitor=valid/loss"]
-"""A schedule that goes by the validation, the wrong way, so that it does something."""
+"""A schedule that monitors the validation loss, in the wrong direction, so that it has an effect."""
 
 
 def recordings(root):
@@ -48,9 +48,9 @@ def recordings(root):
 
 
 def described(root, output, *more, model=NETWORK, validated=True):
-    """Overrides for a run on mixtures made on the fly: three batches of two an epoch, three epochs.
+    """Overrides for a run with dynamic mixing: three epochs of three batches of two.
 
-    With what has a state that must survive: a moving average of the weights, and augmentation.
+    It has state to resume: a moving average of the weights, and augmentation.
     """
     return [
         *model,
@@ -61,7 +61,7 @@ def described(root, output, *more, model=NETWORK, validated=True):
         f"train_data.root={root}",
         "train_data.duration=0.1",
         "train_data.num_items=6",
-        "+train_data.augment={_target_: torchsep.data.RandomSpeed, speeds: [0.9, 1.0, 1.1]}",
+        "+train_data.augment={name: random_speed, speeds: [0.9, 1.0, 1.1]}",
         *([*VALIDATED, f"valid_data.root={root}"] if validated else []),
         "batches.batch_size=2",
         "training.ema_decay=0.7",
@@ -76,23 +76,23 @@ def described(root, output, *more, model=NETWORK, validated=True):
 
 
 def run(root, output, *more, say=lambda _: None, **options):
-    return train(training(described(root, output, *more, **options)), say)
+    return run_training(training(described(root, output, *more, **options)), say)
 
 
 def weights(folder):
-    """The tensors of the checkpoint that a run ends with."""
+    """The tensors of the final checkpoint of a run."""
     return safetensors.torch.load_file(folder / "model.safetensors")
 
 
 def difference(first, second):
-    """The largest difference of the weights that two runs end with."""
+    """The largest difference between the final weights of two runs."""
     one, other = weights(first), weights(second)
     assert one.keys() == other.keys()
     return max((one[name].double() - other[name].double()).abs().max().item() for name in one)
 
 
 def curves(folder):
-    """What ``metrics.csv`` tells: for each name the pairs of step and value."""
+    """The curves in ``metrics.csv``: for each name the pairs of step and value."""
     found = {}
     with (folder / "metrics.csv").open(newline="") as file:
         for row in csv.DictReader(file):
@@ -107,7 +107,7 @@ def state(folder, name="last"):
 
 
 def command(overrides):
-    """``torchsep train`` as a process of its own, with one thread."""
+    """``torchsep train`` in its own process, with one thread."""
     program = Path(sys.executable).with_name("torchsep")
     return subprocess.Popen(
         [program, "train", *map(str, overrides)],
@@ -119,7 +119,7 @@ def command(overrides):
 
 
 def wait_for_steps(process, folder, steps, patience=300):
-    """Wait until a process has written the state after so many steps."""
+    """Wait until a process has written the state after a number of steps."""
     deadline = time.monotonic() + patience
     path = folder / "checkpoints" / "last.ckpt"
     while not path.is_file() or state(folder)["global_step"] < steps:
@@ -136,7 +136,7 @@ class Fixed(DynamicMixing):
 
 
 class Late(DynamicMixing):
-    """Items that take their time."""
+    """Slow items."""
 
     def __getitem__(self, index):
         time.sleep(0.05)

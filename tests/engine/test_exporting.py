@@ -16,7 +16,7 @@ from scenes import noise
 import torchsep
 from torchsep.checkpoint import read_header, save
 from torchsep.engine.export import exporting
-from torchsep.engine.export.exporting import ExportOptions, export
+from torchsep.engine.export.exporting import ExportOptions, export_model
 from torchsep.networks import MaskInference, RecurrentBody
 from torchsep.separators import HPSS, DeepMaskEstimation, EnsembleClustering
 from torchsep.transforms import STFT
@@ -79,7 +79,7 @@ def trained(folder, *callbacks):
 def test_a_released_checkpoint_is_exported(tmp_path):
     separator = mask_estimation()
     path = save(separator, tmp_path / "one", about=ABOUT)
-    files = export(path, tmp_path / "models" / "speakers")
+    files = export_model(path, tmp_path / "models" / "speakers")
     assert [file.name for file in files] == ["README.md", "config.json", "model.safetensors"]
     assert files[0].parent == tmp_path / "models" / "speakers"
     assert same(torchsep.load(tmp_path / "models" / "speakers"), separator)
@@ -89,7 +89,7 @@ def test_a_released_checkpoint_is_exported(tmp_path):
 
 def test_the_card_says_what_it_is(tmp_path):
     path = save(mask_estimation(), tmp_path / "one", about=ABOUT)
-    card, _, model = export(path, tmp_path / "speakers")
+    card, _, model = export_model(path, tmp_path / "speakers")
     text = card.read_text()
     front, _, body = text.removeprefix("---\n").partition("\n---\n")
     yaml = pytest.importorskip("yaml")
@@ -122,7 +122,7 @@ def test_the_card_says_what_it_is(tmp_path):
 
 
 def test_the_card_of_a_model_of_which_nothing_is_told(tmp_path):
-    card, _, _ = export(save(HPSS(sample_rate=8000), tmp_path / "one"), tmp_path / "tones")
+    card, _, _ = export_model(save(HPSS(sample_rate=8000), tmp_path / "one"), tmp_path / "tones")
     text = card.read_text()
     assert "license" not in text
     assert "`hpss`: 2 sources (harmonic, percussive) at 8000 Hz" in text
@@ -132,7 +132,7 @@ def test_the_card_of_a_model_of_which_nothing_is_told(tmp_path):
 def test_what_is_told_may_be_told_otherwise(tmp_path):
     path = save(mask_estimation(), tmp_path / "one", about=ABOUT)
     more = {"training": {"lr": 0.5, "speakers": 79}, "licences": {"weights": "My own licence: none"}, "metrics": []}
-    card, config, _ = export(path, tmp_path / "speakers", about=more)
+    card, config, _ = export_model(path, tmp_path / "speakers", about=more)
     told = json.loads(config.read_text())["about"]
     assert told["training"] == {**ABOUT["training"], "lr": 0.5, "speakers": 79}
     assert told["licences"] == {"weights": "My own licence: none", "data": "public domain"}
@@ -140,13 +140,13 @@ def test_what_is_told_may_be_told_otherwise(tmp_path):
     assert told["summary"] == ABOUT["summary"]
     assert 'license: "other"\nlicense_name: "My own licence: none"\n' in card.read_text()
     with pytest.raises(ValueError, match="metrics in about must have name, value and definition"):
-        export(path, tmp_path / "other", about={"metrics": [{"name": "SDR"}]})
+        export_model(path, tmp_path / "other", about={"metrics": [{"name": "SDR"}]})
     assert not (tmp_path / "other").exists()
 
 
 def test_half_precision(tmp_path):
     separator = mask_estimation()
-    export(save(separator, tmp_path / "one"), tmp_path / "half", ExportOptions(half=True))
+    export_model(save(separator, tmp_path / "one"), tmp_path / "half", ExportOptions(half=True))
     again = torchsep.load(tmp_path / "half")
     weight = separator.network.mask_head.linear.weight
     assert torch.equal(again.network.mask_head.linear.weight, weight.half().float())
@@ -155,7 +155,7 @@ def test_half_precision(tmp_path):
 
 def test_a_training_run_is_exported(tmp_path):
     path, task = trained(tmp_path)
-    export(path, tmp_path / "model")
+    export_model(path, tmp_path / "model")
     assert same(torchsep.load(tmp_path / "model"), task.separator)
     assert not same(torchsep.load(tmp_path / "model"), mask_estimation())
     assert read_header(tmp_path / "model")["about"] == {"training": {"steps": 3}}
@@ -164,7 +164,7 @@ def test_a_training_run_is_exported(tmp_path):
 def test_averaged_weights_are_exported(tmp_path):
     path, _ = trained(tmp_path, EMAWeightAveraging(decay=0.9))
     content = torch.load(path, weights_only=True)
-    export(path, tmp_path / "model")
+    export_model(path, tmp_path / "model")
     again = torchsep.load(tmp_path / "model")
     name = "network.mask_head.linear.bias"
     assert torch.equal(again.state_dict()[name], content["state_dict"][f"separator.{name}"])
@@ -175,7 +175,7 @@ def test_weights_that_are_not_averaged_yet_are_exported_as_they_are(tmp_path):
     path, _ = trained(tmp_path, EMAWeightAveraging(update_starting_at_step=100))
     content = torch.load(path, weights_only=True)
     assert content["averaging_state"]["n_averaged"] == 0
-    export(path, tmp_path / "model")
+    export_model(path, tmp_path / "model")
     name = "network.mask_head.linear.bias"
     weights = torchsep.load(tmp_path / "model").state_dict()[name]
     assert torch.equal(weights, content["current_model_state"][f"separator.{name}"])
@@ -186,7 +186,7 @@ def test_what_a_training_run_tells(tmp_path):
     state = {f"separator.{name}": tensor for name, tensor in separator.state_dict().items()}
     entry = {"config": separator.config, "about": ABOUT}
     torch.save({"torchsep": entry, "state_dict": state, "global_step": 5}, tmp_path / "a.ckpt")
-    export(tmp_path / "a.ckpt", tmp_path / "model")
+    export_model(tmp_path / "a.ckpt", tmp_path / "model")
     assert read_header(tmp_path / "model")["about"] == ABOUT
 
 
@@ -206,7 +206,7 @@ def test_a_hostile_run_is_refused_and_not_run(tmp_path):
         with pytest.raises(
             ValueError, match=r"a\.ckpt is not a checkpoint of a training run, or is damaged: .*"
         ) as error:
-            export(path, tmp_path / "model")
+            export_model(path, tmp_path / "model")
         assert "\n" not in str(error.value)
     assert not victim.exists()
     assert not (tmp_path / "model").exists()
@@ -233,7 +233,7 @@ def test_a_hostile_run_is_refused_and_not_run(tmp_path):
 def test_other_runs_are_refused(content, message, tmp_path):
     torch.save(content, tmp_path / "a.ckpt")
     with pytest.raises(ValueError, match=message):
-        export(tmp_path / "a.ckpt", tmp_path / "model")
+        export_model(tmp_path / "a.ckpt", tmp_path / "model")
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path):
@@ -241,13 +241,13 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
     state = {f"separator.{name}": tensor * torch.nan for name, tensor in separator.state_dict().items()}
     torch.save({"torchsep": {"config": separator.config}, "state_dict": state}, tmp_path / "a.ckpt")
     with pytest.raises(ValueError, match="NaN or infinite"):
-        export(tmp_path / "a.ckpt", tmp_path / "model")
+        export_model(tmp_path / "a.ckpt", tmp_path / "model")
 
 
 def test_nothing_to_export(tmp_path):
     for source in (tmp_path / "a.ckpt", "nothing", tmp_path / "a.safetensors"):
         with pytest.raises(FileNotFoundError):
-            export(source, tmp_path / "model")
+            export_model(source, tmp_path / "model")
     assert not list(tmp_path.iterdir())
 
 
@@ -255,25 +255,25 @@ def test_only_an_export_is_overwritten(tmp_path):
     path = save(mask_estimation(), tmp_path / "one")
     folder = tmp_path / "model"
     folder.mkdir()
-    export(path, folder)  # an empty one
+    export_model(path, folder)  # an empty one
     (folder / "network.onnx").touch()
-    with pytest.raises(ValueError, match=r"must be new or empty unless it may be overwritten, .* holds README\.md$"):
-        export(path, folder)
+    with pytest.raises(ValueError, match=r"must be new or empty unless it may be overwritten, .* has README\.md$"):
+        export_model(path, folder)
     other = mask_estimation(1)
-    assert len(export(save(other, tmp_path / "two"), folder, ExportOptions(overwrite=True))) == 3
+    assert len(export_model(save(other, tmp_path / "two"), folder, ExportOptions(overwrite=True))) == 3
     assert same(torchsep.load(folder), other)
     (folder / "thesis.tex").touch()
-    with pytest.raises(ValueError, match=r"must hold nothing but an export to be overwritten, .* holds thesis\.tex$"):
-        export(path, folder, ExportOptions(overwrite=True))
+    with pytest.raises(ValueError, match=r"must have only files of an export to be overwritten, .* has thesis\.tex$"):
+        export_model(path, folder, ExportOptions(overwrite=True))
     with pytest.raises(ValueError, match=r"folder must be new or empty, got the file .*one\.safetensors$"):
-        export(path, path, ExportOptions(overwrite=True))
+        export_model(path, path, ExportOptions(overwrite=True))
     assert listed(tmp_path) == ["model", "one.safetensors", "two.safetensors"]
 
 
 @pytest.mark.parametrize("step", ["card", "rename"])
 def test_a_failure_leaves_what_was_there(step, tmp_path, monkeypatch):
     path = save(mask_estimation(), tmp_path / "one")
-    export(path, tmp_path / "model")
+    export_model(path, tmp_path / "model")
     before = {file.name: file.read_bytes() for file in (tmp_path / "model").iterdir()}
     original = Path.rename
 
@@ -284,20 +284,20 @@ def test_a_failure_leaves_what_was_there(step, tmp_path, monkeypatch):
 
     monkeypatch.setattr(*((exporting, "model_card") if step == "card" else (Path, "rename")), fail)
     with pytest.raises(OSError, match="No space left on device"):
-        export(save(mask_estimation(1), tmp_path / "two"), tmp_path / "model", ExportOptions(overwrite=True))
+        export_model(save(mask_estimation(1), tmp_path / "two"), tmp_path / "model", ExportOptions(overwrite=True))
     assert {file.name: file.read_bytes() for file in (tmp_path / "model").iterdir()} == before
     assert listed(tmp_path) == ["model", "one.safetensors", "two.safetensors"]
 
 
 def test_an_export_is_exported(tmp_path):
-    export(save(mask_estimation(), tmp_path / "one", about=ABOUT), tmp_path / "first")
-    export(tmp_path / "first", tmp_path / "second")
+    export_model(save(mask_estimation(), tmp_path / "one", about=ABOUT), tmp_path / "first")
+    export_model(tmp_path / "first", tmp_path / "second")
     assert (tmp_path / "first" / "model.safetensors").read_bytes() == (
         tmp_path / "second" / "model.safetensors"
     ).read_bytes()
     shutil.move(tmp_path / "first" / "model.safetensors", tmp_path / "second.safetensors")
     with pytest.raises(FileNotFoundError):
-        export(tmp_path / "first", tmp_path / "third")
+        export_model(tmp_path / "first", tmp_path / "third")
 
 
 @pytest.mark.slow
@@ -306,7 +306,7 @@ def test_the_network_as_a_graph(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     separator = mask_estimation().eval()
     options = ExportOptions(half=True, onnx=True, program=True)
-    files = export(save(separator, tmp_path / "one"), tmp_path / "model", options)
+    files = export_model(save(separator, tmp_path / "one"), tmp_path / "model", options)
     names = ["README.md", "config.json", "model.safetensors", "network.onnx", "network.pt2"]
     assert [file.name for file in files] == names
     magnitude = noise(2, 1, 9, 30).abs().float()
@@ -326,5 +326,5 @@ def test_without_one_network_there_is_no_graph(option, tmp_path):
     )
     for separator, message in ((HPSS(sample_rate=8000), "hpss with 0"), (ensemble, "ensemble_clustering with 2")):
         with pytest.raises(ValueError, match=f"onnx and program need a separator with one network, got {message}$"):
-            export(save(separator, tmp_path / "one"), tmp_path / "model", ExportOptions(**{option: True}))
+            export_model(save(separator, tmp_path / "one"), tmp_path / "model", ExportOptions(**{option: True}))
     assert listed(tmp_path) == ["one.safetensors"]

@@ -1,4 +1,4 @@
-"""What separators are trained for, written out."""
+"""Training objectives, compared with direct formulas."""
 
 import itertools
 
@@ -7,7 +7,7 @@ import torch
 from scenes import noise
 
 from torchsep import losses
-from torchsep.engine import ChimeraObjective, EmbeddingObjective, MaskObjective, WaveformObjective
+from torchsep.engine import ChimeraObjective, EmbeddingObjective, MaskObjective, Objective, WaveformObjective
 from torchsep.networks import Chimera, Embedding, MaskInference, RecurrentBody
 from torchsep.separators import HPSS, DeepClustering, DeepMaskEstimation, IdealRatioMask
 from torchsep.transforms import STFT
@@ -39,14 +39,14 @@ def batch(items=3):
 
 
 def decibels(estimate, source):
-    """The negative SI-SDR of one signal, its mean taken off."""
+    """The negative SI-SDR of one zero-mean signal."""
     estimate, source = estimate - estimate.mean(), source - source.mean()
     wanted = (estimate @ source) / (source @ source) * source
     return -10 * torch.log10((wanted @ wanted) / ((estimate - wanted) @ (estimate - wanted)))
 
 
-def least_over_orders(cost):
-    """Of a function of numbers of estimate and source, the mean over sources in the best order."""
+def best_order(cost):
+    """The mean over the sources of a cost of pairs, in the best order."""
     orders = itertools.permutations(range(2))
     return min(sum(cost(estimate, source) for source, estimate in enumerate(order)) / 2 for order in orders)
 
@@ -55,7 +55,7 @@ def slow_waveform(separator, data):
     estimates = separator(data["mixture"])
     return torch.stack(
         [
-            least_over_orders(lambda e, s, i=item: decibels(estimates[i, e, 0], data["sources"][i, s, 0]))
+            best_order(lambda e, s, i=item: decibels(estimates[i, e, 0], data["sources"][i, s, 0]))
             for item in range(len(estimates))
         ]
     )
@@ -65,16 +65,16 @@ def slow_masks(separator, data, target="tpsa"):
     result = []
     for mixture, sources in zip(data["mixture"], data["sources"], strict=True):
         spectrogram = STFT_OF_ALL(mixture)
-        heard = spectrogram.abs()
-        level = heard.square().mean().sqrt()
+        magnitude = spectrogram.abs()
+        level = magnitude.square().mean().sqrt()
         masks = separator.masks(spectrogram[None])[0]
         wanted = []
         for source in STFT_OF_ALL(sources):
             cosine = torch.cos(source.angle() - spectrogram.angle())
             values = source.abs() if target == "msa" else source.abs() * cosine
-            wanted.append(torch.minimum(values.clamp(min=0), heard) if target == "tpsa" else values)
+            wanted.append(torch.minimum(values.clamp(min=0), magnitude) if target == "tpsa" else values)
         result.append(
-            least_over_orders(lambda e, s, m=masks, h=heard, w=wanted, v=level: (m[e] * h / v - w[s] / v).abs().mean())
+            best_order(lambda e, s, m=masks, h=magnitude, w=wanted, v=level: (m[e] * h / v - w[s] / v).abs().mean())
         )
     return torch.stack(result)
 
@@ -87,26 +87,26 @@ def slow_embedding(separator, data, features=None, weights="magnitude"):
         given = separator.features(spectrogram[None]) if features is None else features[item : item + 1]
         points = given.flatten(0, 3)
         first, second = STFT_OF_ALL(data["sources"][item]).abs().flatten(1)
-        owners = torch.stack((first >= second, first < second), 1).double()
+        assignments = torch.stack((first >= second, first < second), 1).double()
         loud = spectrogram.abs().flatten()
         if weights == "loud":
             loud = (loud > 0.01 * loud.max()).double()
         if weights == "none":
             loud = torch.ones_like(loud)
-        shares = loud / loud.sum()
-        apart = (points @ points.T - owners @ owners.T).square()
-        result.append((shares[:, None] * shares * apart).sum())
+        weights_ = loud / loud.sum()
+        distances = (points @ points.T - assignments @ assignments.T).square()
+        result.append((weights_[:, None] * weights_ * distances).sum())
     return torch.stack(result)
 
 
-def test_waveforms_are_compared_in_their_best_order():
+def test_waveforms_in_the_best_order():
     separator, data = masks_of_two(), batch()
     assert torch.allclose(WaveformObjective()(separator, data), slow_waveform(separator, data), rtol=1e-9)
     l1 = WaveformObjective(losses.FixedOrder(losses.l1_loss))(separator, data)
     assert torch.allclose(l1, (separator(data["mixture"]) - data["sources"]).abs().mean((1, 2, 3)), rtol=1e-9)
 
 
-def test_separators_that_need_the_sources_get_them():
+def test_oracles_receive_the_sources():
     separator, data = IdealRatioMask(**OF_RATE), batch()
     expected = separator(data["mixture"], sources=data["sources"])
     found = WaveformObjective(losses.FixedOrder(losses.mse_loss))(separator, data)
@@ -114,14 +114,14 @@ def test_separators_that_need_the_sources_get_them():
 
 
 @pytest.mark.parametrize("target", ["msa", "psa", "tpsa"])
-def test_masked_magnitudes_are_compared_at_one_level(target):
+def test_magnitudes_are_normalised_by_the_mixture(target):
     separator, data = masks_of_two(), batch()
     found = MaskObjective(target=target)(separator, data)
     assert torch.allclose(found, slow_masks(separator, data, target), rtol=1e-9)
     assert found.shape == (3,)
 
 
-def test_masks_of_classical_separators_too():
+def test_masks_of_classical_separators():
     separator = HPSS(margin=1.5, trainable=["margin"], kernel_size=3, **OF_RATE).double()
     data = batch()
     data["sources"] = torch.cat((data["sources"], 0.1 * data["sources"][:, :1]), 1)
@@ -133,30 +133,30 @@ def test_masks_of_classical_separators_too():
 
 
 @pytest.mark.parametrize("weights", ["magnitude", "loud", "none"])
-def test_embeddings_are_compared_with_the_owners_of_bins(weights):
+def test_embeddings_and_dominant_sources(weights):
     separator, data = clustering(), batch()
     found = EmbeddingObjective(weights=weights)(separator, data)
     assert torch.allclose(found, slow_embedding(separator, data, weights=weights), rtol=1e-9)
 
 
-def test_the_other_loss_of_embeddings():
+def test_whitened_kmeans():
     separator, data = clustering(), batch()
     found = EmbeddingObjective("whitened_kmeans")(separator, data)
     spectrogram = STFT_OF_ALL(data["mixture"])
-    owners = losses.ideal_assignments(STFT_OF_ALL(data["sources"]))
-    shares = losses.magnitude_weights(spectrogram)
-    assert found.equal(losses.whitened_kmeans_loss(separator.features(spectrogram), owners, shares))
+    assignments = losses.ideal_assignments(STFT_OF_ALL(data["sources"]))
+    weights = losses.magnitude_weights(spectrogram)
+    assert found.equal(losses.whitened_kmeans_loss(separator.features(spectrogram), assignments, weights))
     assert not torch.allclose(found, EmbeddingObjective()(separator, data))
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("signal", [WaveformObjective(), MaskObjective(target="psa")])
-def test_chimera_is_the_weighted_sum_of_both_alone(share, signal):
+def test_chimera_is_the_weighted_sum_of_both(weight, signal):
     separator, data = both(), batch()
     features = separator.masks_and_features(STFT_OF_ALL(data["mixture"]))[1]
-    apart = slow_embedding(separator, data, features)
-    found = ChimeraObjective(share, signal=signal)(separator, data)
-    assert torch.allclose(found, share * apart + (1 - share) * signal(separator, data), rtol=1e-8)
+    embedding = slow_embedding(separator, data, features)
+    found = ChimeraObjective(weight, signal=signal)(separator, data)
+    assert torch.allclose(found, weight * embedding + (1 - weight) * signal(separator, data), rtol=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -169,12 +169,12 @@ def test_chimera_is_the_weighted_sum_of_both_alone(share, signal):
         (ChimeraObjective(signal=WaveformObjective()), both, {"mask_head", "embedding_head"}),
     ],
 )
-def test_gradients_reach_the_body_and_the_heads_concerned(objective, make, heads):
+def test_gradients_reach_the_body_and_the_heads(objective, make, heads):
     separator = make()
     objective(separator, batch()).sum().backward()
-    taught = {name for name, weight in separator.named_parameters() if weight.grad is not None and weight.grad.any()}
+    learning = {name for name, weight in separator.named_parameters() if weight.grad is not None and weight.grad.any()}
     every = {name for name, _ in separator.named_parameters()}
-    assert taught == {name for name in every if name.split(".")[1] in {"body", *heads}}
+    assert learning == {name for name in every if name.split(".")[1] in {"body", *heads}}
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_gradients_reach_the_body_and_the_heads_concerned(objective, make, heads
         (ChimeraObjective(), both),
     ],
 )
-def test_items_are_alone_and_silence_and_level_are_of_no_concern(objective, make):
+def test_items_are_independent_with_any_level_and_with_silence(objective, make):
     separator, data = make(), batch()
     expected = objective(separator, data)
     for item in range(3):
@@ -205,6 +205,37 @@ def test_items_are_alone_and_silence_and_level_are_of_no_concern(objective, make
 
 
 @pytest.mark.parametrize(
+    ("objective", "make"),
+    [
+        (WaveformObjective(), masks_of_two),
+        (MaskObjective(), masks_of_two),
+        (EmbeddingObjective(), clustering),
+        (ChimeraObjective(), both),
+        (ChimeraObjective(signal=WaveformObjective()), both),
+    ],
+)
+def test_estimates_come_from_the_same_pass(objective, make):
+    separator, data = make().eval(), batch()
+    passes = []
+    separator.network.body.register_forward_hook(lambda *_: passes.append(1))
+    found, estimates = objective.with_estimates(separator, data)
+    assert len(passes) == 1
+    assert torch.allclose(found, objective(separator, data), rtol=1e-9)
+    assert torch.allclose(estimates, separator(data["mixture"]), atol=1e-9)
+
+
+def test_an_objective_without_estimates_of_its_own():
+    class Energy(Objective):
+        def __call__(self, separator, batch):
+            return separator(batch["mixture"]).square().mean((1, 2, 3))
+
+    separator, data = masks_of_two().eval(), batch()
+    found, estimates = Energy().with_estimates(separator, data)
+    assert torch.allclose(estimates, separator(data["mixture"]))
+    assert torch.allclose(found, estimates.square().mean((1, 2, 3)))
+
+
+@pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: EmbeddingObjective("deep_clusterin"), "^loss must be one of deep_clustering, whitened_kmeans"),
@@ -214,6 +245,6 @@ def test_items_are_alone_and_silence_and_level_are_of_no_concern(objective, make
         (lambda: ChimeraObjective()(masks_of_two(), batch()), "^network must give masks and an embedding, got MaskInf"),
     ],
 )
-def test_what_is_wrong_is_named(make, message):
+def test_errors(make, message):
     with pytest.raises(ValueError, match=message):
         make()

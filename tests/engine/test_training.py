@@ -1,4 +1,4 @@
-"""Training runs: what they leave, that they go on exactly where they were, and what they say where they cannot."""
+"""Training runs: results, exact resuming, options and errors."""
 
 import os
 import signal
@@ -28,6 +28,7 @@ from torchsep.checkpoint import read_header
 from torchsep.cli.main import app
 from torchsep.data import DynamicMixing
 from torchsep.engine import NonFiniteLossError, SeparationTask, WaveformObjective, training
+from torchsep.networks import RecurrentBody
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(root, tmp_path_factory):
-    """The folders of runs that nothing interrupted, by what they are told."""
+    """The folders of uninterrupted runs, by their overrides."""
     made = {}
 
     def folder(*more):
@@ -50,33 +51,33 @@ def whole(root, tmp_path_factory):
 
 
 class PowerCutError(Exception):
-    """What ends a run in the midst of it."""
+    """Ends a run at an arbitrary moment."""
 
 
 def interrupt(root, folder, *more, losses):
-    """Begin a run that ends as it is about to compute another loss than the first so many, of validation too."""
+    """Start a run that fails after a number of computed losses, those of validation included."""
     count = 0
-    call = WaveformObjective.__call__
+    compute = WaveformObjective.with_estimates
 
     def counted(objective, separator, batch):
         nonlocal count
         count += 1
         if count > losses:
             raise PowerCutError
-        return call(objective, separator, batch)
+        return compute(objective, separator, batch)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(WaveformObjective, "__call__", counted)
+        patch.setattr(WaveformObjective, "with_estimates", counted)
         with pytest.raises(PowerCutError):
             run(root, folder, *more)
 
 
-# What a run leaves.
+# Results of a run.
 
 
 def test_the_loss_falls_and_the_checkpoint_is_used(root, tmp_path):
     said = []
-    same = ["train_data._target_=engine.small_training.Fixed", "train_data.num_items=4", "network.body.dropout=0.0"]
+    same = ["+train_data._target_=engine.small_training.Fixed", "train_data.num_items=4", "network.body.dropout=0.0"]
     trained = run(root, tmp_path / "run", *same, "trainer.max_epochs=14", "optimizer.lr=0.03", say=said.append)
     losses = torch.tensor([value for _, value in curves(tmp_path / "run")["train/loss"]])
     assert len(losses) == trained.steps == 28
@@ -88,11 +89,11 @@ def test_the_loss_falls_and_the_checkpoint_is_used(root, tmp_path):
     assert separator(item["mixture"]).sum(0).allclose(item["mixture"], atol=1e-5)
     gains = [value for _, value in curves(tmp_path / "run")["valid/si_sdr_improvement"]]
     assert trained.improvement == pytest.approx(max(gains), abs=1e-4)
-    assert any(line.startswith("DeepMaskEstimation: 3,852 parameters to learn on cpu") for line in said)
+    assert any(line.startswith("DeepMaskEstimation: 3,852 trainable parameters on cpu") for line in said)
     assert any(line.startswith("first batch: mixture (2, 1, 800), sources (2, 2, 1, 800)") for line in said)
     last = next(line for line in said if line.startswith("epoch 13, step 28: "))
     assert f"loss {losses[-2:].mean():.3f}, valid loss " in last
-    assert any("data was waited for in" in line for line in said)
+    assert any("of the time waiting for data" in line for line in said)
 
 
 def test_the_weights_are_the_best_of_the_average(root, tmp_path):
@@ -109,14 +110,14 @@ def test_the_weights_are_the_best_of_the_average(root, tmp_path):
     assert max(gains.values()) == pytest.approx(trained.improvement, abs=1e-5)
 
 
-def test_what_lies_in_the_folder(whole):
+def test_files_in_the_folder(whole):
     folder = whole(*PLATEAU)
     names = {path.name for path in folder.iterdir()} - {"tensorboard"}
     assert names == {"checkpoints", "config.yaml", "metrics.csv", "model.safetensors"}
     assert {path.name for path in (folder / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
     kept = OmegaConf.load(folder / "config.yaml")
     assert kept.separator.network.body.hidden_size == 6  # resolved
-    last = state(folder)  # nothing in it that must be trusted
+    last = state(folder)  # loads with weights_only
     assert last["global_step"] == 9
     assert last["torchsep"]["config"]["name"] == "deep_mask_estimation"
     assert torchsep.build(last["torchsep"]["config"]).names == ("source_1", "source_2")
@@ -125,10 +126,23 @@ def test_what_lies_in_the_folder(whole):
     assert [step for step, _ in curve["valid/loss"]] == [2, 5, 8]
     rates = [rate for _, rate in curve["lr-Adam"]]
     assert rates[0] == 0.01
-    assert rates[-1] < 0.01  # the schedule does something
+    assert rates[-1] < 0.01  # the schedule has an effect
 
 
-# Exactly on.
+@pytest.mark.parametrize("objective", ["waveform", "masks"])
+def test_validation_runs_the_network_once_per_batch(root, tmp_path, monkeypatch, objective):
+    calls = []
+    forward = RecurrentBody.forward
+    monkeypatch.setattr(
+        RecurrentBody, "forward", lambda body, *given: calls.append(body.training) or forward(body, *given)
+    )
+    short = ["trainer.max_epochs=1", "+trainer.num_sanity_val_steps=0", "valid_data.num_items=4"]
+    run(root, tmp_path / "run", *short, f"objective={objective}")
+    assert calls.count(True) == 3  # batches of training
+    assert calls.count(False) == 2  # batches of validation
+
+
+# Exact resuming.
 
 
 @pytest.mark.parametrize(
@@ -141,7 +155,7 @@ def test_what_lies_in_the_folder(whole):
         *((losses, ["training.checkpoint_every=2"]) for losses in (3, 4)),
     ],
 )
-def test_an_interrupted_run_goes_on_exactly(root, whole, tmp_path, losses, more):
+def test_an_interrupted_run_resumes_exactly(root, whole, tmp_path, losses, more):
     interrupt(root, tmp_path / "run", *more, losses=losses)
     run(root, tmp_path / "run", *more)
     assert difference(tmp_path / "run", whole(*more)) <= 1e-6
@@ -153,7 +167,7 @@ def test_an_interrupted_run_goes_on_exactly(root, whole, tmp_path, losses, more)
     assert told["hours_of_audio"] > 0
 
 
-def test_a_schedule_of_steps_and_workers_that_were_ahead(root, whole, tmp_path):
+def test_a_schedule_of_steps_with_prefetching_workers(root, whole, tmp_path):
     steps = ["scheduler=one_cycle", "+schedule.interval=step", "trainer.max_epochs=null", "trainer.max_steps=7"]
     interrupt(root, tmp_path / "run", *steps, "batches.num_workers=1", losses=4)
     run(root, tmp_path / "run", *steps, "batches.num_workers=1")
@@ -170,18 +184,18 @@ def test_a_run_that_is_interrupted_twice(root, whole, tmp_path):
 
 
 @pytest.mark.parametrize("first", [["trainer.max_epochs=1"], ["trainer.max_epochs=null", "trainer.max_steps=5"]])
-def test_a_later_end_goes_on_from_an_earlier_one(root, whole, tmp_path, first):
+def test_a_longer_run_resumes_a_shorter_one(root, whole, tmp_path, first):
     run(root, tmp_path / "run", *PLATEAU, *first)
     said = []
     trained = run(root, tmp_path / "run", *PLATEAU, say=said.append)
-    assert said[0] == f"going on from {tmp_path / 'run' / 'checkpoints' / 'last.ckpt'}"
+    assert said[0] == f"resuming from {tmp_path / 'run' / 'checkpoints' / 'last.ckpt'}"
     assert trained.steps == 9
     assert difference(tmp_path / "run", whole(*PLATEAU)) <= 1e-6
     curve = curves(tmp_path / "run")
     assert curve["train/loss"] == curves(whole(*PLATEAU))["train/loss"]
 
 
-def test_a_run_that_is_done_stays_as_it_is(root, tmp_path):
+def test_a_finished_run_is_not_changed(root, tmp_path):
     first = run(root, tmp_path / "run")
     before, curve = weights(tmp_path / "run"), curves(tmp_path / "run")
     again = run(root, tmp_path / "run")
@@ -190,7 +204,7 @@ def test_a_run_that_is_done_stays_as_it_is(root, tmp_path):
     assert curves(tmp_path / "run") == curve
 
 
-def test_the_curves_survive_a_row_half_written(root, whole, tmp_path):
+def test_a_half_written_row_is_dropped(root, whole, tmp_path):
     interrupt(root, tmp_path / "run", *PLATEAU, losses=6)
     with (tmp_path / "run" / "metrics.csv").open("a") as file:
         file.write("0,0.01,")
@@ -198,7 +212,7 @@ def test_the_curves_survive_a_row_half_written(root, whole, tmp_path):
     assert curves(tmp_path / "run") == curves(whole(*PLATEAU))
 
 
-def test_a_state_half_written_is_of_no_concern(root, tmp_path):
+def test_a_half_written_checkpoint_is_ignored(root, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pl.Trainer, "save_checkpoint", _half_saved(pl.Trainer.save_checkpoint))
         with pytest.raises(PowerCutError):
@@ -220,7 +234,7 @@ def _half_saved(save):
 
 @pytest.mark.slow
 def test_killed_processes(root, tmp_path):
-    """As by ``kill -9`` at moments that nothing prepares for."""
+    """By ``kill -9``, at arbitrary moments."""
     longer = [*PLATEAU, "trainer.max_epochs=60"]
     overrides = described(root, tmp_path / "killed", *longer)
     for steps in (7, 70):
@@ -243,7 +257,7 @@ def test_two_processes_have_the_curve_of_one(root, tmp_path):
     process = command(described(root, tmp_path / "two", *plain, *two))
     said, _ = process.communicate(timeout=600)
     assert process.returncode == 0, said
-    assert said.count("parameters to learn") == 1  # one of them speaks
+    assert said.count("trainable parameters") == 1  # reported by one process
     run(root, tmp_path / "one", *plain)
     assert difference(tmp_path / "one", tmp_path / "two") <= 1e-5
     one, found = curves(tmp_path / "one"), curves(tmp_path / "two")
@@ -253,30 +267,30 @@ def test_two_processes_have_the_curve_of_one(root, tmp_path):
         assert [value for _, value in found[name]] == pytest.approx([value for _, value in curve], abs=1e-4)
 
 
-# What may be asked of a run.
+# Options.
 
 
 def test_early_stopping(root, tmp_path):
     trained = run(root, tmp_path / "run", "training.patience=2", "optimizer.lr=0.0", "trainer.max_epochs=40")
-    assert trained.steps == 3 * 3  # the first validation, and two that gain nothing
+    assert trained.steps == 3 * 3  # the first validation, and two without improvement
 
 
-def test_gradients_add_up(root, tmp_path):
+def test_gradient_accumulation(root, tmp_path):
     said, plain = [], ["network.body.dropout=0.0", "trainer.max_epochs=2", "train_data.num_items=8"]
     trained = run(root, tmp_path / "two", *plain, "trainer.accumulate_grad_batches=2", say=said.append)
     assert trained.steps == 4
     run(root, tmp_path / "one", *plain, "batches.batch_size=4", say=said.append)
     assert difference(tmp_path / "one", tmp_path / "two") <= 1e-5
     two, one = (next(line for line in lines if line.startswith("epoch 1, step 4: ")) for lines in _runs(said))
-    assert two.split(", valid")[0] == one.split(", valid")[0]  # the loss, and not a share of it
+    assert two.split(", valid")[0] == one.split(", valid")[0]  # the whole loss
     assert any(line.startswith("4 steps, ") for line in said)
 
 
 def _runs(said):
-    """The lines of one run after the other."""
+    """The lines of each run."""
     runs = []
     for line in said:
-        if "parameters to learn" in line:
+        if "trainable parameters" in line:
             runs.append([])
         runs[-1].append(line)
     return runs
@@ -321,12 +335,12 @@ def test_a_run_shorter_than_an_epoch_is_validated_at_its_end(root, tmp_path):
 
 
 def test_waiting_for_data_is_measured(root, tmp_path):
-    late = ["train_data._target_=engine.small_training.Late", "trainer.max_epochs=2"]
+    late = ["+train_data._target_=engine.small_training.Late", "trainer.max_epochs=2"]
     said = []
     trained = run(root, tmp_path / "late", *late, "network.body.dropout=0.0", say=said.append)
-    assert trained.waiting > 0.5  # two items of a twentieth of a second each for every step
+    assert trained.waiting > 0.5  # each step waits for two items of 50 ms
     assert trained.steps_per_second < 10
-    assert any(f"data was waited for in {trained.waiting:.1%} of the time" in line for line in said)
+    assert any(f"{trained.waiting:.1%} of the time waiting for data" in line for line in said)
 
 
 def test_examples_are_written(root, tmp_path):
@@ -357,10 +371,10 @@ def test_hyper_parameters_of_a_classical_separator(root, tmp_path):
     assert torchsep.load(tmp_path / "run" / "model.safetensors").power != 2
 
 
-# Where it cannot.
+# Errors.
 
 
-def test_nothing_to_fit(root, tmp_path):
+def test_separator_without_parameters_is_refused(root, tmp_path):
     message = "^separator must have parameters to fit, hpss has none; name some of power, margin in trainable$"
     with pytest.raises(ValueError, match=message):
         run(root, tmp_path / "run", model=CLASSICAL)
@@ -371,7 +385,7 @@ def test_nothing_to_fit(root, tmp_path):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_loss_that_is_not_finite_ends_the_run(root, tmp_path, workers):
-    broken = ["train_data._target_=engine.small_training.Broken", f"batches.num_workers={workers}"]
+    broken = ["+train_data._target_=engine.small_training.Broken", f"batches.num_workers={workers}"]
     with pytest.raises(
         NonFiniteLossError, match=r"^loss of 1/000003 is not finite at step \d; the batch is in "
     ) as info:
@@ -386,8 +400,8 @@ def test_a_loss_that_is_not_finite_ends_the_run(root, tmp_path, workers):
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
-def test_the_command_says_so_in_a_line(root, tmp_path):
-    overrides = described(root, tmp_path / "run", "train_data._target_=engine.small_training.Broken")
+def test_the_command_reports_it_in_one_line(root, tmp_path):
+    overrides = described(root, tmp_path / "run", "+train_data._target_=engine.small_training.Broken")
     result = CliRunner().invoke(app, ["train", *overrides])
     assert result.exit_code == 1
     assert result.stderr.startswith("torchsep: loss of 1/000003 is not finite at step ")
@@ -412,18 +426,18 @@ def test_another_run_in_the_folder_is_not_touched(root, tmp_path, more, what):
     assert (tmp_path / "run" / "checkpoints" / "last.ckpt").read_bytes() == before
 
 
-def test_overwriting_by_what_is_wrong_leaves_what_is_there(root, tmp_path):
+def test_a_wrong_configuration_overwrites_nothing(root, tmp_path):
     interrupt(root, tmp_path / "run", losses=5)
     with pytest.raises(OSError, match="nowhere"):
         run(root, tmp_path / "run", "overwrite=true", f"train_data.root={tmp_path / 'nowhere'}")
     assert state(tmp_path / "run")["global_step"] > 1
 
 
-def test_overwriting_begins_anew(root, whole, tmp_path):
+def test_overwriting_starts_again(root, whole, tmp_path):
     run(root, tmp_path / "run", "optimizer.lr=0.02")
     said = []
     run(root, tmp_path / "run", "overwrite=true", say=said.append)
-    assert not any("going on" in line for line in said)
+    assert not any("resuming" in line for line in said)
     assert difference(tmp_path / "run", whole()) == 0
     assert curves(tmp_path / "run") == curves(whole())
 
@@ -435,18 +449,15 @@ def test_overwriting_begins_anew(root, whole, tmp_path):
         (["trainer.val_check_interval=7"], "val_check_interval"),
         (["trainer.accelerator=abacus"], "invalid accelerator name: `accelerator='abacus'`"),
         (["batches.batch_size=0"], "^batch_size must be at least 1, got 0$"),
-        (
-            ["objective=embedding"],
-            "^objective must suit the separator, got one of an embedding for deep_mask_estimation",
-        ),
+        (["objective=embedding"], "^objective needs a separator with an embedding, got deep_mask_estimation"),
     ],
 )
-def test_what_is_wrong_is_a_line(root, tmp_path, more, message):
+def test_errors_are_one_line(root, tmp_path, more, message):
     with pytest.raises(ValueError, match=message):
         run(root, tmp_path / "run", *more)
 
 
-def test_patience_needs_something_to_be_patient_with(root, tmp_path):
+def test_patience_needs_validation(root, tmp_path):
     with pytest.raises(ValueError, match=r"^valid_data must be chosen for training\.patience"):
         run(root, tmp_path / "run", "training.patience=2", validated=False)
 

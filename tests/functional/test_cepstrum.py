@@ -1,4 +1,4 @@
-"""Mel filters and cepstral coefficients beside librosa's."""
+"""Mel filters and MFCCs against librosa."""
 
 import librosa
 import numpy as np

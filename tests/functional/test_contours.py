@@ -1,4 +1,4 @@
-"""Contours against plain ones, grown one pitch after the other, and what breaks them."""
+"""Pitch contours against a plain sequential reference, and edge cases."""
 
 import pytest
 import torch
@@ -71,7 +71,7 @@ def test_contours_are_the_plain_ones(max_jump, max_gap):
 def test_many_frames_are_as_few(monkeypatch):
     pitch, salience = random_pitches(2, 60, 4)
     expected = pitch_contours(pitch, salience)
-    monkeypatch.setattr("torchsep.functional.pitch.contours._TOGETHER", 7)
+    monkeypatch.setattr("torchsep.functional.pitch.contours._BLOCK", 7)
     contours = pitch_contours(pitch, salience)
     assert torch.equal(contours.row, expected.row)
     assert torch.equal(contours.contour, expected.contour)

@@ -1,4 +1,4 @@
-"""Rank and box filters against scipy.ndimage, against windows written out, and against finite differences."""
+"""Rank and box filters against scipy.ndimage, explicit windows, and finite differences."""
 
 import importlib
 import itertools

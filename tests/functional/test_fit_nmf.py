@@ -1,6 +1,5 @@
 """Factorisation beside scikit-learn's, and what a user relies on."""
 
-import itertools
 import math
 import warnings
 
@@ -28,16 +27,18 @@ def positive(*shape, seed=0):
     return noise(*shape, seed=seed).square() + 0.02
 
 
-def start(matrix, size):
+def initial_factors(matrix, size):
     level = (matrix.mean() / size).sqrt()
     return level * noise(len(matrix), size, seed=1).abs(), level * noise(size, matrix.shape[1], seed=2).abs()
 
 
-def peer(matrix, begin, beta, max_iter, **arguments):
+def peer(matrix, initial, beta, max_iter, **arguments):
     """What scikit-learn finds, its samples being frames, and its number of updates."""
-    templates, activations = (part.T.contiguous().numpy() for part in begin)
+    templates, activations = (part.T.contiguous().numpy() for part in initial)
+    loss = NAMES.get(beta, beta)
+    loss = loss.replace("_", "-") if isinstance(loss, str) else loss
     model = decomposition.NMF(
-        begin[0].shape[1], solver="mu", init="custom", beta_loss=NAMES.get(beta, beta), max_iter=max_iter, **arguments
+        initial[0].shape[1], solver="mu", init="custom", beta_loss=loss, max_iter=max_iter, **arguments
     )
     with warnings.catch_warnings():  # that it has not converged
         warnings.simplefilter("ignore")
@@ -50,10 +51,10 @@ def peer(matrix, begin, beta, max_iter, **arguments):
 @pytest.mark.parametrize("beta", BETAS)
 def test_as_many_updates_of_scikit_learn_give_the_same(beta, max_iter, penalties):
     matrix = spectrogram()
-    begin = start(matrix, 8)
+    initial = initial_factors(matrix, 8)
     theirs = {"alpha_W": penalties["alpha"], "l1_ratio": penalties["l1_ratio"]} if penalties else {}
-    templates, activations, _ = peer(matrix, begin, beta, max_iter, tol=0.0, **theirs)
-    model = fit_nmf(matrix, 8, beta_loss=beta, max_iter=max_iter, tol=0.0, init=begin, **penalties)
+    templates, activations, _ = peer(matrix, initial, beta, max_iter, tol=0.0, **theirs)
+    model = fit_nmf(matrix, 8, beta_loss=beta, max_iter=max_iter, tol=0.0, init=initial, **penalties)
     expected = beta_divergence(matrix, templates @ activations, beta)
     loss = beta_divergence(matrix, model.templates @ model.activations, beta)
     assert loss == pytest.approx(expected.item(), rel=1e-4)
@@ -65,27 +66,27 @@ def test_as_many_updates_of_scikit_learn_give_the_same(beta, max_iter, penalties
 def test_values_on_their_way_to_zero_are_those_of_scikit_learn():
     """Many are, which makes no difference for long."""
     matrix = spectrogram()
-    begin = start(matrix, 20)
-    templates, activations, _ = peer(matrix, begin, 2.0, 200, tol=0.0)
+    initial = initial_factors(matrix, 20)
+    templates, activations, _ = peer(matrix, initial, 2.0, 200, tol=0.0)
     assert (templates < 1e-12).double().mean() > 0.2
     expected = beta_divergence(matrix, templates @ activations, "frobenius")
-    model = fit_nmf(matrix, 20, beta_loss="frobenius", max_iter=200, tol=0.0, init=begin)
+    model = fit_nmf(matrix, 20, beta_loss="frobenius", max_iter=200, tol=0.0, init=initial)
     found = beta_divergence(matrix, model.templates @ model.activations, "frobenius")
     assert found == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_it_stops_where_scikit_learn_does():
     matrix = spectrogram()
-    begin = start(matrix, 4)
+    initial = initial_factors(matrix, 4)
     for tol in (1e-2, 1e-3):
-        model = fit_nmf(matrix, 4, tol=tol, init=begin)
-        assert model.num_iterations.item() == peer(matrix, begin, 1.0, 200, tol=tol)[2].n_iter_ < 200
+        model = fit_nmf(matrix, 4, tol=tol, init=initial)
+        assert model.n_iter.item() == peer(matrix, initial, 1.0, 200, tol=tol)[2].n_iter_ < 200
 
 
 @pytest.mark.parametrize("beta", [2.0, 1.0])
 def test_activations_are_those_of_scikit_learn(beta):
     matrix = spectrogram()
-    templates, _, model = peer(matrix, start(matrix, 5), beta, 50, tol=0.0)
+    templates, _, model = peer(matrix, initial_factors(matrix, 5), beta, 50, tol=0.0)
     other = matrix.flip(1)[:, :100]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -172,10 +173,10 @@ def test_silence(dtype, beta, init):
 def test_items_do_not_see_one_another(init):
     matrix = positive(2, 3, 10, 40).float() * torch.tensor([1.0, 1e-6, 1e6])[:, None, None]
     model = fit_nmf(matrix, 4, tol=1e-3, init=init)
-    assert model.num_iterations.shape == (2, 3)
+    assert model.n_iter.shape == (2, 3)
     for item in ((0, 0), (1, 1), (1, 2)):
         alone = fit_nmf(matrix[item], 4, tol=1e-3, init=init)
-        assert alone.num_iterations == model.num_iterations[item]
+        assert alone.n_iter == model.n_iter[item]
         product = model.templates[item] @ model.activations[item]
         assert torch.allclose(product, alone.templates @ alone.activations, rtol=0, atol=1e-5 * product.max().item())
 
@@ -208,64 +209,26 @@ def test_memory_layout_changes_nothing():
 
 @pytest.mark.parametrize("penalties", [{}, {"alpha": 1e-3, "l1_ratio": 0.3}])
 @pytest.mark.parametrize("beta", [2.0, 1.0, 0.0, 0.5])
-def test_how_frames_are_parted_changes_nothing(beta, penalties, monkeypatch):
+def test_block_sizes_change_nothing(beta, penalties, monkeypatch):
     matrix = positive(3, 10, 41)
-    how = {"beta_loss": beta, "max_iter": 30, "tol": 1e-3, **penalties}
-    expected = fit_nmf(matrix, 4, **how)
-    activations = nmf_activations(matrix, expected.templates, **how)
-    for room, cores in itertools.product((1, 60, 130, 900), (1, 3, 64)):
-        monkeypatch.setattr(nmf_updates, "_TOGETHER", BlockSize(room, room))
-        monkeypatch.setattr(torch, "get_num_threads", lambda: cores)  # noqa: B023 - is used before the next
-        model = fit_nmf(matrix, 4, **how)
+    settings = {"beta_loss": beta, "max_iter": 30, "tol": 1e-3, **penalties}
+    expected = fit_nmf(matrix, 4, **settings)
+    activations = nmf_activations(matrix, expected.templates, **settings)
+    for size in (1, 60, 130, 900):
+        monkeypatch.setattr(nmf_updates, "_BLOCK", BlockSize(size, size))
+        model = fit_nmf(matrix, 4, **settings)
         assert all(torch.allclose(*pair, rtol=1e-8) for pair in zip(model, expected, strict=True))
-        assert torch.allclose(nmf_activations(matrix, expected.templates, **how), activations, rtol=1e-8)
-
-
-@pytest.mark.parametrize("penalties", [{}, {"alpha": 1e-3, "l1_ratio": 0.3}])
-@pytest.mark.parametrize("beta", [2.0, 1.0, 0.0, 0.5, 3.0])
-def test_rows_that_are_made_longer_change_nothing(beta, penalties, monkeypatch):
-    matrix = positive(3, 10, 41).requires_grad_()
-    how = {"beta_loss": beta, "max_iter": 30, "tol": 1e-3, **penalties}
-
-    def results():
-        model = fit_nmf(matrix, 4, **how)
-        activations = nmf_activations(matrix, model.templates.detach(), **how)
-        loss = model.templates.square().sum() + model.activations.sum() + activations.square().sum()
-        return *model, activations, *torch.autograd.grad(loss, matrix)
-
-    expected = results()
-    assert nmf_updates.padded(matrix.mT).shape == (3, 41, 10)
-    monkeypatch.setattr(nmf_updates, "_WORTH_ALIGNING", 0)
-    assert nmf_updates.padded(matrix.mT).shape == (3, 41, 16)
-    assert all(torch.allclose(*pair, rtol=1e-8) for pair in zip(results(), expected, strict=True))
-
-
-@pytest.mark.parametrize(("frames", "cores", "lanes"), [(5, 4, 1), (41, 1, 1), (41, 3, 3), (41, 64, 16)])
-def test_parts_hold_every_frame_once_and_lanes_look_like_items(frames, cores, lanes, monkeypatch):
-    monkeypatch.setattr(nmf_updates, "_TOGETHER", BlockSize(100, 100))
-    monkeypatch.setattr(torch, "get_num_threads", lambda: cores)
-    data = positive(1, frames, 10)
-    activations, templates = positive(1, 2, frames), positive(1, 2, 10)
-    ((_, updates),) = nmf_updates.parted(data, data.shape[-1], data.new_zeros(1, 0), 1.0, learn=True)
-    parts = updates.parts(activations, templates, updates.room())
-    assert updates.lanes == lanes
-    assert {len(part.own) for part in parts.each} <= {lanes, 1}
-    assert torch.equal(torch.cat([part.data.flatten(0, 1) for part in parts.each]), data[0])
-    assert torch.equal(torch.cat([part.own.transpose(0, 1).flatten(1) for part in parts.each], 1), activations[0])
-    collected = torch.empty_like(activations)
-    updates.collect(parts, collected)
-    assert torch.equal(collected, activations)
+        assert torch.allclose(nmf_activations(matrix, expected.templates, **settings), activations, rtol=1e-8)
 
 
 @pytest.mark.parametrize(("items", "groups"), [(0, []), (1, [1]), (4, [4]), (5, [3, 2]), (7, [4, 3]), (10, [4, 4, 2])])
-def test_items_are_worked_on_in_groups_of_about_the_size_of_the_caches(items, groups, monkeypatch):
-    """A third of an item more or less than the three that fit does not leave one alone."""
-    monkeypatch.setattr(nmf_updates, "_TOGETHER", BlockSize(100, 100))
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+def test_groups_of_items_are_about_as_large_as_a_block(items, groups, monkeypatch):
+    """A third of an item above or below the three that fit does not leave a single one."""
+    monkeypatch.setattr(nmf_updates, "_BLOCK", BlockSize(100, 100))
     data = positive(items, 3, 10)
-    parted = nmf_updates.parted(data, 10, data.new_zeros(items, 0), 1.0, learn=True)
-    assert [len(updates.data) for _, updates in parted] == groups
-    assert torch.equal(torch.cat([data[:0], *(data[group] for group, _ in parted)]), data)
+    grouped = nmf_updates.grouped(data, data.new_zeros(items, 0), 1.0, learn=True)
+    assert [len(updates.data) for _, updates in grouped] == groups
+    assert torch.equal(torch.cat([data[:0], *(data[group] for group, _ in grouped)]), data)
 
 
 def test_singular_vectors_are_a_good_start():

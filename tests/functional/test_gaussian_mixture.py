@@ -9,7 +9,7 @@ from sklearn import mixture as peer
 from torch.distributions import MultivariateNormal
 
 from torchsep.functional._chunks import BlockSize
-from torchsep.functional.clustering import _em as expectation
+from torchsep.functional.clustering import _em
 from torchsep.functional.clustering.gaussian_mixture import (
     COVARIANCE_TYPES,
     GaussianMixture,
@@ -203,7 +203,7 @@ def test_gradient_of_the_likelihood(kind):
 
 
 @KINDS
-def test_parts_change_nothing(kind, monkeypatch):
+def test_block_sizes_change_nothing(kind, monkeypatch):
     points = clouds(3, 300, 3, 2).requires_grad_()
 
     def fit():
@@ -211,7 +211,7 @@ def test_parts_change_nothing(kind, monkeypatch):
         return *mixture[:3], torch.autograd.grad(sum(tensor.square().sum() for tensor in mixture[:3]), points)[0]
 
     whole = fit()
-    monkeypatch.setattr(expectation, "_TOGETHER", BlockSize(500, 500))
+    monkeypatch.setattr(_em, "_BLOCK", BlockSize(500, 500))
     for one, other in zip(whole, fit(), strict=True):
         assert torch.allclose(one, other, rtol=1e-9, atol=1e-12)
 

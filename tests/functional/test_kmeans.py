@@ -50,12 +50,12 @@ def test_inertia_is_that_of_scikit_learn(clusters, features):
 
 
 def test_it_takes_the_same_steps_as_scikit_learn():
-    points, start = blobs(3, 400, 3, 4, spread=1.0), noise(3, 4, 3, seed=5)
+    points, init = blobs(3, 400, 3, 4, spread=1.0), noise(3, 4, 3, seed=5)
     for steps in (1, 3, 300):
-        result = kmeans(points, 4, init=start, max_iter=steps, tol=0.0)
+        result = kmeans(points, 4, init=init, max_iter=steps, tol=0.0)
         for item in range(3):
             # One step more, as the last labels are held and centres are their means.
-            peer = KMeans(4, init=start[item].numpy(), n_init=1, max_iter=steps + 1, tol=0.0)
+            peer = KMeans(4, init=init[item].numpy(), n_init=1, max_iter=steps + 1, tol=0.0)
             with warnings.catch_warnings(action="ignore"):  # that it has not converged
                 peer.fit(points[item].numpy())
             assert np.allclose(result.centres[item].numpy(), peer.cluster_centers_, atol=1e-12)
@@ -163,12 +163,12 @@ def test_fewer_different_points_than_clusters(fit):
 
 def test_a_cluster_that_loses_its_points_is_moved_far_out():
     points = torch.tensor([0.0, 1.0, 2.0, 10.0, 11.0, 30.0])[:, None].double()
-    start = torch.tensor([[0.0], [1e3], [2e3]]).double()
-    result = kmeans(points, 3, init=start)
+    init = torch.tensor([[0.0], [1e3], [2e3]]).double()
+    result = kmeans(points, 3, init=init)
     assert result.centres.flatten().sort().values.tolist() == [1.0, 10.5, 30.0]
     assert len(result.labels.unique()) == 3
-    idle = kmeans(points, 3, init=start, max_iter=1).centres
-    assert idle.isfinite().all()
+    moved = kmeans(points, 3, init=init, max_iter=1).centres
+    assert moved.isfinite().all()
 
 
 @pytest.mark.parametrize("fit", FITS)
@@ -177,8 +177,8 @@ def test_gradient_is_that_of_finite_differences_with_labels_held(fit):
     few = {"max_iter": 3}
     assert torch.autograd.gradcheck(lambda x: fit(x, 2, **few)[::2], points)
     assert torch.autograd.gradcheck(lambda x, w: fit(x, 2, weights=w, **few)[::2], (points, weights))
-    idle = torch.tensor([[1e3, 0.0], [1e4, 0.0], [1e5, 0.0]]).double()
-    assert torch.autograd.gradcheck(lambda x: kmeans(x, 3, init=idle, max_iter=1)[::2], points[0])
+    moved = torch.tensor([[1e3, 0.0], [1e4, 0.0], [1e5, 0.0]]).double()
+    assert torch.autograd.gradcheck(lambda x: kmeans(x, 3, init=moved, max_iter=1)[::2], points[0])
 
 
 def test_chunks_change_nothing(monkeypatch):
@@ -264,12 +264,12 @@ def test_soft_assignment_is_the_softmax_of_distances():
 def test_soft_kmeans_comes_to_the_centres():
     points = blobs(2, 200, 3, 2, spread=20.0)
     hard = kmeans(points, 2)
-    start = hard.centres + noise(2, 2, 3)
+    init = hard.centres + noise(2, 2, 3)
     weights = torch.ones(2, 200).double()
-    assert torch.allclose(soft_kmeans(points, start, 5, 10.0, weights), hard.centres, atol=1e-6)
+    assert torch.allclose(soft_kmeans(points, init, 5, 10.0, weights), hard.centres, atol=1e-6)
     few = points[:, :8].detach().requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: soft_kmeans(x, start, 3, 0.5), few)
-    assert torch.equal(soft_kmeans(points, start, 2, 1.0, 0 * weights), start)
+    assert torch.autograd.gradcheck(lambda x: soft_kmeans(x, init, 3, 0.5), few)
+    assert torch.equal(soft_kmeans(points, init, 2, 1.0, 0 * weights), init)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_soft_kmeans_comes_to_the_centres():
         ({"max_iter": 0}, "max_iter must be at least 1, got 0"),
         ({"tol": -1.0}, r"tol must be at least 0, got -1\.0"),
         ({"weights": torch.ones(2, 8)}, r"weights must have shape \(2, 9\), got \(2, 8\)"),
-        ({"start": torch.ones(2, 2, 3)}, r"init must have shape \(2, 3, 3\), got \(2, 2, 3\)"),
+        ({"init": torch.ones(2, 2, 3)}, r"init must have shape \(2, 3, 3\), got \(2, 2, 3\)"),
         ({"points": torch.ones(2, 9).long()}, r"points must be floating point of shape \(…, P, D\), got torch.int64"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Levels against their definition, and where squares would not fit."""
+"""RMS levels against their definition, with overflow and underflow."""
 
 import math
 

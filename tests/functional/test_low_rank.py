@@ -99,16 +99,14 @@ def test_a_large_one_is_left_as_it_is_and_may_lie_in_memory_by_columns():
     assert torch.equal(by_columns, by_rows)
 
 
-@pytest.mark.parametrize("room", [1000, 1 << 15, 1 << 20])
-def test_unusual_large_ones_that_are_followed_together_are_as_they_are_alone(room, monkeypatch):
-    """They differ in rank, in what is to be done for them, and in the number of iterations; however they are parted."""
+@pytest.mark.parametrize("block", [1000, 1 << 20])
+def test_unusual_large_items_of_a_batch_do_not_depend_on_each_other_or_on_the_block_size(block, monkeypatch):
     matrices = torch.stack([matrix[:150, :150] for _, matrix in unusual_matrices()])
     expected = [low_rank_and_sparse(matrix) for matrix in matrices]
-    monkeypatch.setattr(low_rank_module, "_TOGETHER", room)
-    monkeypatch.setattr(low_rank_module, "_ITEMS_TOGETHER", BlockSize(max(4 * room, 1 << 17), max(4 * room, 1 << 17)))
+    monkeypatch.setattr(low_rank_module, "_BLOCK", BlockSize(block, block))
     for found, parts in zip(low_rank_and_sparse(matrices), zip(*expected, strict=True), strict=True):
         for item, alone in zip(found, parts, strict=True):
-            # Where columns are zero, those of a basis are arbitrary, which shows within what the method promises.
+            # Bases of zero columns are arbitrary, which changes results within the tolerance of the method.
             assert (item - alone).abs().max() <= 1e-5 * alone.abs().max()
 
 
@@ -202,7 +200,7 @@ def most_memory_of_backward(max_iter):
     low_rank, sparse, count = low_rank_module._alternate(matrix, 0.1 * matrix, max_iter, 0.0)
     assert count == max_iter
     with Held() as held:
-        low_rank_module._Reverse(matrix, count, sparse, low_rank).run(0.1 * matrix)
+        low_rank_module._Backward(matrix, count, sparse, low_rank).run(0.1 * matrix)
     return held.most / matrix.nbytes
 
 

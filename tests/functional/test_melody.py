@@ -1,4 +1,4 @@
-"""Which contours are the melody: each rule by contours made for it."""
+"""Selection of the melody: each rule on constructed contours."""
 
 import math
 

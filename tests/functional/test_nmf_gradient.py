@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from torchsep.functional._chunks import BlockSize
 from torchsep.functional.nmf import _updates as nmf_updates
-from torchsep.functional.nmf._backward import Gradients, run_back
+from torchsep.functional.nmf._backward import Gradients, backpropagate
 from torchsep.functional.nmf.nmf import fit_nmf, nmf_activations
 
 BETAS = [2.0, 1.0, 0.0, 0.5, 1.5, 2.5, -0.5]
@@ -20,13 +20,12 @@ def positive(*shape, seed=0):
     return noise(*shape, seed=seed).square() + 0.02
 
 
-@pytest.mark.parametrize("room", [None, 30])
+@pytest.mark.parametrize("block", [None, 30])
 @pytest.mark.parametrize("alpha", [0.0, 0.05])
 @pytest.mark.parametrize("beta", BETAS)
-def test_the_gradient_is_exact(beta, alpha, room, monkeypatch):
-    if room:  # so few values together that items and frames are parted, the frames of an item into lanes too
-        monkeypatch.setattr(nmf_updates, "_TOGETHER", BlockSize(room, room))
-        monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+def test_the_gradient_is_exact(beta, alpha, block, monkeypatch):
+    if block:  # several groups of items and several blocks of frames
+        monkeypatch.setattr(nmf_updates, "_BLOCK", BlockSize(block, block))
     matrix, templates = positive(2, 5, 13).requires_grad_(), positive(2, 5, 3, seed=1).requires_grad_()
     how = {"beta_loss": beta, "alpha": alpha, "l1_ratio": 0.3, "tol": 0.0}
     assert torch.autograd.gradcheck(
@@ -39,7 +38,7 @@ def test_the_gradient_is_exact(beta, alpha, room, monkeypatch):
 
 def test_the_gradient_is_exact_where_items_stop_at_different_times():
     matrix = torch.stack((positive(6, 9), positive(6, 9, seed=4)))
-    assert len(set(fit_nmf(matrix, 3, tol=1e-2).num_iterations.tolist())) == 2
+    assert len(set(fit_nmf(matrix, 3, tol=1e-2).n_iter.tolist())) == 2
     assert torch.autograd.gradcheck(
         lambda matrix: fit_nmf(matrix, 3, tol=1e-2).templates, matrix.requires_grad_(), fast_mode=True, atol=1e-4
     )
@@ -73,15 +72,15 @@ class Held(TorchDispatchMode):
 
 @pytest.mark.parametrize("learn", [True, False])
 def test_memory_of_backward_grows_little_with_the_number_of_updates(learn):
-    data, activations, templates = positive(1, 100, 60), positive(1, 4, 100), positive(1, 4, 60)
+    data, activations, templates = positive(1, 100, 60), positive(1, 100, 4), positive(1, 4, 60)
     peaks = []
     for number in (20, 200):
-        ((_, updates),) = nmf_updates.parted(data, data.shape[-1], data.new_zeros(1, 0), 1.0, learn=learn)
+        ((_, updates),) = nmf_updates.grouped(data, data.new_zeros(1, 0), 1.0, learn=learn)
         gradients = Gradients(
             torch.zeros_like(data), data.new_zeros(1, 0), torch.ones_like(activations), torch.ones_like(templates)
         )
         with Held() as held:
-            run_back(updates, (activations, templates), torch.tensor([number]), gradients)
+            backpropagate(updates, (activations, templates), torch.tensor([number]), gradients)
         peaks.append(held.peak)
     assert peaks[0] > data.nbytes
     assert peaks[1] < 1.5 * peaks[0]

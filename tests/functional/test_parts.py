@@ -1,4 +1,4 @@
-"""Work in parts gives what work in one piece gives."""
+"""Blockwise processing equals processing at once."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What repeats, against loops and direct sums."""
+"""Periodicity on loops, and against direct sums."""
 
 import numpy as np
 import pytest
@@ -153,9 +153,9 @@ def test_compiled_equals_eager():
 @pytest.mark.parametrize(
     ("period", "message"),
     [
-        (torch.tensor([2, 3, 4]), r"period must hold integers of shape \(2,\), got torch\.int64 \(3,\)"),
-        (torch.tensor(2), r"period must hold integers of shape \(2,\), got torch\.int64 \(\)"),
-        (torch.tensor([2.0, 3.0]), r"period must hold integers of shape \(2,\), got torch\.float32 \(2,\)"),
+        (torch.tensor([2, 3, 4]), r"period must be integers of shape \(2,\), got torch\.int64 \(3,\)"),
+        (torch.tensor(2), r"period must be integers of shape \(2,\), got torch\.int64 \(\)"),
+        (torch.tensor([2.0, 3.0]), r"period must be integers of shape \(2,\), got torch\.float32 \(2,\)"),
     ],
 )
 def test_errors_name_the_argument(period, message):

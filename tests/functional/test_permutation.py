@@ -1,4 +1,4 @@
-"""The assignment against SciPy's, and against all permutations."""
+"""Optimal assignment against SciPy, and against all permutations."""
 
 from itertools import permutations
 

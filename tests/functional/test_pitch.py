@@ -1,4 +1,4 @@
-"""Spectral peaks and salience against their definitions, written out, and on tones whose pitch is known."""
+"""Spectral peaks and salience against their definitions, and on tones of known pitch."""
 
 import math
 
@@ -147,8 +147,8 @@ def test_a_narrow_range_has_few_pitches():
     [
         ({"hop_length": 0}, "hop_length must be at least 1"),
         ({"count": 0}, "count must be at least 1"),
-        ({"lowest": 0.0}, "lowest must be above 0"),
-        ({"highest": 55.0}, "highest must be above 55"),
+        ({"min_frequency_hz": 0.0}, "min_frequency_hz must be above 0"),
+        ({"max_frequency_hz": 55.0}, "max_frequency_hz must be above 55"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):

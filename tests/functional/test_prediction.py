@@ -1,4 +1,4 @@
-"""Linear prediction against the normal equations that define it."""
+"""Linear prediction against the normal equations."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Comparator networks: proved on zeros and ones, and counted."""
+"""Comparator networks: verified on zeros and ones, and counted."""
 
 import itertools
 

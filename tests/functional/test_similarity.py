@@ -1,4 +1,4 @@
-"""Similar frames and their median, against a plain search of one frame at a time."""
+"""Similar frames and their median, against a plain search."""
 
 import numpy as np
 import pytest
@@ -172,7 +172,7 @@ def test_share_is_that_of_the_median(shape):
 
 @pytest.mark.parametrize("frames", [torch.full((2, 9, 1), 9), torch.arange(18).view(2, 9, 1)])
 def test_frames_that_there_are_not_are_refused(frames):
-    with pytest.raises(ValueError, match="frames must be numbers below 9, that of frames, got"):
+    with pytest.raises(ValueError, match="frames must be below the number of frames, 9, got"):
         median_of_frames(torch.zeros(2, 3, 9), frames)
 
 
@@ -231,7 +231,7 @@ def test_operators_keep_the_rules_of_torch():
         torch.library.opcheck(torch.ops.torchsep.chosen_frames.default, (x, 2, 3, 0.0))
         frames = similar_frames(x, 2, 3)
         torch.library.opcheck(torch.ops.torchsep.middles_of_frames.default, (x.clone().requires_grad_(), frames))
-        torch.library.opcheck(torch.ops.torchsep.lean_median_of_frames.default, (x, frames, True))
+        torch.library.opcheck(torch.ops.torchsep.median_or_mask.default, (x, frames, True))
         lower, _ = torch.ops.torchsep.middles_of_frames(x, frames)
         torch.library.opcheck(torch.ops.torchsep.locate_frame.default, (x, frames, lower))
         located = torch.ops.torchsep.locate_frame(x, frames, lower)
@@ -265,5 +265,5 @@ def test_errors_name_the_argument(arguments, message):
 
 @pytest.mark.parametrize("frames", [torch.zeros(2, 9).long(), torch.zeros(2, 8, 1).long(), torch.zeros(2, 9, 1)])
 def test_frames_of_another_shape_are_refused(frames):
-    with pytest.raises(ValueError, match=r"frames must hold integers of shape \(2, 9, K\), got torch"):
+    with pytest.raises(ValueError, match=r"frames must be integers of shape \(2, 9, K\), got torch"):
         median_of_frames(torch.zeros(2, 3, 9), frames)

@@ -1,4 +1,4 @@
-"""Spatial cues against plain definitions, and delays found again that signals were given."""
+"""Spatial features against plain definitions, and recovery of known delays."""
 
 import math
 from itertools import pairwise

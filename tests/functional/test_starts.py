@@ -1,4 +1,4 @@
-"""Hashed numbers, against the generator that they are an instance of written out in plain integers."""
+"""Hashed numbers against a reference generator in plain integers."""
 
 import pytest
 import torch

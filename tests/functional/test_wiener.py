@@ -40,7 +40,7 @@ def plain_filter(mixture, estimates, num_iterations, noise=1.5e-10):
     return sources
 
 
-@pytest.mark.parametrize("iterations", [1, 2, 5])
+@pytest.mark.parametrize("num_iterations", [1, 2, 5])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("sources", [1, 2, 4])
 def test_it_is_the_plain_one(sources, channels, num_iterations):
@@ -53,7 +53,7 @@ def test_it_is_the_plain_one(sources, channels, num_iterations):
     assert torch.allclose(filtered.sum(1), mixture, rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("iterations", [1, 3])
+@pytest.mark.parametrize("num_iterations", [1, 3])
 @pytest.mark.parametrize("sources", [2, 3, 4])
 def test_it_agrees_with_norbert(sources, num_iterations):
     norbert = pytest.importorskip("norbert")
@@ -89,7 +89,7 @@ def corners():
             yield pytest.param(apart * (torch.arange(channels) > 0)[:, None, None], id=f"{channels}-silent_channel")
 
 
-@pytest.mark.parametrize("iterations", [1, 8])
+@pytest.mark.parametrize("num_iterations", [1, 8])
 @pytest.mark.parametrize("estimates", list(corners()))
 def test_corners(estimates, num_iterations):
     mixture = estimates.sum(0)
@@ -133,7 +133,7 @@ def test_directions_of_the_sources_are_used():
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
-@pytest.mark.parametrize("iterations", [1, 3])
+@pytest.mark.parametrize("num_iterations", [1, 3])
 def test_gradients_are_those_of_finite_differences(channels, num_iterations):
     mixture = complex_noise(channels, 2, 3).requires_grad_()
     estimates = complex_noise(2, channels, 2, 3, seed=1).requires_grad_()
@@ -150,8 +150,8 @@ def test_blocks_do_not_show(room, monkeypatch):
         return filtered, *torch.autograd.grad(filtered, inputs, weights)
 
     whole = results()
-    monkeypatch.setattr(wiener, "_TOGETHER", BlockSize(room, room))
-    monkeypatch.setattr(wiener, "_HELD", BlockSize(2 * room, 2 * room))
+    monkeypatch.setattr(wiener, "_BLOCK", BlockSize(room, room))
+    monkeypatch.setattr(wiener, "_STORED", BlockSize(2 * room, 2 * room))
     for part, expected in zip(results(), whole, strict=True):
         assert torch.allclose(part, expected, rtol=0, atol=1e-12)
 
@@ -184,7 +184,7 @@ def saved_and_held(num_iterations, monkeypatch):
 
 def test_memory_of_the_gradient_does_not_grow_with_iterations(monkeypatch):
     """Two inputs are saved; what is computed again is, of many num_iterations, so of fewer bins at a time."""
-    monkeypatch.setattr(wiener, "_HELD", BlockSize(2 * 200 * 100, 2 * 200 * 100))
+    monkeypatch.setattr(wiener, "_STORED", BlockSize(2 * 200 * 100, 2 * 200 * 100))
     (saved, held), (many_saved, many_held) = (saved_and_held(count, monkeypatch) for count in (20, 200))
     assert saved == many_saved == 3 * 8 * 100 * 16
     assert 0 < many_held < 1.5 * held
@@ -214,11 +214,11 @@ def test_a_bad_item_stays_alone(channels):
 
 def test_bad_arguments_are_refused():
     mixture, estimates = complex_noise(2, 4, 6), complex_noise(3, 2, 4, 6)
-    with pytest.raises(ValueError, match="iterations must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="num_iterations must be at least 1, got 0"):
         multichannel_wiener_filter(mixture, estimates, 0)
-    with pytest.raises(ValueError, match="must be complex as the mixture is"):
+    with pytest.raises(ValueError, match="must have the complex dtype of the mixture"):
         multichannel_wiener_filter(mixture, estimates.to(torch.complex64))
-    with pytest.raises(ValueError, match="must be complex as the mixture is"):
+    with pytest.raises(ValueError, match="must have the complex dtype of the mixture"):
         multichannel_wiener_filter(mixture.abs(), estimates.abs())
     for wrong in (estimates[..., 1:], estimates[:, :1], estimates[None], estimates[0]):
         with pytest.raises(ValueError, match=r"estimates must have shape \(\.\.\., S, C, F, N\)"):

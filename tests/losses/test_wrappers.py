@@ -124,7 +124,7 @@ def test_mixtures_may_be_three():
 def test_assignments_are_tried_in_parts(monkeypatch):
     estimates, mixtures = given(MixtureInvariant)
     whole = MixtureInvariant(snr_loss)(estimates, mixtures)
-    monkeypatch.setattr("torchsep.losses.mixture_invariant._SAMPLES_TOGETHER", 3 * mixtures.numel())
+    monkeypatch.setattr("torchsep.losses.mixture_invariant._MAX_SAMPLES", 3 * mixtures.numel())
     torch.testing.assert_close(MixtureInvariant(snr_loss)(estimates, mixtures), whole)
 
 
@@ -347,11 +347,11 @@ def test_what_else_is_refused():
         MixtureInvariant(l1_loss)(estimates, sources[:, :1])
     with pytest.raises(ValueError, match=r"estimates must have shape \(B, M, C, T\) for mixtures"):
         MixtureInvariant(l1_loss)(estimates[..., 1:], sources)
-    with pytest.raises(ValueError, match="estimates must be at most 12 for 2 mixtures, as all ways are tried, got 13"):
+    with pytest.raises(ValueError, match="estimates must be at most 12 for 2 mixtures, got 13"):
         MixtureInvariant(l1_loss)(torch.ones(1, 13, 1, 4), torch.ones(1, 2, 1, 4))
     with pytest.raises(ValueError, match=r"loss must be a function of \(estimates, sources\), got 'si_sdr'"):
         PermutationInvariant("si_sdr")
-    with pytest.raises(ValueError, match=r"loss must give one value for each of \(3, 3\) pairs, got shape \(\)"):
+    with pytest.raises(ValueError, match=r"loss must return one value for each of \(3, 3\) pairs, got shape \(\)"):
         PermutationInvariant(torch.nn.functional.mse_loss)(estimates, sources)
     with pytest.raises(ValueError, match=r"weights must hold one number for each of 2 losses, got \[1.0\]"):
         WeightedSum([l1_loss, mse_loss], [1.0])

@@ -141,7 +141,7 @@ def test_lightning_logs_the_mean_of_an_epoch():
 
 
 def test_improvement_needs_the_mixture():
-    with pytest.raises(ValueError, match="mixture must be given where the improvement is asked, got None"):
+    with pytest.raises(ValueError, match="mixture must be given if improvement is set, got None"):
         made("SignalNoiseRatio", improvement=True).update(*scene()[:2])
 
 

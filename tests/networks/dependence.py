@@ -1,4 +1,4 @@
-"""Which positions of the input a position of the result depends on."""
+"""Measurement of the receptive field."""
 
 import torch
 

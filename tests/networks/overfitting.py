@@ -1,4 +1,4 @@
-"""One mixture of two sources, and how near a network comes to them that is trained on it alone."""
+"""A mixture of two sources, and the quality that a network reaches when trained on it alone."""
 
 import math
 

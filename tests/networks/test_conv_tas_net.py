@@ -1,4 +1,4 @@
-"""Conv-TasNet against torchaudio's own."""
+"""Conv-TasNet against torchaudio."""
 
 import pytest
 import torch

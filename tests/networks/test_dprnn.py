@@ -1,4 +1,4 @@
-"""DPRNN against its definition, chunk by chunk."""
+"""DPRNN against a chunk-by-chunk reference."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Filter banks against sums written out, Fourier's transform, and their own inverse."""
+"""Filter banks against explicit sums, the Fourier transform, and their inverse."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Hybrid Demucs against torchaudio's own."""
+"""Hybrid Demucs against torchaudio."""
 
 import pytest
 import torch

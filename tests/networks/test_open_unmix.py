@@ -1,4 +1,4 @@
-"""Open-Unmix against its definition."""
+"""Open-Unmix against a reference implementation."""
 
 import pytest
 import torch

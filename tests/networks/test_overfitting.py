@@ -1,4 +1,4 @@
-"""Every network learns one mixture of two sources by heart."""
+"""Every network overfits a single mixture."""
 
 import pytest
 from networks.overfitting import overfit

@@ -1,4 +1,4 @@
-"""What every network promises."""
+"""Properties of every network."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The recurrent body: its norms by their definitions, its layers frame by frame, and what it takes."""
+"""The recurrent body: normalisations, layers and arguments."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Networks of a recurrent body with masks, an embedding, or both."""
+"""Spectral networks with masks, embeddings, or both."""
 
 import copy
 

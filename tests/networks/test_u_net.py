@@ -1,4 +1,4 @@
-"""The U-Net: sizes, ways through it, and what it says of itself."""
+"""The U-Net: sizes, skip connections, and receptive field."""
 
 import pytest
 import torch

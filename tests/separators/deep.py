@@ -1,4 +1,4 @@
-"""What the tests of deep separators share: small networks, and their definition written out."""
+"""Helpers of the tests of deep separators: small networks, and reference implementations."""
 
 import torch
 from scenes import noise

@@ -1,4 +1,4 @@
-"""A separator written by its background alone."""
+"""A separator defined by its background mask only."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What the base of clustering separators brings to one that only says what a bin's features are."""
+"""The base class of clustering separators, with a minimal subclass."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ class Panning(ClusteringSeparator):
         return (level / total.masked_fill(total == 0, 1.0)).movedim(1, -1)[:, None]
 
 
-def steering_vectors(count, seconds=1.0):
+def panned_tones(count, seconds=1.0):
     """Tone clusters that never meet, each from a place of its own: sources ``(count, 2, T)``."""
     time = torch.arange(int(8000 * seconds), dtype=torch.float64) / 8000
     places = torch.linspace(0.05, 0.95, count, dtype=torch.float64)
@@ -43,19 +43,19 @@ def best_order(estimates, sources):
     return estimates[order]
 
 
-@pytest.mark.parametrize("clustering_type", ["KMeans", "minibatch_kmeans", "GaussianMixture"])
+@pytest.mark.parametrize("clustering_type", ["kmeans", "minibatch_kmeans", "gaussian_mixture"])
 @pytest.mark.parametrize("count", [2, 5])
 def test_clusters_are_sources(clustering_type, count):
-    sources = steering_vectors(count)
-    separator = Panning(count, clustering_type, mask_type="binary", sample_rate=8000)
+    sources = panned_tones(count)
+    separator = Panning(count, clustering_type=clustering_type, mask_type="binary", sample_rate=8000)
     estimates = separator(sources.sum(0))
     assert improvement(best_order(estimates, sources), sources) > 20
 
 
 def test_all_covariances_separate():
-    sources = steering_vectors(2)
+    sources = panned_tones(2)
     for covariance_type in ("full", "tied", "diag", "spherical"):
-        separator = Panning(2, "GaussianMixture", covariance_type=covariance_type, sample_rate=8000)
+        separator = Panning(2, clustering_type="gaussian_mixture", covariance_type=covariance_type, sample_rate=8000)
         assert improvement(best_order(separator(sources.sum(0)), sources), sources) > 15
 
 
@@ -69,7 +69,7 @@ def test_beta_sets_how_hard_masks_are():
 
 
 def test_only_loud_bins_are_clustered():
-    sources = steering_vectors(2)
+    sources = panned_tones(2)
     hiss = 1e-3 * noise(1, 8000).expand(2, -1) * torch.tensor([[1.0], [0.0]])  # quiet, from far left, in most bins
     mixture = sources.sum(0) + hiss
     separator = Panning(2, percentile=95.0, beta=50.0, sample_rate=8000)
@@ -86,15 +86,15 @@ def test_the_seed_decides_and_items_are_alike():
 
 @pytest.mark.parametrize("kind", [KMeans, MiniBatchKMeans, GaussianMixture])
 def test_a_fitted_scikit_learn_model_is_used(kind):
-    sources = steering_vectors(3)
+    sources = panned_tones(3)
     stft = STFT.from_sample_rate(8000)
     spectrogram = stft(sources.sum(0)[None])
     features = Panning(3, sample_rate=8000).features(spectrogram).flatten(0, 3)
     loud = spectrogram.abs().sum(1).flatten() > 5.0
     count = "n_components" if kind is GaussianMixture else "n_clusters"
     fitted = kind(**{count: 3}, random_state=0).fit(features[loud].numpy())
-    name = kind.__name__
-    separator = Panning(3, name, fit_clusterer=False, init=fitted, sample_rate=8000)
+    name = {KMeans: "kmeans", MiniBatchKMeans: "minibatch_kmeans", GaussianMixture: "gaussian_mixture"}[kind]
+    separator = Panning(3, clustering_type=name, fit_clusterer=False, init=fitted, sample_rate=8000)
     owners = separator.masks(spectrogram)[0, :, 0].argmax(0).flatten()
     assert (owners[loud].numpy() == fitted.predict(features[loud].numpy())).all()
     if kind is GaussianMixture:
@@ -119,8 +119,8 @@ def test_silence_and_few_loud_bins_are_defined():
     mixture = torch.zeros(3, 2, 800)
     mixture[1] = noise(2, 800)
     mixture[2, :, 300] = 1.0
-    for clustering_type in ("KMeans", "minibatch_kmeans", "GaussianMixture"):
-        separator = Panning(6, clustering_type, percentile=99.9, **SMALL)
+    for clustering_type in ("kmeans", "minibatch_kmeans", "gaussian_mixture"):
+        separator = Panning(6, clustering_type=clustering_type, percentile=99.9, **SMALL)
         masks = separator.masks(separator.stft(mixture))
         assert masks.isfinite().all()
         assert torch.allclose(masks.sum(1), torch.ones_like(masks[:, 0]), atol=1e-5)
@@ -129,10 +129,10 @@ def test_silence_and_few_loud_bins_are_defined():
 
 @pytest.mark.parametrize("approach", CONFIDENCES)
 def test_confidence_tells_panned_sources_from_noise(approach):
-    clear = steering_vectors(2).sum(0)
+    clear = panned_tones(2).sum(0)
     mixture = torch.stack((clear, noise(2, clear.shape[-1])))
-    for clustering_type in ("KMeans", "GaussianMixture"):
-        separator = Panning(2, clustering_type, beta=20.0, sample_rate=8000)
+    for clustering_type in ("kmeans", "gaussian_mixture"):
+        separator = Panning(2, clustering_type=clustering_type, beta=20.0, sample_rate=8000)
         found = separator.confidence(mixture, approach)
         assert found.shape == (2,)
         assert found[0] > found[1]
@@ -155,7 +155,7 @@ FULL = {"weights": [0.5, 0.5], "means": [[0.0, 1.0], [1.0, 0.0]], "covariances":
     ("arguments", "message"),
     [
         ({"num_sources": 1}, "num_sources must be at least 2, got 1"),
-        ({"clustering_type": "kmeans"}, "clustering_type must be one of KMeans, .* did you mean KMeans"),
+        ({"clustering_type": "KMeans"}, "clustering_type must be one of kmeans, .* did you mean kmeans"),
         ({"percentile": 101}, "percentile must be at most 100, got 101"),
         ({"beta": -1.0}, "beta must be at least 0, got -1.0"),
         ({"covariance_type": "round"}, "covariance_type must be one of full, tied, diag, spherical, got 'round'"),
@@ -177,11 +177,11 @@ def test_mistakes_are_named(arguments, message):
 
 
 def test_centres_must_be_of_the_features():
-    with pytest.raises(ValueError, match="init must have 2 features, as the mixture's bins, got 3"):
+    with pytest.raises(ValueError, match="init must have 2 features, equal to those of the bins, got 3"):
         Panning(init=torch.rand(2, 3), **SMALL)(noise(2, 800))
 
 
 def test_a_fitted_mixture_must_be_of_the_covariances():
     fitted = GaussianMixture(2, covariance_type="diag").fit(noise(50, 2).numpy())
     with pytest.raises(ValueError, match="init must have full covariances, got diag"):
-        Panning(2, "GaussianMixture", init=fitted, **SMALL)
+        Panning(2, clustering_type="gaussian_mixture", init=fitted, **SMALL)

@@ -1,4 +1,4 @@
-"""Separation by networks from waveform to waveform."""
+"""Time-domain separation by networks."""
 
 import pytest
 import torch
@@ -118,7 +118,7 @@ def test_gradients_reach_the_weights_and_the_mixture():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"network": MaskInference(body())}, r"^network must give waveforms, got MaskInference\("),
+        ({"network": MaskInference(body())}, r"^network must be a WaveformNetwork, got MaskInference\("),
         ({"names": ("a", "b", "c")}, r"^names must be 2 different names, got \('a', 'b', 'c'\)$"),
         ({"sample_rate": 0}, r"^sample_rate must be at least 1, got 0$"),
     ],

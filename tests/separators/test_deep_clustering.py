@@ -1,4 +1,4 @@
-"""Separation by clusters of embeddings."""
+"""Deep clustering."""
 
 import pytest
 import torch
@@ -141,7 +141,7 @@ def test_a_separator_from_the_config_is_the_same():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"network": MaskInference(body())}, r"^network must give an embedding, got MaskInference\("),
+        ({"network": MaskInference(body())}, r"^network must be an EmbeddingNetwork, got MaskInference\("),
         ({"stft": STFT(128)}, r"^stft must have the 33 bins of the network, got 65 of STFT\("),
         ({"num_sources": 1}, r"^num_sources must be at least 2, got 1$"),
     ],

@@ -1,4 +1,4 @@
-"""Separation by the masks of networks, written out step by step."""
+"""Mask inference networks, against a step-by-step reference."""
 
 import pytest
 import torch
@@ -83,8 +83,8 @@ def test_silence_is_silent(channels):
 
 
 def test_each_channel_is_as_if_alone_where_sources_have_names():
-    separator = estimator(names=("voice", "rest"))
-    assert separator.names == ("voice", "rest")
+    separator = estimator(names=("vocals", "residual"))
+    assert separator.names == ("vocals", "residual")
     # The level is that of all channels together: alike, so that each alone has the same.
     left = scene(seed=3)
     right = left.flip(-1)
@@ -204,8 +204,8 @@ def test_names_are_numbers_where_none_are_given():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"network": Embedding(body())}, r"^network must give masks, got Embedding\("),
-        ({"network": "open_unmix"}, r"^network must give masks, got 'open_unmix'$"),
+        ({"network": Embedding(body())}, r"^network must be a MaskNetwork, got Embedding\("),
+        ({"network": "open_unmix"}, r"^network must be a MaskNetwork, got 'open_unmix'$"),
         ({"stft": STFT(128)}, r"^stft must have the 33 bins of the network, got 65 of STFT\("),
         ({"names": ["a"]}, r"^names must be 2 different names, got \['a'\]$"),
         ({"names": ["a", "a"]}, r"^names must be 2 different names, got \['a', 'a'\]$"),

@@ -1,4 +1,4 @@
-"""DUET on scenes made for it: peaks where the sources are, each bin to the likeliest, and what it refuses."""
+"""DUET on synthetic scenes: peaks, masks and errors."""
 
 import math
 
@@ -23,7 +23,7 @@ DELAYED = ((0.9, -5.3), (1.1, 3.6))
 SEVERAL = ((0.8, -0.8), (1.0, 0.0), (1.25, 0.85))
 
 
-@pytest.mark.parametrize("places", [PANNED, DELAYED, SEVERAL], ids=["steering_vectors", "delayed", "several"])
+@pytest.mark.parametrize("places", [PANNED, DELAYED, SEVERAL], ids=["panned", "delayed", "several"])
 def test_sources_are_found_and_separated(places):
     sources = scene(*places)
     separator = DUET(len(places), sample_rate=RATE)
@@ -62,7 +62,7 @@ def test_masks_are_those_of_the_likelihood():
 
 def test_the_histogram_has_the_axes_asked_for():
     mixture = scene(*PANNED).sum(0)
-    separator = DUET(2, num_attenuation_bins=20, delay_min=-2, delay_max=2, num_delay_bins=9, sample_rate=RATE)
+    separator = DUET(2, delay_range_samples=(-2, 2), num_bins=(20, 9), sample_rate=RATE)
     histogram = separator.histogram(mixture)
     assert histogram.shape == (20, 9)
     assert histogram.max() == pytest.approx(1.0)
@@ -84,7 +84,7 @@ def test_fewer_peaks_than_sources_are_refused():
 
 def test_exchanged_channels_exchange_attenuations():
     mixture = scene(*SEVERAL).sum(0)
-    separator = DUET(3, num_attenuation_bins=51, sample_rate=RATE)
+    separator = DUET(3, num_bins=(51, 333), sample_rate=RATE)
     peaks, exchanged = separator.peaks(mixture), separator.peaks(mixture.flip(0))
     assert torch.allclose(peaks[:, 0].sort().values, 1 / exchanged[:, 0].sort(descending=True).values, atol=0.05)
     assert torch.allclose(peaks[:, 1].sort().values, -exchanged[:, 1].sort(descending=True).values, atol=0.05)
@@ -94,8 +94,10 @@ def test_exchanged_channels_exchange_attenuations():
     ("arguments", "message"),
     [
         ({"num_sources": 1}, "num_sources must be at least 2"),
-        ({"delay_min": 3.0, "delay_max": 3.0}, "delay_max must be above 3"),
-        ({"num_delay_bins": 0}, "num_delay_bins must be at least 1"),
+        ({"delay_range_samples": (3.0, 3.0)}, "delay_range_samples must be above 3"),
+        ({"attenuation_range": 3.0}, "attenuation_range must be a pair, got 3.0"),
+        ({"min_peak_distance": (5, -1)}, "min_peak_distance must be at least 0"),
+        ({"num_bins": (50, 0)}, "num_bins must be at least 1"),
         ({"peak_threshold": 2.0}, "peak_threshold must be at most 1"),
         ({"p": -1.0}, "p must be at least 0"),
     ],

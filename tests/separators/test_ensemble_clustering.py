@@ -1,4 +1,4 @@
-"""Clustering what other separators make of a mixture."""
+"""Ensemble clustering."""
 
 import pytest
 import torch
@@ -120,8 +120,8 @@ def test_share_of_a_silent_mixture_is_equal():
         ({"separators": []}, r"separators must be a list of separators, got \[\]"),
         ({"separators": HPSS(**SMALL)}, "separators must be a list of separators, got HPSS"),
         ({"separators": ["hpss"]}, "separators must be a list of separators, got .'hpss'"),
-        ({"separators": [build("ideal_ratio_mask", **SMALL)]}, "nothing but the mixture, got ideal_ratio_mask"),
-        ({"separators": [HPSS(sample_rate=44100)]}, "separators must have sample_rate=8000, got hpss of 44100"),
+        ({"separators": [build("ideal_ratio_mask", **SMALL)]}, "require only the mixture, got ideal_ratio_mask"),
+        ({"separators": [HPSS(sample_rate=44100)]}, "separators must have sample_rate=8000, got hpss with 44100"),
         ({"separators": [HPSS(sample_rate=8000)]}, "separators must have the front end STFT.*, got hpss with STFT"),
         ({"separators": [MixAsEstimate(2, sample_rate=8000)]}, "separators must have masks, got mix_as_estimate"),
         ({"weights": [1.0]}, r"weights must be 2 numbers, one for each separator, got \[1.0\]"),

@@ -1,4 +1,4 @@
-"""FT2D against a plain one written here, on the scene it is made for, and what its parameters do."""
+"""FT2D against a plain reference, on a synthetic scene, and its parameters."""
 
 import math
 
@@ -64,7 +64,7 @@ def ridges(rows, columns, bins=24, frames=40):
 )
 def test_it_is_the_plain_one(arguments, size, frames):
     mixture = noise(3, 2, 16 * (frames - 1))
-    separator = FT2D(size, 0.0, **arguments, **SMALL)
+    separator = FT2D(size, high_pass_cutoff_hz=0.0, **arguments, **SMALL)
     spectrogram = separator.stft(mixture)
     masks = separator.masks(spectrogram)
     for item in range(3):
@@ -181,7 +181,8 @@ def test_a_few_samples_will_do(length):
 @pytest.mark.parametrize("length", [300, 304])
 def test_the_gradient_is_exact_for_the_peaks_found(arguments, length):
     mixture = noise(2, 1, length).requires_grad_()
-    separator = FT2D((3, 7), 0.0, sample_rate=8000, stft=STFT(16, 4, "hamming"), **arguments)
+    options = {"high_pass_cutoff_hz": 0.0, "sample_rate": 8000, "stft": STFT(16, 4, "hamming")}
+    separator = FT2D((3, 7), **arguments, **options)
     assert torch.autograd.gradcheck(separator, mixture, fast_mode=True)
     transform = torch.fft.fft2(noise(2, 9, 20).abs()).abs() / 1000
     assert torch.autograd.gradcheck(lambda x: peak_prominence(x, (3, 7)), transform.requires_grad_())

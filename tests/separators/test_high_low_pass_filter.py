@@ -1,4 +1,4 @@
-"""The split at a frequency: where it cuts, how sharply, and how it is learned."""
+"""The low-pass and high-pass filter: cutoff, slope and trainable cutoff."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""HPSS against librosa, on the scene it is made for, and what its parameters do."""
+"""HPSS against librosa, on a synthetic scene, and its parameters."""
 
 import librosa
 import numpy as np

@@ -1,4 +1,4 @@
-"""Hyper-parameters that are checked when set and, where asked, learned."""
+"""Validation and training of hyper-parameters."""
 
 import copy
 import math

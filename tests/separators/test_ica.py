@@ -1,4 +1,4 @@
-"""ICA against scikit-learn's, and on mixtures whose mixing is known."""
+"""ICA against scikit-learn, and on known mixing matrices."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The oracles against their definitions, bin by bin, and against one another."""
+"""Ideal masks against their definitions, and against each other."""
 
 import itertools
 
@@ -129,9 +129,9 @@ def test_gradients_are_those_of_finite_differences(approach):
 @pytest.mark.parametrize("kind", [IdealBinaryMask, IdealRatioMask])
 def test_they_ask_for_the_sources(kind):
     separator, mixture = kind(sample_rate=8000), noise(3, 2, 50)
-    with pytest.raises(ValueError, match="must be given sources beside the mixture, got none"):
+    with pytest.raises(ValueError, match="must be given sources besides the mixture, got none"):
         separator(mixture)
-    with pytest.raises(ValueError, match="must be given sources beside the mixture, got estimates"):
+    with pytest.raises(ValueError, match="must be given sources besides the mixture, got estimates"):
         separator(mixture, estimates=noise(3, 4, 2, 50))
     for shape in ((3, 4, 2, 49), (3, 4, 1, 50), (4, 2, 50), (2, 4, 2, 50)):
         with pytest.raises(ValueError, match=r"sources must have shape \(B, S, C, T\) for mixture \(3, 2, 50\), got"):

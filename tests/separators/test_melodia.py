@@ -1,4 +1,4 @@
-"""The melody by a metric of its field on sung notes over chords, its separation in dB, and what the parameters do."""
+"""Melodia: pitch accuracy on sung notes over chords, separation in dB, and its parameters."""
 
 import math
 

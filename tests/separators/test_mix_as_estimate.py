@@ -1,4 +1,4 @@
-"""The mixture as its own estimate."""
+"""The mixture as estimate."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Blind separation by factorisation, on a scene of few spectra, and the model that is fitted once."""
+"""Blind NMF on a synthetic scene, and the NMF model."""
 
 import math
 
@@ -138,8 +138,8 @@ def test_a_model_is_a_layer():
     ("templates", "message"),
     [
         (torch.ones(4, 5), r"templates must have shape \(5, 4\), got \(4, 5\)"),
-        (-torch.ones(5, 4), "templates must be finite and not negative"),
-        (torch.full((5, 4), math.nan), "templates must be finite and not negative"),
+        (-torch.ones(5, 4), "templates must be finite and non-negative"),
+        (torch.full((5, 4), math.nan), "templates must be finite and non-negative"),
     ],
 )
 def test_bad_templates_are_refused(templates, message):

@@ -1,4 +1,4 @@
-"""Windows that overlap: exact for what is exact, in order, and the same in a stream."""
+"""Overlap-add: exactness, source order, and streaming."""
 
 import math
 
@@ -50,12 +50,12 @@ class Shuffler(Separator):
         return sources[torch.arange(len(mixture))[:, None], order]
 
 
-def in_windows(separator, window, hop=None, **options):
+def in_windows(separator, length, hop=None, **options):
     """Windows and hops in samples."""
     rate = separator.sample_rate
-    wrapped = OverlapAdd(separator, window / rate, hop and hop / rate, sample_rate=rate, **options)
-    assert wrapped.window_length == window
-    assert wrapped.hop_length == (hop or max(1, window // 2))
+    wrapped = OverlapAdd(separator, length / rate, hop and hop / rate, sample_rate=rate, **options)
+    assert wrapped.window_length == length
+    assert wrapped.hop_length == (hop or max(1, length // 2))
     return wrapped
 
 
@@ -164,7 +164,7 @@ def test_a_stream_keeps_no_graph_and_the_dtype():
 @pytest.mark.parametrize(
     ("blocks", "message"),
     [
-        ([], "blocks must hold at least one sample, got none"),
+        ([], "blocks must contain at least one sample, got none"),
         ([torch.zeros(5)], r"blocks must have shape \(C, t\), got \(5,\)"),
         ([torch.zeros(2, 5), torch.zeros(1, 5)], r"blocks must have shape \(2, t\), got \(1, 5\)"),
         ([torch.zeros(2, 5), torch.full((2, 5), torch.nan)], "mixture must have finite samples"),
@@ -176,7 +176,7 @@ def test_bad_blocks_are_refused(blocks, message):
 
 
 def test_a_stream_has_nothing_but_the_mixture():
-    with pytest.raises(ValueError, match="separator must need the mixture alone in a stream, got IdealRatioMask"):
+    with pytest.raises(ValueError, match="separator must require only the mixture in a stream, got IdealRatioMask"):
         in_windows(IdealRatioMask(sample_rate=8000), 400).stream([torch.zeros(1, 5)])
 
 

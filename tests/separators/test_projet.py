@@ -1,4 +1,4 @@
-"""PROJET on scenes made for it: maps that show where the sources are, and sources recovered from projections."""
+"""PROJET on synthetic scenes: location maps and separated sources."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""A separator refined by another is the second on what the first gave."""
+"""Refinement: equality to the composition of two separators."""
 
 import pytest
 import torch
@@ -118,10 +118,10 @@ def test_a_network_learns_through_the_filter():
 
 
 def test_it_is_built_from_names(known, tmp_path):
-    config = {"name": "refine", "separator": "network", "refiner": {"name": "wiener_filter", "iterations": 2}}
+    config = {"name": "refine", "separator": "network", "refiner": {"name": "wiener_filter", "num_iterations": 2}}
     separator = build(config, sample_rate=8000)
     assert isinstance(separator, Refine)
-    assert separator.refiner.iterations == 2
+    assert separator.refiner.num_iterations == 2
     assert set(separator.state_dict()) == {"separator.layer.weight", "separator.layer.bias"}
     twin = load(save(separator, tmp_path / "refined"))
     mixture = noise(2, 2, 300).float()
@@ -132,9 +132,9 @@ def test_it_is_built_from_names(known, tmp_path):
 
 def test_bad_parts_are_refused():
     hpss, wiener = HPSS(sample_rate=8000), WienerFilter(sample_rate=8000)
-    with pytest.raises(ValueError, match="refiner must ask for estimates, got hpss, asking for nothing"):
+    with pytest.raises(ValueError, match="refiner must require estimates, got hpss, requiring nothing"):
         Refine(hpss, hpss, sample_rate=8000)
-    with pytest.raises(ValueError, match="got ideal_ratio_mask, asking for sources"):
+    with pytest.raises(ValueError, match="got ideal_ratio_mask, requiring sources"):
         Refine(hpss, IdealRatioMask(sample_rate=8000), sample_rate=8000)
     with pytest.raises(ValueError, match="separator must be a separator, got 'hpss'"):
         Refine("hpss", wiener, sample_rate=8000)
@@ -144,5 +144,5 @@ def test_bad_parts_are_refused():
         Refine(hpss, wiener, sample_rate=16000)
     mono = Keep(sample_rate=8000)
     mono.channels = 1
-    with pytest.raises(ValueError, match="refiner must take 2 channels, got one of 1"):
+    with pytest.raises(ValueError, match="refiner must take 2 channels, got 1"):
         Refine(Network(sample_rate=8000), mono, sample_rate=8000)

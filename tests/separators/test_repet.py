@@ -1,4 +1,4 @@
-"""REPET against a plain one written here, on the scene it is made for, and what its parameters do."""
+"""REPET against a plain reference, on a synthetic scene, and its parameters."""
 
 import math
 

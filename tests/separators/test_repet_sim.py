@@ -1,4 +1,4 @@
-"""REPET-SIM against a plain one written here, on a scene it is made for, and what its parameters do."""
+"""REPET-SIM against a plain reference, on a synthetic scene, and its parameters."""
 
 import math
 

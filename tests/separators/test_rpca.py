@@ -1,4 +1,4 @@
-"""RPCA: what its masks are made of, and the scene it is made for."""
+"""Robust PCA: masks, and a synthetic scene."""
 
 import pytest
 import torch

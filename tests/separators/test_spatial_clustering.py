@@ -1,4 +1,4 @@
-"""Clustering by place on panned, delayed and inverted sources, with two and with three channels."""
+"""Spatial clustering of panned, delayed and inverted sources, with two and three channels."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ def scene(*places):
 
 
 SCENES = {
-    "steering_vectors": scene([(0.4, 0.0)], [(2.2, 0.0)]),
+    "panned": scene([(0.4, 0.0)], [(2.2, 0.0)]),
     "delayed": scene([(1.0, -5.3)], [(1.0, 3.6)]),
     "inverted": scene([(0.8, 0.0)], [(-0.8, 0.0)]),
     "three channels": scene([(1.0, 2.0), (1.0, -2.0)], [(1.0, -3.0), (1.0, 1.0)]),

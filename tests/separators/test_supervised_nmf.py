@@ -1,4 +1,4 @@
-"""Separation with dictionaries, fitted on other recordings of the sources, loaded, and learned."""
+"""Supervised NMF with dictionaries that are fitted, loaded and trained."""
 
 import math
 
@@ -99,9 +99,9 @@ def test_dictionaries_are_learned_end_to_end():
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ("notes", "names must be at least two different ones, got 'notes'"),
-        (("notes",), "names must be at least two different ones"),
-        (("notes", "notes"), "names must be at least two different ones"),
+        ("notes", "names must be at least two different names, got 'notes'"),
+        (("notes",), "names must be at least two different names"),
+        (("notes", "notes"), "names must be at least two different names"),
         (("notes", "his s"), "names must be identifiers, got 'his s'"),
         (("notes", 3), "names must be identifiers, got 3"),
     ],
@@ -114,7 +114,7 @@ def test_bad_names_are_refused(names, message):
 def test_bad_recordings_are_refused():
     separator = SupervisedNMF(NAMES, n_components=2, sample_rate=RATE)
     for wrong, message in (
-        ([noise(1, 400)], "sources must be 2, one for each name, got 1"),
+        ([noise(1, 400)], "sources must have 2 elements, one for each name, got 1"),
         ([noise(1, 400), torch.zeros(1, 400)], "sources must be finite and not silent, got hiss"),
         ([noise(400), noise(400)], r"mixture must have shape \(B, C, T\) or \(C, T\), got \(400,\)"),
     ):

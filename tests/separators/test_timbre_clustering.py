@@ -1,4 +1,4 @@
-"""Clustering of bins by the timbre of what they are made of."""
+"""Timbre clustering."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The Wiener filter on waveforms: what it improves, what it keeps, and what binary masks make of it."""
+"""The Wiener filter on waveforms: improvement, invariants and binary masks."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ FRONT = {"sample_rate": 8000, "stft": STFT(64, 16)}
 PAN = torch.tensor([[1.0, 0.3], [0.4, 1.0]], dtype=torch.float64)[:, :, None]
 
 
-@pytest.mark.parametrize("iterations", [1, 3])
+@pytest.mark.parametrize("num_iterations", [1, 3])
 def test_it_filters_spectrograms(num_iterations):
     mixture, estimates = noise(3, 2, 300), noise(3, 4, 2, 300, seed=1)
     front = STFT(64, 16)
@@ -97,7 +97,7 @@ def test_the_gradient_of_binary_masks_is_straight_through():
         assert torch.allclose(gradient, expected, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("iterations", [1, 3])
+@pytest.mark.parametrize("num_iterations", [1, 3])
 def test_gradients_are_those_of_finite_differences(num_iterations):
     separator = WienerFilter(num_iterations, sample_rate=8000, stft=STFT(8, 3, "hamming"))
     inputs = noise(2, 2, 11).requires_grad_(), noise(2, 2, 2, 11, seed=1).requires_grad_()
@@ -134,8 +134,8 @@ def test_sources_come_back_in_the_order_given():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"iterations": 0}, "iterations must be at least 1, got 0"),
-        ({"iterations": 1.5}, r"iterations must be an integer, got 1\.5"),
+        ({"num_iterations": 0}, "num_iterations must be at least 1, got 0"),
+        ({"num_iterations": 1.5}, r"num_iterations must be an integer, got 1\.5"),
         ({"mask_type": "hard"}, "mask_type must be one of soft, binary, got 'hard'"),
         ({"stft": 512}, "stft must be an STFT or None, got 512"),
     ],

@@ -1,4 +1,4 @@
-"""The front end: exact inverse, known frames, and what it refuses."""
+"""The STFT: exact inverse, known frames, and errors."""
 
 import copy
 import itertools

@@ -1,4 +1,4 @@
-"""``torchsep list`` and ``torchsep info``: what there is, and what it takes."""
+"""``torchsep list`` and ``torchsep info``: the separators and their parameters."""
 
 import inspect
 import re
@@ -15,7 +15,7 @@ __all__ = ["info", "list_command"]
 
 
 def list_command() -> None:
-    """List the separators, and the checkpoints that come with the library: name, sources, what for."""
+    """List the separators and the shipped checkpoints: name, sources, summary."""
     rows = []
     for name in registry.list_separators():
         kind = registry.separator_class(name)
@@ -33,7 +33,7 @@ def list_command() -> None:
 def info(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a separator, as `torchsep list` shows it.")],
 ) -> None:
-    """Show one separator: parameters, defaults, reference; or the card of a checkpoint that comes with the library."""
+    """Show the parameters, defaults and references of a separator, or the card of a shipped checkpoint."""
     if name in checkpoint.released():
         typer.echo((resource_folder("checkpoints") / name / "README.md").read_text(encoding="utf-8"))
         return
@@ -54,7 +54,7 @@ def _show(name: str, kind: type[Separator]) -> None:
     if kind.trainable_parameters:
         typer.echo(f"trainable: {', '.join(kind.trainable_parameters)}")
     typer.echo("\nparameters:")
-    described = _arguments(sections.get("Args", ""))
+    described = _descriptions(kind)
     for argument, parameter in kind.arguments().items():
         default = "required" if parameter.default is inspect.Parameter.empty else f"default {parameter.default!r}"
         typer.echo(f"  {argument} ({default}): {described.get(argument, '')}")
@@ -64,8 +64,8 @@ def _show(name: str, kind: type[Separator]) -> None:
 
 
 def _sources(kind: type[Separator]) -> str:
-    """The names of a class's sources, as far as they are known before it is built."""
-    return ", ".join(kind.names) or ("as given" if kind.requires else "as many as asked for")
+    """The names of a class's sources, if they do not depend on its arguments."""
+    return ", ".join(kind.names) or ("those of the mixture" if kind.requires else "any number")
 
 
 def _summary(kind: type[Separator]) -> str:
@@ -74,14 +74,22 @@ def _summary(kind: type[Separator]) -> str:
 
 
 def _sections(text: str) -> dict[str, str]:
-    """A Google-style docstring by section; what stands before the first has no name."""
+    """A Google-style docstring by section; the text before the first has an empty name."""
     parts = re.split(r"(?m)^(Args|Shape|Raises|Gradient|Example|References):\n", text)
     named = dict(zip(parts[1::2], parts[2::2], strict=True))
     return {"": parts[0].strip(), **{name: inspect.cleandoc(body) for name, body in named.items()}}
 
 
+def _descriptions(kind: type[Separator]) -> dict[str, str]:
+    """The description of each argument, from the docstrings of a class and its bases."""
+    found: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        found |= _arguments(_sections(inspect.cleandoc(base.__doc__ or "")).get("Args", ""))
+    return found
+
+
 def _arguments(section: str) -> dict[str, str]:
-    """What a docstring says of each argument, on one line each."""
+    """The description of each argument, on one line each."""
     parts = re.split(r"(?m)^(\w+): ", section)
     return {name: " ".join(text.split()) for name, text in zip(parts[1::2], parts[2::2], strict=True)}
 

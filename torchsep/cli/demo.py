@@ -1,4 +1,4 @@
-"""``torchsep demo``: hear a separation without having a file."""
+"""``torchsep demo``: separate a synthesised mixture."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,11 +12,11 @@ __all__ = ["demo"]
 
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the WAV files.")] = Path("torchsep-demo"),
-    separator: Annotated[str, typer.Option("--separator", "-s", help="One that gives two sources.")] = "repet",
+    separator: Annotated[str, typer.Option("--separator", "-s", help="A separator of two sources.")] = "repet",
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="name=value, repeatable.")] = None,
     duration: Annotated[float, typer.Option(help="Seconds to synthesise.")] = 10.0,
 ) -> None:
-    """Synthesise music and a voice, mix them, separate them, print the scores and write WAV files."""
+    """Synthesise a mixture of music and voice, separate it, print the scores and write WAV files."""
     from torchsep.engine import run_demo
 
     try:
@@ -24,7 +24,7 @@ def demo(
     except (ValueError, OSError) as error:
         fail(error)
     typer.echo(f"A {duration:g} s stereo mixture of music and voice, separated by {separator}.")
-    typer.echo(f"{'source':8}{'mixture':>10}{'estimate':>10}{'gained':>10}   SI-SDR in dB, higher is better")
+    typer.echo(f"{'source':8}{'mixture':>10}{'estimate':>10}{'gain':>10}   SI-SDR in dB, higher is better")
     for name, (before, after) in result.scores.items():
         typer.echo(f"{name:8}{before:10.2f}{after:10.2f}{after - before:+10.2f}")
     typer.echo("Listen to:")

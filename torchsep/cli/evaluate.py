@@ -1,4 +1,4 @@
-"""``torchsep evaluate``: separators on a data set, scored, in one table."""
+"""``torchsep evaluate``: score separators on a data set, in one table."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -25,39 +25,40 @@ def evaluate(
         bool, typer.Option("--multirun", "-m", help="All combinations of values listed with commas, in one table.")
     ] = False,
 ) -> None:
-    """Score separators on a data set with known sources; Hydra overrides say which and how.
+    """Score separators on a data set with known sources, as configured by Hydra overrides.
 
-    Results are written as they come: a run that was interrupted goes on when it is started again. OUTPUT holds a
-    folder for each separator, with a line of JSON for every item, and the table as summary.md and summary.json.
+    Each result is written at once, and an interrupted run resumes when started again. OUTPUT holds a folder for each
+    separator with one line of JSON for each item, and the table as summary.md and summary.json.
 
     Exit code: 0 if all is done, 1 if some items failed (the others are done), 2 if the command is wrong.
     """
-    from torchsep.engine import evaluate as run
-    from torchsep.engine import evaluations, summarise
+    from torchsep.engine import evaluations, run_evaluation, summarise
 
     try:
         jobs = evaluations(overrides, several=several)
+        for job in jobs:  # before the first one runs
+            job.prepare()
     except (ValueError, OSError, ImportError) as error:
         fail(error)
-    failed = 0
+    runs = []
     for job in jobs:
         reporter = _Reporter(job.label)
         try:
             with reporter:
-                outcomes = run(job, reporter)
+                runs.append(run_evaluation(job, reporter))
         except (ValueError, OSError) as error:
             fail(error)
         except KeyboardInterrupt:
-            fail(f"interrupted; start it again to go on, {reporter.done} items of {job.label} are done", INTERRUPTED)
-        failed += sum(bool(outcome.error) for outcome in outcomes)
+            fail(f"interrupted after {reporter.done} items of {job.label}; start again to resume", INTERRUPTED)
     for output in dict.fromkeys(job.output for job in jobs):
-        typer.echo(f"\n{summarise(output).as_text()}\nWritten: {output / 'summary.md'}")
+        typer.echo(f"\n{summarise(output, runs).as_text()}\nWritten: {output / 'summary.md'}")
+    failed = sum(bool(outcome.error) for run in runs for outcome in run.outcomes.values())
     if failed:
-        fail(f"{failed} items failed; the results say why", code=1)
+        fail(f"{failed} items failed; the reasons are in the results", code=1)
 
 
 class _Reporter(Bar):
-    """Says how far a separator is, and what failed."""
+    """Progress, and a line for each item that failed."""
 
     def __init__(self, label: str) -> None:
         super().__init__(label)
@@ -65,7 +66,7 @@ class _Reporter(Bar):
         self._label = label
 
     def __call__(self, news: int | Mapping[str, Any]) -> None:
-        """Take the number of items to come, or the result of one."""
+        """Receive the number of items to score, or the result of one."""
         if isinstance(news, int):
             self.say(f"{self._label}: {news} items to score", is_error=True)
             self.update(0, news)

@@ -1,4 +1,4 @@
-"""``torchsep export``: a model to release, in a folder."""
+"""``torchsep export``: write a model for release."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,37 +15,37 @@ def export(
         str,
         typer.Argument(
             metavar="CHECKPOINT",
-            help="A .ckpt of a training run, a .safetensors file or its folder, the name of a model that comes with "
+            help="A .ckpt of a training run, a .safetensors file or its folder, the name of a model shipped with "
             "torchsep, or hub:user/name.",
             show_default=False,
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder, named like the model.", show_default=False)],
-    half: Annotated[bool, typer.Option("--half", help="Half the size: weights in half precision.")] = False,
-    onnx: Annotated[bool, typer.Option("--onnx", help="Write the network as ONNX too.")] = False,
-    program: Annotated[bool, typer.Option("--program", help="Write it as a torch.export program too.")] = False,
+    half: Annotated[bool, typer.Option("--half", help="Write the weights in half precision.")] = False,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Also write the network as ONNX.")] = False,
+    program: Annotated[bool, typer.Option("--program", help="Also write it as a torch.export program.")] = False,
     about: Annotated[
         Path | None,
         typer.Option(
-            help="YAML with what the card tells: summary, training, metrics, licences, references.", show_default=False
+            help="YAML file for the model card: summary, training, metrics, licences, references.",
+            show_default=False,
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier export.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing export.")] = False,
 ) -> None:
-    """Write a model to release: weights, configuration and a card, in a folder that `torchsep separate -s` takes.
+    """Write a model for release, weights, configuration and card, to a folder that `torchsep separate -s` takes.
 
     Exit code: 0 if done, 2 if the command is wrong or the folder cannot be written.
     """
-    from torchsep.engine.export.exporting import ExportOptions
-    from torchsep.engine.export.exporting import export as run
+    from torchsep.engine import ExportOptions, export_model
 
     try:
-        told = {} if about is None else _read(about)
-        paths = run(checkpoint, output, ExportOptions(half, onnx, program, overwrite), told)
+        description = {} if about is None else _read(about)
+        paths = export_model(checkpoint, output, ExportOptions(half, onnx, program, overwrite), description)
     except (ValueError, OSError, ImportError) as error:
         fail(error)
     except KeyboardInterrupt:
-        fail("interrupted; nothing is written", INTERRUPTED)
+        fail("interrupted; nothing was written", INTERRUPTED)
     for path in paths:
         typer.echo(f"{output / path.name}: {path.stat().st_size / 1e6:.2f} MB")
 
@@ -54,9 +54,9 @@ def _read(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8"))
+        description = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"--about must be a YAML file, {path} is not: {error}") from None
-    if not isinstance(told, dict):
+    if not isinstance(description, dict):
         raise ValueError(f"--about must hold a mapping, {path} does not")
-    return told
+    return description

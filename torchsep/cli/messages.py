@@ -1,4 +1,4 @@
-"""What every command says in the same way."""
+"""Error messages and parsing shared by the commands."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,10 +19,10 @@ def fail(message: object, code: int = USAGE_ERROR) -> NoReturn:
 
 
 def parse_parameters(assignments: Sequence[str]) -> dict[str, Any]:
-    """Arguments from ``name=value`` texts, the values as YAML: numbers, lists, true, false, null or words.
+    """Arguments from ``name=value``, the values as YAML: numbers, lists, true, false, null or words.
 
     Raises:
-        ValueError: if a text has no name or its value is not YAML.
+        ValueError: if one has no name, or its value is not YAML.
 
     Example:
         >>> parse_parameters(["kernel_size=[17, 31]", "mask_type=binary", "power=1e1"])
@@ -40,7 +40,7 @@ def parse_parameters(assignments: Sequence[str]) -> dict[str, Any]:
             value = yaml.safe_load(text)
         except yaml.YAMLError:
             raise ValueError(f"-p {name} must be a number, a word or a [list], got {text!r}") from None
-        if isinstance(value, str):  # YAML 1.1 takes 1e1 for a word
+        if isinstance(value, str):  # a string in YAML 1.1
             with suppress(ValueError):
                 value = float(value)
         parsed[name] = value

@@ -1,4 +1,4 @@
-"""A progress bar on a terminal, and plain lines elsewhere."""
+"""A progress bar on a terminal, plain lines elsewhere."""
 
 import sys
 from typing import Self
@@ -9,11 +9,11 @@ __all__ = ["Bar"]
 
 
 class Bar:
-    """How far a command is, for as long as it is entered: drawn on a terminal, and not elsewhere.
+    """A progress bar while its context is entered; not drawn unless standard error is a terminal.
 
     Args:
-        label: before the bar.
-        total: number of steps; told later if None.
+        label: shown before the bar.
+        total: number of steps; None if unknown.
     """
 
     def __init__(self, label: str, total: int | None = None) -> None:
@@ -33,17 +33,17 @@ class Bar:
             self._progress.stop()
 
     def advance(self) -> None:
-        """One step is done."""
+        """Complete one step."""
         if self._progress and self._task is not None:
             self._progress.advance(self._task)
 
     def update(self, done: int, total: int) -> None:
-        """So many steps of so many are done."""
+        """Set the number of completed steps, and their total."""
         if self._progress and self._task is not None:
             self._progress.update(self._task, completed=done, total=total)
 
     def say(self, line: str, *, is_error: bool = False) -> None:
-        """Print a line: above the bar where there is one, else on standard output, or error."""
+        """Print a line: above the bar if there is one, else on standard output or error."""
         if self._progress:
             self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:

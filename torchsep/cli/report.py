@@ -1,4 +1,4 @@
-"""``torchsep report``: results or audio files in, one page to listen to out."""
+"""``torchsep report``: an HTML page to listen to and compare results."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ from torchsep.cli.progress import Bar
 
 __all__ = ["report"]
 
-_LARGE = 200e6  # bytes; browsers take long from there on
+_LARGE = 200e6  # bytes; slow to open in browsers
 
 
 def report(
@@ -26,17 +26,17 @@ def report(
     mixture: Annotated[
         list[Path] | None,
         typer.Option(
-            help="With audio files: the mixture, called as the folder of its sources, or a folder of mixtures; "
+            help="With audio files: the mixture, named like the folder of its sources, or a folder of mixtures; "
             "repeatable.",
             show_default=False,
         ),
     ] = None,
     audio: Annotated[str, typer.Option(help="flac (16 bits, lossless) or mp3 (smaller).")] = "flac",
-    seconds: Annotated[float, typer.Option(help="How much of each track from its beginning; 0 for all of it.")] = 10.0,
-    items: Annotated[int, typer.Option(help="How many items have sound and pictures.")] = 20,
-    masks: Annotated[bool, typer.Option("--masks", help="Show the masks of estimates too.")] = False,
+    seconds: Annotated[float, typer.Option(help="Duration of the excerpt of each track; 0 for all of it.")] = 10.0,
+    items: Annotated[int, typer.Option(help="Number of items with audio and spectrograms.")] = 20,
+    masks: Annotated[bool, typer.Option("--masks", help="Also show the masks of the estimates.")] = False,
 ) -> None:
-    """Make one HTML page with players, spectrograms and figures; it needs no other file and no network.
+    """Write one self-contained HTML page with players, spectrograms and charts.
 
     Exit code: 0 if all is done, 1 if some audio could not be read (the page is written), 2 if the command is wrong.
     """
@@ -51,13 +51,13 @@ def report(
     except KeyboardInterrupt:
         fail("interrupted; no page was written", INTERRUPTED)
     separators = f"{_counted(made.separators, 'separator')}, " if made.separators else ""
-    heard = f" ({made.heard} with sound)" if made.heard < made.items else ""
+    audible = f" ({made.heard} with audio)" if made.heard < made.items else ""
     hint = "; --audio mp3, fewer --seconds or --items make it smaller" if made.size > _LARGE else ""
-    typer.echo(f"{made.path}: {separators}{_counted(made.items, 'item')}{heard}, {made.size / 1e6:.1f} MB{hint}")
+    typer.echo(f"{made.path}: {separators}{_counted(made.items, 'item')}{audible}, {made.size / 1e6:.1f} MB{hint}")
     for line in made.errors:
         typer.echo(f"failed: {line}", err=True)
     if made.errors:
-        fail(f"{_counted(len(made.errors), 'track')} could not be read, and left out of {made.path}", code=1)
+        fail(f"{_counted(len(made.errors), 'track')} could not be read and were left out of {made.path}", code=1)
 
 
 def _counted(number: int, word: str) -> str:

@@ -1,4 +1,4 @@
-"""``torchsep separate``: files in, the sources of each out."""
+"""``torchsep separate``: separate audio files into their sources."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,19 +24,19 @@ def separate(
         typer.Option(
             "--separator",
             "-s",
-            help="A name from `torchsep list`, a checkpoint, a YAML file, or module:Class of your own.",
+            help="A name from `torchsep list`, a checkpoint, a YAML file, or your own module:Class.",
             show_default=False,
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder; each file gets one in it.")] = Path(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the folders of sources.")] = Path(
         "separated"
     ),
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="name=value, repeatable.")] = None,
     window: Annotated[
         float | None,
         typer.Option(
-            help="Seconds: separate in windows that overlap by half, in little memory however long a file is; "
-            "if not given, whole files, or windows of up to 60 s where there is too little memory.",
+            help="Seconds: separate in windows that overlap by half, in memory that does not grow with the file; "
+            "by default whole files, or windows of up to 60 s if memory is short.",
             show_default=False,
         ),
     ] = None,
@@ -48,15 +48,15 @@ def separate(
         typer.Option(help="Above full scale: float, rescale (all sources together) or clip; float if possible."),
     ] = None,
 ) -> None:
-    """Separate audio files; any sample rate and number of channels goes in and comes out the same.
+    """Separate audio files; sources keep the sample rate and number of channels of each file.
 
     Exit code: 0 if all is done, 1 if some files failed (the others are done), 2 if the command is wrong.
     """
     from torchsep.data import find_audio_files
-    from torchsep.engine import WriteOptions, chosen_separator, separate_files
+    from torchsep.engine import WriteOptions, configure, device_overrides, separate_files
 
     try:
-        chosen = chosen_separator(separator, parse_parameters(parameter or []))
+        config, choice = configure(device_overrides(device), separator, parse_parameters(parameter or []))
         audio.check_encoding(format_, subtype, overflow)
         found = find_audio_files(files)
         if output.exists() and not output.is_dir():
@@ -67,11 +67,13 @@ def separate(
     options = WriteOptions(format_, subtype, overflow)  # type: ignore[arg-type]  # checked just above
     try:
         with reporter:
-            results = separate_files(found, chosen, output, options, window=window, device=device, receive=reporter)
+            results = separate_files(
+                found, choice, output, options, window_duration=window, trainer=config.trainer, receive=reporter
+            )
     except ValueError as error:
         fail(error)
     except KeyboardInterrupt:
-        fail(f"interrupted; {reporter.done} of {len(found)} files are done, and their sources are whole", INTERRUPTED)
+        fail(f"interrupted; {reporter.done} of {len(found)} files are done, their sources complete", INTERRUPTED)
     failed = [result for result in results if result.error]
     if failed:
         names = ", ".join(str(result.path) for result in failed)
@@ -79,7 +81,7 @@ def separate(
 
 
 class _Reporter(Bar):
-    """Says what became of each file."""
+    """Progress, and a line for each file."""
 
     def __init__(self, total: int) -> None:
         super().__init__("separating", total)

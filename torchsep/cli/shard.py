@@ -1,4 +1,4 @@
-"""``torchsep shard``: the items of a data set in a few large files."""
+"""``torchsep shard``: write a data set as a few large files."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,14 +18,14 @@ def shard(
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the shards.", show_default=False)],
-    items_per_shard: Annotated[int, typer.Option(help="Shards of 100 MB to 1 GB are read well.")] = 100,
+    items_per_shard: Annotated[int, typer.Option(help="Shards of 100 MB to 1 GB are read fastest.")] = 100,
     format_: Annotated[str, typer.Option("--format", help="flac (24 bits) or wav (32 bits).")] = "flac",
-    workers: Annotated[int, typer.Option(help="Processes; 0 for none but this one.")] = 0,
+    workers: Annotated[int, typer.Option(help="Worker processes; 0 for this one alone.")] = 0,
 ) -> None:
-    """Write a data set as shards that WebDataset reads; Hydra overrides say which data set.
+    """Write a data set, chosen by Hydra overrides, as shards that WebDataset reads.
 
-    A shard appears when it is complete: after an error or an interrupt, the same command goes on with the others.
-    Training reads them as a torchsep.data.ShardedItems.
+    A shard appears when it is complete; after an error or an interrupt the same command writes the remaining ones.
+    For training, data=shards reads them.
 
     Exit code: 0 if all is done, 1 if writing failed, 2 if the command is wrong.
     """
@@ -38,7 +38,7 @@ def shard(
         typer.echo(f"{done} of {total} shards are written", err=True)
 
     def written() -> str:
-        return f"{counts[0]} of {counts[1]} shards are written, and the same command goes on with the others"
+        return f"{counts[0]} of {counts[1]} shards are written; the same command writes the others"
 
     try:
         paths = write_shards(_data_set(overrides), output, items_per_shard, format_, workers, receive)  # type: ignore[arg-type]
@@ -54,23 +54,9 @@ def shard(
 
 def _data_set(overrides: list[str]) -> Any:
     """The data set that the overrides describe."""
-    from hydra.errors import HydraException
-    from hydra.utils import instantiate
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
+    from torchsep.engine.config import compose, instance
 
-    from torchsep.engine import compose
-
-    try:
-        config = compose(overrides).get("data")
-        if config is None:
-            raise ValueError("data must be chosen, as in data=scenes")
-        missing = sorted(map(str, OmegaConf.missing_keys(config)))
-        if missing:
-            raise ValueError(f"data must be told more: {' '.join(f'{key}=...' for key in missing)}")
-        return instantiate(config)
-    except (HydraException, OmegaConfBaseException) as error:
-        cause = error.__cause__
-        if isinstance(cause, ValueError | OSError):
-            raise cause from None
-        raise ValueError(" ".join(str(cause or error).split())) from None
+    config = compose(overrides).get("data")
+    if config is None:
+        raise ValueError("data must be chosen, as in data=scenes")
+    return instance(config, "data")

@@ -1,4 +1,4 @@
-"""``torchsep train``: from a configuration to a checkpoint."""
+"""``torchsep train``: train a separator."""
 
 import sys
 from typing import Annotated
@@ -21,25 +21,23 @@ def train(
         ),
     ],
 ) -> None:
-    """Train a separator; Hydra overrides say which, on what and how.
+    """Train a separator, as configured by Hydra overrides.
 
-    OUTPUT holds the configuration, the curves, the checkpoints to go on from, and in the end model.safetensors, which
-    `torchsep separate -s` and `torchsep evaluate separator=` take. A run that was interrupted or killed goes on when it
-    is started again, and ends with the weights that it would have had.
+    OUTPUT holds the configuration, the learning curves, the checkpoints to resume from, and at the end
+    model.safetensors, for `torchsep separate -s` and `torchsep evaluate separator=`. An interrupted run resumes when
+    started again, and ends with the same weights as an uninterrupted one.
 
     Exit code: 0 if done, 1 if the loss became NaN or infinite, 2 if the command is wrong.
     """
-    from torchsep.engine import NonFiniteLossError, training
-    from torchsep.engine import train as run
+    from torchsep.engine import NonFiniteLossError, run_training, training
 
     try:
-        job = training(overrides)
-        trained = run(job, typer.echo, progress=sys.stderr.isatty())
+        trained = run_training(training(overrides), typer.echo, progress=sys.stderr.isatty())
     except (ValueError, OSError, ImportError) as error:
         fail(error)
     except NonFiniteLossError as error:
         fail(error, code=1)
     except KeyboardInterrupt:
-        fail("interrupted; start it again to go on from the last checkpoint", INTERRUPTED)
+        fail("interrupted; start again to resume from the last checkpoint", INTERRUPTED)
     gain = "" if trained.improvement is None else f", {trained.improvement:.2f} dB SI-SDR improvement in validation"
     typer.echo(f"Written: {trained.path} after {trained.steps} steps{gain}")

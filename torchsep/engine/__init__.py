@@ -1,22 +1,23 @@
-"""Runs: separators under PyTorch Lightning, configured by Hydra."""
+"""Runs: separators under PyTorch Lightning, configured by Hydra, one folder for each command."""
 
-from torchsep.engine.config import compose, separator_config
+from torchsep.engine.config import compose
 from torchsep.engine.demo import DemoResult, run_demo
-from torchsep.engine.evaluate.evaluation import Evaluation, evaluate
+from torchsep.engine.evaluate.evaluation import Evaluation, run_evaluation
 from torchsep.engine.evaluate.summary import Summary, summarise
 from torchsep.engine.evaluate.sweep import evaluations
-from torchsep.engine.export.exporting import ExportOptions, export
-from torchsep.engine.separate.separate_files import FileResult, WriteOptions, output_folders, separate_files
-from torchsep.engine.separation_task import NonFiniteLossError, SeparationTask
-from torchsep.engine.separator_choice import chosen_separator
-from torchsep.engine.train.objectives import (
+from torchsep.engine.export.exporting import ExportOptions, export_model
+from torchsep.engine.objectives import (
     ChimeraObjective,
     EmbeddingObjective,
     MaskObjective,
     Objective,
     WaveformObjective,
 )
-from torchsep.engine.train.training import Trained, Training, train, training
+from torchsep.engine.separate.separate_files import device_overrides, output_folders, separate_files
+from torchsep.engine.separate.source_file_writer import FileResult, WriteOptions
+from torchsep.engine.separation_task import NonFiniteLossError, SeparationTask
+from torchsep.engine.separator_choice import SeparatorChoice, configure
+from torchsep.engine.train.training import Trained, Training, run_training, training
 
 __all__ = [
     "ChimeraObjective",
@@ -29,21 +30,22 @@ __all__ = [
     "NonFiniteLossError",
     "Objective",
     "SeparationTask",
+    "SeparatorChoice",
     "Summary",
     "Trained",
     "Training",
     "WaveformObjective",
     "WriteOptions",
-    "chosen_separator",
     "compose",
-    "evaluate",
+    "configure",
+    "device_overrides",
     "evaluations",
-    "export",
+    "export_model",
     "output_folders",
     "run_demo",
+    "run_evaluation",
+    "run_training",
     "separate_files",
-    "separator_config",
     "summarise",
-    "train",
     "training",
 ]

@@ -1,126 +1,155 @@
-"""Runs described by the YAML files in ``configs``."""
+"""Configurations: composed by Hydra from the YAML files in ``configs``, and the objects that they describe."""
 
-import importlib
-import importlib.util
-import sys
-from collections.abc import Sequence
-from pathlib import Path
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
-from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from torchsep import registry
-from torchsep.configurable import Configurable, registry_name
+from torchsep import data, losses, networks, registry
+from torchsep.configurable import registry_name
+from torchsep.engine import objectives
 from torchsep.resources import resource_folder
-from torchsep.separators import Separator
 
-__all__ = ["compose", "instance", "separator_config"]
+__all__ = ["compose", "instance", "parse_overrides", "plain"]
+
+# Arguments of these parts need not be in their presets: `separator.beta=4` sets one that is not there.
+_OPEN_PARTS = ("separator.", "network.")
 
 
-def compose(overrides: Sequence[str] = ()) -> DictConfig:
+def compose(overrides: Sequence[str] = (), *, separator: Mapping[str, Any] | None = None) -> DictConfig:
     """The configuration of a run, from ``configs/config.yaml`` and Hydra overrides.
 
+    Args:
+        overrides: of Hydra.
+        separator: name and arguments of the separator, instead of a preset.
+
+    Raises:
+        ValueError: if an override cannot be parsed or does not match the configuration; in one line.
+
     Example:
-        >>> compose(["separator=repet", "+separator.min_period=1.5"]).separator
+        >>> compose(["separator=repet", "separator.min_period=1.5"]).separator
         {'name': 'repet', 'min_period': 1.5}
     """
-    with initialize_config_dir(str(resource_folder("configs")), version_base="1.3", job_name="torchsep"):
-        return hydra_compose("config", overrides=list(overrides))
+    _register_names()
+    with _one_line():
+        given = parse_overrides(overrides)
+        later = [override for override in given if _sets_an_argument(override)]
+        lines = [override.input_line or "" for override in given if override not in later]
+        with hydra.initialize_config_dir(str(resource_folder("configs")), version_base="1.3", job_name="torchsep"):
+            config = hydra.compose("config", overrides=lines)
+        if separator is not None:
+            config.separator = dict(separator)
+        for override in later:
+            OmegaConf.update(config, override.key_or_group, override.value(), force_add=True)
+    return config
+
+
+def parse_overrides(overrides: Sequence[str]) -> list[Override]:
+    """Hydra overrides, parsed.
+
+    Raises:
+        ValueError: if one cannot be parsed.
+    """
+    with _one_line():
+        return OverridesParser.create().parse_overrides(list(overrides))
 
 
 def instance(config: DictConfig, name: str, **arguments: Any) -> Any:
-    """What a part of the configuration describes.
+    """The object that a part of the configuration describes.
+
+    A part names a data set, augmentation, objective or loss of this library by ``name``, and anything else by Hydra's
+    ``_target_``. Functions are returned with their arguments bound.
 
     Args:
-        config: with a ``_target_``.
-        name: of the part, for messages.
-        arguments: beside those of the configuration.
+        config: the part.
+        name: of the part, for error messages.
+        arguments: in addition to those of the configuration.
 
     Raises:
-        ValueError: if it says too little or something wrong; in one line, not in a chain of Hydra's.
+        ValueError: if required values are missing, or one is wrong; in one line.
         OSError: if the target raises one.
+
+    Example:
+        >>> instance(OmegaConf.create({"name": "scenes", "num_items": 2}), "data").num_items
+        2
     """
-    missing = sorted(str(key) for key in OmegaConf.missing_keys(config))  # with the names of what they are in
+    missing = sorted(str(key) for key in OmegaConf.missing_keys(config))  # nested keys with their path
     if missing:
-        given = " ".join(f"{key}=..." for key in missing)
-        raise ValueError(f"{name} must be told more: {given}")
+        raise ValueError(f"{name} is missing required values: {' '.join(f'{key}=...' for key in missing)}")
     try:
-        return instantiate(config, _convert_="object", **arguments)
+        return instantiate(_with_targets(plain(config)), _convert_="object", **arguments)
     except HydraException as error:
         cause = error.__cause__
         if isinstance(cause, (ValueError, OSError)):
             raise cause from None
-        raise ValueError(f"{name} cannot be made: {' '.join(str(cause or error).split())}") from None
+        raise ValueError(f"{name} cannot be built: {' '.join(str(cause or error).split())}") from None
 
 
-def separator_config(choice: str) -> dict[str, Any]:
-    """The name and arguments of a separator, all but those that depend on the mixture.
-
-    Args:
-        choice: a registered name, whose preset in ``configs/separator`` is taken; a YAML file of name and arguments;
-            or ``module:Class`` or ``file.py:Class`` for a class of your own, which is imported and registered.
-
-    Raises:
-        FileNotFoundError: if the YAML or Python file is missing.
-        ValueError: if there is no such separator, or the file does not describe one.
-
-    Example:
-        >>> separator_config("high_low_pass_filter")
-        {'name': 'high_low_pass_filter', 'cutoff_hz': 100.0}
-    """
-    if choice.endswith((".yaml", ".yml")):
-        return _read(Path(choice))
-    if ":" in choice:
-        return {"name": registry_name(_imported(choice))}
-    registry.separator_class(choice)
-    if not (resource_folder("configs") / "separator" / f"{choice}.yaml").is_file():
-        return {"name": choice}
-    return _plain(compose([f"separator={choice}"]).separator)
+def plain(part: Any) -> Any:
+    """A part of a configuration as dictionaries, lists and values, with interpolations resolved."""
+    if isinstance(part, (DictConfig, ListConfig)):
+        return OmegaConf.to_container(part, resolve=True)
+    return part
 
 
-def _plain(config: DictConfig) -> dict[str, Any]:
-    values = OmegaConf.to_container(config, resolve=True)
-    return {str(key): value for key, value in values.items()} if isinstance(values, dict) else {}
+def _sets_an_argument(override: Override) -> bool:
+    """Whether an override sets an argument of an open part by plain assignment."""
+    is_plain = not (override.is_add() or override.is_force_add() or override.is_delete())
+    return is_plain and override.key_or_group.startswith(_OPEN_PARTS)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """A separator described in a YAML file."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; it should hold a separator's name and arguments")
-    import yaml
-
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Errors of Hydra and OmegaConf as a ValueError of one line."""
     try:
-        config = OmegaConf.load(path)
-    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(config, DictConfig) or not isinstance(config.get("name"), str):
-        raise ValueError(f"{path} must hold a mapping with the name of a separator and its arguments")
-    registry.separator_class(config.name)
-    return _plain(config)
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ValueError(" ".join(str(error).partition("\nConfig search path:")[0].split())) from None
 
 
-def _imported(choice: str) -> type[Configurable]:
-    """A class of the user's own, imported and registered."""
-    where, _, name = choice.rpartition(":")
-    try:
-        if where.endswith(".py"):
-            specification = importlib.util.spec_from_file_location(Path(where).stem, where)
-            if specification is None or specification.loader is None or not Path(where).is_file():
-                raise FileNotFoundError(f"{where} does not exist")
-            module = importlib.util.module_from_spec(specification)
-            sys.modules[specification.name] = module
-            specification.loader.exec_module(module)
-        else:
-            sys.path.insert(0, str(Path.cwd()))  # as `python -m` does
-            module = importlib.import_module(where)
-    except (ImportError, SyntaxError) as error:
-        raise ValueError(f"{where} cannot be imported: {error}") from None
-    kind = getattr(module, name, None)
-    if not (isinstance(kind, type) and issubclass(kind, Separator)):
-        raise ValueError(f"{choice} must be a subclass of Separator, got {kind!r}")
-    return registry.register(kind)
+def _register_names() -> None:
+    """Make every registered separator and network an option of its group, also without a preset of its own."""
+    store, presets = ConfigStore.instance(), resource_folder("configs")
+    kinds = [getattr(networks, name) for name in networks.__all__]
+    separators = [("separator", name) for name in registry.list_separators()]
+    choices = [("network", registry_name(kind)) for kind in kinds if not inspect.isabstract(kind)]
+    for group, name in separators + choices:
+        if not (presets / group / f"{name}.yaml").is_file():
+            store.store(name=name, group=group, node={"name": name})
+
+
+@cache
+def _targets() -> dict[str, Any]:
+    """What a configuration can name: data sets, augmentations, losses and objectives; keys without underscores."""
+    modules = (data, losses, objectives)
+    return {_key(name): getattr(module, name) for module in modules for name in module.__all__}
+
+
+def _key(name: Any) -> str:
+    """A name for comparison: ``WSJ0Mix``, ``wsj0_mix`` and ``wsj0mix`` are the same."""
+    return str(name).replace("_", "").lower()
+
+
+def _with_targets(node: Any) -> Any:
+    """A configuration with ``name`` replaced by Hydra's ``_target_`` where it names something."""
+    if isinstance(node, list):
+        return [_with_targets(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    values = {key: _with_targets(value) for key, value in node.items()}
+    target = _targets().get(_key(values.get("name")))
+    if target is None:
+        return values
+    del values["name"]
+    partial = {} if inspect.isclass(target) else {"_partial_": True}
+    return {"_target_": f"{target.__module__}.{target.__qualname__}", **partial, **values}

@@ -1,4 +1,4 @@
-"""A scene with known sources, separated and scored: the shortest way to hear what the library does."""
+"""A synthesised scene with known sources, separated and scored."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from torchsep import audio, registry
+from torchsep import audio
 from torchsep.data import music_and_voice
-from torchsep.engine.config import separator_config
+from torchsep.engine.separator_choice import configure
 from torchsep.metrics import si_sdr
 
 __all__ = ["DemoResult", "run_demo"]
@@ -17,7 +17,7 @@ __all__ = ["DemoResult", "run_demo"]
 
 @dataclass(frozen=True)
 class DemoResult:
-    """SI-SDR in dB of each source, in the mixture and as estimated, and the files written."""
+    """SI-SDR in dB of the mixture and of the estimate for each source, and the files written."""
 
     scores: dict[str, tuple[float, float]]
     written: tuple[Path, ...]
@@ -30,7 +30,7 @@ def run_demo(
     duration: float = 10.0,
     sample_rate: int = 44100,
 ) -> DemoResult:
-    """The scores of a separator on a synthesised mixture of music and voice, and its sources as files.
+    """The scores of a separator on a synthesised mixture of music and voice; its sources are written as files.
 
     The score is the scale-invariant signal-to-distortion ratio, zero-mean, the mean over the two channels. Sources are
     taken in the separator's order, music (the background) first.
@@ -43,13 +43,12 @@ def run_demo(
         sample_rate: of the scene, in Hz.
 
     Raises:
-        ValueError: if the separator is not known, or gives another number of sources.
+        ValueError: if the separator is unknown, or does not have two sources.
     """
     scene = music_and_voice(duration, sample_rate)
     sources = torch.stack(list(scene.values()))
     mixture = sources.sum(0)
-    config = {**separator_config(separator), **(parameters or {})}
-    built = registry.build(config, sample_rate=sample_rate).eval()
+    built = configure((), separator, parameters).choice.at(sample_rate)
     with torch.inference_mode():
         required = {"sources": sources} if "sources" in built.requires else {}
         estimates = built(mixture, **required)

@@ -1,6 +1,6 @@
-"""Training a separator, as PyTorch Lightning runs it."""
+"""Separation as PyTorch Lightning runs it: training, validation, evaluation and inference in one module."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 
 from torchsep.configurable import registry_name
-from torchsep.engine.train.objectives import Objective
+from torchsep.engine.objectives import Objective
+from torchsep.engine.separator_choice import SeparatorChoice
+from torchsep.engine.windows import in_windows
 from torchsep.metrics import improvement, match_estimates, si_sdr
-from torchsep.separators import Separator
+from torchsep.separators import OverlapAdd, Separator
 
 __all__ = ["IMPROVEMENT", "NonFiniteLossError", "SeparationTask"]
 
@@ -25,53 +27,74 @@ MakeScheduler = Callable[[Optimizer], Any]
 
 
 class NonFiniteLossError(RuntimeError):
-    """Training met a loss that is NaN or infinite; the message says of which items, and where their batch lies."""
+    """A training loss is NaN or infinite; the message names the items and the file with their batch."""
 
 
 class SeparationTask(pl.LightningModule):
-    """Fits a separator to an objective, and tells by how much it improves mixtures that it did not see.
+    """Fit, validate, test and predict with a separator.
 
-    It also validates, tests and predicts with separators that have nothing to learn.
+    A batch is a mapping with ``mixture (B, C, T)``, ``sample_rate`` and, except for prediction, ``sources
+    (B, S, C, T)`` and ``id``, as :class:`torchsep.data.SeparationData` gives them. For testing and prediction a single
+    recording, ``(C, T)`` and ``(S, C, T)``, may take the place of a batch. For prediction it may have ``blocks``, an
+    iterator over ``(C, t)``, in place of ``mixture``: it is separated in windows, and the result is an iterator too.
 
-    A batch is a mapping with ``mixture (B, C, T)``, ``sources (B, S, C, T)`` and ``id``, as
-    :class:`torchsep.data.SeparationData` gives them. Logged are ``train/loss``, ``valid/loss``, and
-    ``valid/si_sdr_improvement`` in dB: the SI-SDR of the estimates in their best order above that of the mixture, the
-    mean over sources and items.
+    ``predict`` and ``test`` pass the estimates to callbacks, which write or score them. Logged are ``train/loss``, and
+    with an objective ``valid/loss`` (``test/loss``) and ``valid/si_sdr_improvement`` in dB: the SI-SDR of the estimates
+    in their best order minus that of the mixture, the mean over sources and items. Validation runs the separator once
+    for each batch.
 
     Args:
-        separator: with parameters to learn.
-        objective: from the separator and a batch to a loss for each item.
+        separator: with parameters to fit; or a choice, which gives the separator for the sample rate of each batch.
+        objective: computes the training loss of each item; None where nothing is fitted.
         optimizer: from parameters to an optimizer; Adam if None.
-        scheduler: from the optimizer to a scheduler; the learning rate stays as it is if None.
-        schedule: what Lightning is to know of the scheduler, as ``{"interval": "step"}`` or ``{"monitor": ...}``.
-        folder: where a batch is written whose loss is not finite; nowhere if None.
+        scheduler: from the optimizer to a learning rate scheduler; constant learning rate if None.
+        schedule: Lightning's options of the scheduler, such as ``{"interval": "step"}`` or ``{"monitor": ...}``.
+        folder: where a batch with a non-finite loss is written; nowhere if None.
+        catch_errors: whether an error on one batch of testing or prediction is passed to the callbacks in place of the
+            estimates, instead of ending the run.
 
     Raises:
-        ValueError: when it is to be fitted, and the separator has nothing to learn.
+        ValueError: when it is fitted, if the separator has no parameters or there is no objective.
     """
 
     def __init__(
         self,
-        separator: Separator,
-        objective: Objective,
+        separator: Separator | SeparatorChoice,
+        objective: Objective | None = None,
         optimizer: MakeOptimizer | None = None,
         scheduler: MakeScheduler | None = None,
         schedule: Mapping[str, Any] | None = None,
+        *,
         folder: Path | None = None,
+        catch_errors: bool = False,
     ) -> None:
         super().__init__()
-        self.separator = separator
+        self.separator = separator if isinstance(separator, Separator) else None
+        self.choice = separator if isinstance(separator, SeparatorChoice) else None
         self.objective = objective
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.schedule = dict(schedule or {})
         self.folder = folder
+        self.catch_errors = catch_errors
+
+    def separator_for(self, batch: Mapping[str, Any]) -> Separator:
+        """The separator for a batch: for its sample rate, its number of sources, and its window if it has one."""
+        if self.choice is None:
+            return self._own_separator()
+        sources = batch.get("sources")
+        separator = self.choice.at(int(batch["sample_rate"]), None if sources is None else sources.shape[-3])
+        window_duration = batch.get("window_duration")
+        if window_duration is not None and not isinstance(separator, OverlapAdd):
+            separator = in_windows(separator, window_duration)
+        return separator.to(self.device)
 
     def configure_optimizers(self) -> Any:
-        """The optimizer of what is to be learned, and its scheduler."""
-        parameters = [parameter for parameter in self.separator.parameters() if parameter.requires_grad]
+        """The optimizer of the parameters, and its scheduler."""
+        separator = self._own_separator()
+        parameters = [parameter for parameter in separator.parameters() if parameter.requires_grad]
         if not parameters:
-            name, known = registry_name(type(self.separator)), ", ".join(self.separator.trainable_parameters)
+            name, known = registry_name(type(separator)), ", ".join(separator.trainable_parameters)
             advice = f"; name some of {known} in trainable" if known else ""
             raise ValueError(f"separator must have parameters to fit, {name} has none{advice}")
         optimizer = (self.optimizer or torch.optim.Adam)(parameters)
@@ -81,42 +104,71 @@ class SeparationTask(pl.LightningModule):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The mean loss of a batch."""
-        losses = self.objective(self.separator, batch)
+        if self.objective is None:
+            raise ValueError("objective must be given to fit a separator, got None")
+        losses = self.objective(self._own_separator(), batch)
         self._check_finite(losses, batch)
         loss = losses.mean()
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(losses), sync_dist=True)
         return loss
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Log the loss of a batch, and what the separator gains on it."""
-        self._score(batch, "valid")
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Log the loss of a batch and the improvement on it; the estimates in the order of the sources."""
+        return {"estimates": self._score(batch, "valid")}
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Log the same of a batch for testing."""
-        self._score(batch, "test")
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> Any:
+        """The estimates of a batch, for callbacks; with an objective, log what validation logs."""
+        if self.objective is not None:
+            return {"estimates": self._score(batch, "test")}
+        return self._attempt(batch)
 
-    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """The estimates of the sources in a batch."""
-        return self._estimates(batch)
-
-    def _score(self, batch: dict[str, Any], stage: str) -> None:
-        losses = self.objective(self.separator, batch)
-        sources, mixture = batch["sources"], batch["mixture"]
-        ordered = match_estimates(si_sdr, self._estimates(batch), sources).estimates
-        gained = improvement(si_sdr, ordered, sources, mixture)
-        heard = gained.isfinite()  # a silent source has no ratio
-        mean = gained.where(heard, 0.0).sum() / heard.sum().clamp(min=1)
-        self.log(f"{stage}/loss", losses.mean(), batch_size=len(losses), sync_dist=True)
-        self.log(f"{stage}/{_GAIN}", mean, prog_bar=True, batch_size=len(losses), sync_dist=True)
-
-    def _estimates(self, batch: Mapping[str, Any]) -> Tensor:
-        required = {name: batch[name] for name in self.separator.requires}
-        estimates: Tensor = self.separator(batch["mixture"], **required)
-        return estimates
+    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> Any:
+        """The estimates of a batch; of a recording in blocks, an iterator over those of consecutive parts."""
+        return self._attempt(batch)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Say beside the weights what they are the weights of."""
-        checkpoint["torchsep"] = {"config": self.separator.config}
+        """Save the separator's configuration beside its weights."""
+        checkpoint["torchsep"] = {"config": self._own_separator().config}
+
+    def _own_separator(self) -> Separator:
+        if self.separator is None:
+            raise ValueError("separator must be a Separator to be fitted, got a choice")
+        return self.separator
+
+    def _attempt(self, batch: Mapping[str, Any]) -> Tensor | Iterator[Tensor] | Exception:
+        """The estimates of a batch, or the error in their place."""
+        if not self.catch_errors:
+            return self._estimates(batch)
+        if "error" in batch:
+            return ValueError(batch["error"])
+        try:
+            return self._estimates(batch)
+        except (OSError, ValueError, RuntimeError, MemoryError) as error:
+            return error
+
+    def _estimates(self, batch: Mapping[str, Any]) -> Tensor | Iterator[Tensor]:
+        separator = self.separator_for(batch)
+        if "blocks" in batch:
+            if not isinstance(separator, OverlapAdd):
+                raise ValueError(f"separator must work in windows on blocks, got {registry_name(type(separator))}")
+            return separator.stream(block.to(self.device) for block in batch["blocks"])
+        required = {name: batch[name] for name in separator.requires}
+        estimates: Tensor = separator(batch["mixture"], **required)
+        return estimates
+
+    def _score(self, batch: Mapping[str, Any], stage: str) -> Tensor:
+        """Log the loss and the improvement of a batch; the estimates in the order of the sources."""
+        separator, sources = self._own_separator(), batch["sources"]
+        if self.objective is None:
+            raise ValueError("objective must be given to validate a separator, got None")
+        losses, estimates = self.objective.with_estimates(separator, batch)
+        ordered = match_estimates(si_sdr, estimates, sources).estimates
+        gains = improvement(si_sdr, ordered, sources, batch["mixture"])
+        defined = gains.isfinite()  # the SI-SDR of a silent source is not defined
+        mean = gains.where(defined, 0.0).sum() / defined.sum().clamp(min=1)
+        self.log(f"{stage}/loss", losses.mean(), batch_size=len(losses), sync_dist=True)
+        self.log(f"{stage}/{_GAIN}", mean, prog_bar=True, batch_size=len(losses), sync_dist=True)
+        return ordered
 
     def _check_finite(self, losses: Tensor, batch: Mapping[str, Any]) -> None:
         wrong = ~losses.detach().isfinite()
@@ -126,7 +178,7 @@ class SeparationTask(pl.LightningModule):
         where = ""
         if self.folder is not None:
             path = self.folder / f"non_finite_step_{self.global_step}_rank_{self.global_rank}.pt"
-            plain = {key: value for key, value in batch.items() if isinstance(value, (Tensor, list, int, str))}
-            torch.save({**plain, "losses": losses.detach()}, path)
+            values = {key: value for key, value in batch.items() if isinstance(value, (Tensor, list, int, str))}
+            torch.save({**values, "losses": losses.detach()}, path)
             where = f"; the batch is in {path}"
         raise NonFiniteLossError(f"loss of {', '.join(ids)} is not finite at step {self.global_step}{where}")

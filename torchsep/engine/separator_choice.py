@@ -1,71 +1,180 @@
-"""Which separator is meant by what a person typed."""
+"""The separator of a run: chosen once, and built once for each sample rate."""
 
+import importlib
+import importlib.util
 import inspect
-from collections.abc import Mapping
-from typing import Any
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from torchsep import registry
 from torchsep.checkpoint import load
-from torchsep.engine.config import separator_config
-from torchsep.separators import Separator
+from torchsep.configurable import registry_name
+from torchsep.engine.config import compose, parse_overrides, plain
+from torchsep.separators import OverlapAdd, Resampled, Separator
 
-__all__ = ["chosen_separator", "has_open_number"]
-
-_HIGHEST_RATE = 192000  # what is wrong here, as a cutoff above half of it, is wrong for every file
+__all__ = ["Run", "SeparatorChoice", "configure"]
 
 
-def chosen_separator(
-    choice: str, parameters: Mapping[str, Any] | None = None, *, with_sources: bool = False
-) -> Separator | dict[str, Any]:
-    """A checkpoint's separator, or the name and arguments of one, built once so that mistakes are found at once.
+class SeparatorChoice:
+    """A separator, or the name and arguments of one, without the sample rate.
+
+    A separator given by name and arguments is built for every sample rate that is asked for; one with weights works at
+    its own rate, with resampling around it.
 
     Args:
-        choice: a registered name, a checkpoint, a YAML file, or ``module:Class``.
-        parameters: arguments of it.
-        with_sources: whether the true sources will be known.
+        separator: a separator, or a mapping of ``name`` and arguments.
+        label: names its results; the registry name if empty.
 
     Raises:
-        ValueError: if there is no such separator, an argument is wrong, or it needs what will not be known.
+        ValueError: if the name is unknown or the arguments hold a sample rate.
 
     Example:
-        >>> chosen_separator("high_low_pass_filter", {"cutoff_hz": 500.0})
-        {'name': 'high_low_pass_filter', 'cutoff_hz': 500.0}
+        >>> choice = SeparatorChoice({"name": "high_low_pass_filter", "cutoff_hz": 500.0})
+        >>> choice.at(8000) is choice.at(8000), choice.at(16000).sample_rate
+        (True, 16000)
     """
-    checkpoint = _checkpoint(choice)
-    if checkpoint is not None:
-        if parameters:
-            raise ValueError(f"parameters do not go with a checkpoint, got {', '.join(parameters)} for {choice}")
-        return checkpoint
-    config = {**separator_config(choice), **(parameters or {})}
-    if "network" in config and config["network"] is None:
-        raise ValueError(f"{choice} needs a trained network; give a checkpoint instead: a file, folder or name")
-    if "sample_rate" in config:
-        raise ValueError("sample_rate follows each file and must not be given")
-    number = {"num_sources": 2} if with_sources and has_open_number(config) else {}
-    built = registry.build(config, sample_rate=_HIGHEST_RATE, **number)
-    if "estimates" in built.requires:
-        raise ValueError(f"{choice} refines estimates; give it those of a separator by refine")
-    if built.requires and not with_sources:
-        needs = ", ".join(built.requires)
-        raise ValueError(
-            f"{choice} needs the true {needs}, which files alone do not hold; try `torchsep demo -s {choice}`"
-        )
-    return config
+
+    def __init__(self, separator: Separator | Mapping[str, Any], label: str = "") -> None:
+        self._separator = separator if isinstance(separator, Separator) else None
+        self._built: dict[tuple[int, int | None], Separator] = {}
+        self.config: dict[str, Any] = separator.config if isinstance(separator, Separator) else dict(separator)
+        self.kind = type(separator) if isinstance(separator, Separator) else registry.separator_class(self.name)
+        self.label = label or self.name
+        if self._separator is None and "sample_rate" in self.config:
+            raise ValueError("sample_rate follows each recording and must not be given")
+
+    @property
+    def name(self) -> str:
+        """The registry name of the separator."""
+        return str(self.config.get("name"))
+
+    def at(self, sample_rate: int, num_sources: int | None = None) -> Separator:
+        """The separator for mixtures of a sample rate, in evaluation mode; built on the first call for each rate.
+
+        Args:
+            sample_rate: of the mixtures, in Hz.
+            num_sources: number of true sources, used where the separator needs a number and the arguments have none.
+
+        Raises:
+            ValueError: if an argument is missing, unknown or wrong.
+        """
+        is_open = num_sources is not None and self._needs_num_sources()
+        key = sample_rate, num_sources if is_open else None
+        if key not in self._built:
+            if self._separator is not None:
+                separator = _resampled(self._separator, sample_rate)
+            else:
+                number = {"num_sources": num_sources} if is_open else {}
+                separator = registry.build(self.config, sample_rate=sample_rate, **number)
+            self._built[key] = separator.eval()
+        return self._built[key]
+
+    def check(self, *, has_sources: bool, built: Separator | None = None) -> None:
+        """Raise unless the separator can run on recordings, with their true sources known or not.
+
+        Args:
+            has_sources: whether the true sources are known.
+            built: the separator, once it is built; one that contains others may require more than its class.
+
+        Raises:
+            ValueError: if it needs a trained network, estimates, or true sources that are not known.
+        """
+        if self._separator is None and "network" in self.config and self.config["network"] is None:
+            raise ValueError(f"{self.name} needs a trained network; give a checkpoint instead: a file, folder or name")
+        requires = (built or self._separator or self.kind).requires
+        if "estimates" in requires:
+            raise ValueError(f"{self.name} refines estimates; combine it with a separator by `refine`")
+        if requires and not has_sources:
+            needs = ", ".join(requires)
+            raise ValueError(
+                f"{self.name} needs the true {needs}, which files alone do not hold; try `torchsep demo -s {self.name}`"
+            )
+
+    def _needs_num_sources(self) -> bool:
+        if self._separator is not None or "num_sources" in self.config:
+            return False
+        parameter = self.kind.arguments().get("num_sources")
+        return parameter is not None and parameter.default is inspect.Parameter.empty
 
 
-def has_open_number(config: Mapping[str, Any]) -> bool:
-    """Whether a separator must be told a number of sources, which its configuration does not.
+class Run(NamedTuple):
+    """The configuration of a run, and the separator that it names."""
+
+    config: DictConfig
+    choice: SeparatorChoice
+
+
+def configure(
+    overrides: Sequence[str] = (), separator: str | None = None, parameters: Mapping[str, Any] | None = None
+) -> Run:
+    """The configuration of a run and its separator, composed once.
+
+    Args:
+        overrides: of Hydra; ``separator=`` may be anything that ``separator`` here can be.
+        separator: a registered name, whose preset in ``configs/separator`` is used if there is one; a checkpoint; a
+            YAML file of a name and arguments; or ``module:Class`` or ``file.py:Class`` for a class of your own, which
+            is imported and registered.
+        parameters: arguments of the separator, in addition to those of its preset.
+
+    Raises:
+        FileNotFoundError: if a YAML, Python or checkpoint file is missing.
+        ValueError: if there is no such separator, or an override or argument cannot be used.
 
     Example:
-        >>> has_open_number({"name": "mix_as_estimate"}), has_open_number({"name": "hpss"})
-        (True, False)
+        >>> run = configure(["separator=repet", "separator.min_period=1.5", "data=scenes"])
+        >>> run.choice.config, run.config.data.num_items
+        ({'name': 'repet', 'min_period': 1.5}, 100)
     """
-    parameter = registry.separator_class(config["name"]).arguments().get("num_sources")
-    return parameter is not None and parameter.default is inspect.Parameter.empty and "num_sources" not in config
+    given = parse_overrides(overrides)
+    rest = [override.input_line or "" for override in given if not _is_separator(override)]
+    chosen = separator or next((str(override.value()) for override in given if _is_separator(override)), None)
+    checkpoint = None if chosen is None else _checkpoint(chosen)
+    if chosen is None:
+        config = compose(rest)
+    elif checkpoint is not None:
+        wrong = [line.partition("=")[0] for line in rest if line.startswith("separator.")] + list(parameters or {})
+        if wrong:
+            raise ValueError(f"parameters do not go with a checkpoint, got {', '.join(wrong)} for {chosen}")
+        return Run(compose(rest), SeparatorChoice(checkpoint, _checkpoint_label(chosen)))
+    elif chosen.endswith((".yaml", ".yml")):
+        config = compose(rest, separator=_read(Path(chosen)))
+    else:
+        name = registry_name(_imported(chosen)) if ":" in chosen else chosen
+        registry.separator_class(name)  # or raise, with the nearest name
+        config = compose([f"separator={name}", *rest])
+    return Run(config, SeparatorChoice({**plain(config.separator), **(parameters or {})}))
+
+
+def _is_separator(override: Override) -> bool:
+    """Whether an override chooses the separator."""
+    return override.key_or_group == "separator" and not (override.is_delete() or override.package)
+
+
+def _resampled(separator: Separator, sample_rate: int) -> Separator:
+    """A separator for another sample rate; of one in windows, whole windows are resampled."""
+    if separator.sample_rate == sample_rate:
+        return separator
+    if not isinstance(separator, OverlapAdd):
+        return Resampled(separator, sample_rate=sample_rate)
+    return OverlapAdd(
+        _resampled(separator.separator, sample_rate),
+        separator.window_duration,
+        separator.hop_duration,
+        separator.window,
+        separator.find_permutation,
+        separator.batch_size,
+        sample_rate=sample_rate,
+    )
 
 
 def _checkpoint(choice: str) -> Separator | None:
-    """The checkpoint meant, if it is one: a registered name comes first, also where a folder is called so."""
+    """The checkpoint that a text names, if any; registered names take precedence over folders."""
     is_file = choice.startswith("hub:") or choice.endswith(".safetensors")
     is_described = choice.endswith((".yaml", ".yml")) or (":" in choice and not is_file)
     if is_described or choice in registry.list_separators():
@@ -76,3 +185,47 @@ def _checkpoint(choice: str) -> Separator | None:
         if is_file:
             raise
         return None
+
+
+def _checkpoint_label(choice: str) -> str:
+    path = Path(choice)
+    return path.absolute().parent.name if path.name == "model.safetensors" else path.stem
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A separator described in a YAML file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; it should hold a separator's name and arguments")
+    import yaml
+
+    try:
+        config = OmegaConf.load(path)
+    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(config, DictConfig) or not isinstance(config.get("name"), str):
+        raise ValueError(f"{path} must hold a mapping with the name of a separator and its arguments")
+    registry.separator_class(config.name)
+    described: dict[str, Any] = plain(config)
+    return described
+
+
+def _imported(choice: str) -> type[Separator]:
+    """A user-defined class, imported and registered."""
+    where, _, name = choice.rpartition(":")
+    try:
+        if where.endswith(".py"):
+            specification = importlib.util.spec_from_file_location(Path(where).stem, where)
+            if specification is None or specification.loader is None or not Path(where).is_file():
+                raise FileNotFoundError(f"{where} does not exist")
+            module = importlib.util.module_from_spec(specification)
+            sys.modules[specification.name] = module
+            specification.loader.exec_module(module)
+        else:
+            sys.path.insert(0, str(Path.cwd()))  # as `python -m` does
+            module = importlib.import_module(where)
+    except (ImportError, SyntaxError) as error:
+        raise ValueError(f"{where} cannot be imported: {error}") from None
+    kind = getattr(module, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, Separator)):
+        raise ValueError(f"{choice} must be a subclass of Separator, got {kind!r}")
+    return registry.register(kind)

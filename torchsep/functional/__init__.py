@@ -1,4 +1,4 @@
-"""The mathematics of separation: pure functions of tensors, by family, with any leading axes."""
+"""Pure functions of tensors for source separation, by family, with any leading axes."""
 
 from torchsep.functional.assignment import best_permutation, optimal_assignment
 from torchsep.functional.clustering import (
@@ -85,6 +85,7 @@ from torchsep.functional.repetition import (
     similar_frames,
     strong_peaks,
 )
+from torchsep.functional.resampling import resample
 from torchsep.functional.spatial import (
     delay_weights,
     fit_projections,
@@ -175,6 +176,7 @@ __all__ = [
     "recombine_projections",
     "recurring_mask",
     "repeating_mask",
+    "resample",
     "responsibilities",
     "rms",
     "salient_pitches",

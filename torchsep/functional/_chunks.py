@@ -1,4 +1,4 @@
-"""Work in blocks that stay in cache: block sizes per device, and functions applied to some frames at a time."""
+"""Blockwise processing in cache: block sizes per device, and functions applied to blocks of frames."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -30,19 +30,19 @@ class BlockSize(NamedTuple):
         return self.cpu if device.type == "cpu" else self.accelerator
 
 
-# The few intermediate results of so many elements fit the cache.
+# A few intermediate results of this size fit the cache.
 _BLOCK = BlockSize(cpu=1 << 18, accelerator=1 << 26)
 
 
 def map_frames(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-    """The result of a function that treats every frame (index of the last axis) independently.
+    """The result of a function that processes every frame (index of the last axis) independently.
 
     Without gradient it is applied to blocks of frames, so that intermediate results stay in cache instead of having the
     size of whole spectrograms. With gradient, or under the compiler, it is applied once to the whole tensors.
 
     Args:
-        function: of as many tensors, with a result of as many frames.
-        tensors: with the same number of frames.
+        function: function of the tensors, whose result has the same number of frames.
+        tensors: tensors with the same number of frames.
 
     Example:
         >>> map_frames(torch.maximum, torch.tensor([1.0, 4.0]), torch.tensor([2.0, 3.0]))
@@ -61,7 +61,7 @@ def map_frames(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
 
 
 def frame_chunks(*tensors: Tensor) -> list[slice] | None:
-    """Slices of the frames that stay in cache; None where tensors must, or can, be processed as a whole."""
+    """Slices of frames that fit the cache; None if the tensors must or can be processed as a whole."""
     frames = tensors[0].shape[-1]
     size = max(tensor.numel() for tensor in tensors)
     limit = _BLOCK.on(tensors[0].device)
@@ -73,7 +73,7 @@ def frame_chunks(*tensors: Tensor) -> list[slice] | None:
 
 
 def empty_frames(like: Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """An uninitialised tensor with the memory layout of another: bins adjacent if they are there."""
+    """An uninitialised tensor with the memory layout of another: bins adjacent if they are adjacent there."""
     if like.dim() > 1 and like.mT.is_contiguous():
         return like.new_empty(*shape[:-2], shape[-1], shape[-2], dtype=dtype).mT
     return like.new_empty(shape, dtype=dtype)

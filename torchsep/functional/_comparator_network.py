@@ -1,10 +1,10 @@
-"""Order statistics by networks of comparators: which minima and maxima of which values give the wanted ranks.
+"""Order statistics by comparator networks (selection networks).
 
-A comparator network has no branches, so it runs as a sequence of whole-array minima and maxima, on any device. Three
-things keep it small. Neighbouring windows of a filter overlap, so a tile of windows sorts what they have in common
-once and each half adds its own elements to it, down to the single window. Values that can no longer become the wanted
-rank are dropped. And of each comparator only the half that somebody reads is computed.
-For a median of 31 that leaves 26 operations an output, where a sorting network on each window takes 174.
+A comparator network has no branches, so it runs as a sequence of elementwise minima and maxima of whole arrays, on any
+device. Three measures reduce its size. Adjacent windows of a filter overlap, so the elements common to a tile of
+windows are sorted once, and each half of the tile merges its own elements, recursively down to single windows. Values
+that cannot have the wanted rank any more are dropped. Outputs of comparators that are not read are not computed.
+For a median of 31 this leaves 26 operations per output, instead of 174 of a sorting network on each window.
 
 References:
     K. E. Batcher, "Sorting networks and their applications", AFIPS 1968 (the merge).
@@ -21,12 +21,12 @@ from torch import Tensor
 
 __all__ = ["Network", "middles", "rank_network", "ranked", "run_network", "sliding_network"]
 
-# Arrays above which a sort is shorter than the network (whose length grows faster than their count).
+# Number of arrays above which a sort is faster than the network, whose length grows faster than that number.
 _LARGEST_NETWORK = 192
 
 
 class Value(NamedTuple):
-    """An array of the network, read from a number of tiles further on."""
+    """An array of the network, read with an offset in tiles."""
 
     array: int
     shift: int
@@ -46,7 +46,7 @@ class Step(NamedTuple):
 class Network:
     """A straight-line program from input arrays, numbered from zero, to output values.
 
-    An array that nobody reads any more is written over, inputs too, so that few more than these are needed.
+    Arrays that are not read any more are overwritten, including inputs, so few additional arrays are needed.
     """
 
     num_inputs: int
@@ -58,7 +58,7 @@ class Network:
 
 @dataclass
 class _Builder:
-    """Collects comparators, so that equal ones, also of neighbouring tiles, exist once."""
+    """Builder of a network that shares equal comparators, also between adjacent tiles."""
 
     num_inputs: int
     operations: dict[tuple[bool, Value, Value], int] = field(default_factory=dict)
@@ -97,7 +97,7 @@ class _Builder:
         return self.merge(self.sort(positions[:half]), self.sort(positions[half:]))
 
     def finish(self, outputs: Sequence[Value]) -> Network:
-        """Keep what the outputs need, with the tiles and the lifetime of each array."""
+        """The network of the operations needed for the outputs, with the halo of each array."""
         operands = {array: (first, second) for (_, first, second), array in self.operations.items()}
         halo: dict[int, int] = {}
         for output in outputs:
@@ -117,7 +117,7 @@ class _Builder:
 
 
 def _in_few_arrays(network: Network) -> Network:
-    """The same program with arrays that are used again after their last reader."""
+    """The same network with arrays reused after their last read."""
     last_reader = {value.array: step.target for step in network.steps for value in (step.first, step.second)}
     kept = {output.array for output in network.outputs}
     place = {number: number for number in range(network.num_inputs)}
@@ -127,7 +127,7 @@ def _in_few_arrays(network: Network) -> Network:
     for step in network.steps:
         operands = step.first, step.second
         over = {value.array for value in operands if last_reader[value.array] == step.target} - kept
-        # A result may be written over an operand that is read where it is written, and nowhere else.
+        # A result may overwrite an operand that is read without offset only.
         at_once = {value.array for value in operands if value.shift == 0} - {
             value.array for value in operands if value.shift
         }
@@ -145,22 +145,22 @@ def _in_few_arrays(network: Network) -> Network:
 
 @lru_cache(maxsize=64)
 def sliding_network(size: int, rank: int) -> Network:
-    """The network for one rank in every window of a number of neighbours.
+    """The network for one rank in every sliding window.
 
-    Input ``p`` of ``W`` holds the elements ``p, p + W, p + 2 W, ...``; output ``p`` the windows that begin there.
+    Input ``p`` of ``W`` contains the elements ``p, p + W, p + 2 W, ...``; output ``p`` the windows that begin there.
 
     Args:
         size: number of elements in a window.
-        rank: rank wanted, from 0 for the least.
+        rank: wanted rank, from 0 for the minimum.
     """
-    if 2 * rank > size - 1:  # merges yield their low ranks first, and so with fewer operations
+    if 2 * rank > size - 1:  # low ranks need fewer merge operations
         return _mirrored(sliding_network(size, size - 1 - rank))
     width = 1 << (((size + 1) // 2).bit_length() - 1)
     builder = _Builder(width)
     outputs: dict[int, Value] = {}
 
     def keep(merged: list[Value], dropped: int, count: int) -> tuple[list[Value], int]:
-        """Drop what cannot become the wanted rank, whatever the ``size - count`` elements to come are."""
+        """Drop values that cannot have the wanted rank for any values of the remaining ``size - count`` elements."""
         low = max(0, rank - (size - count))
         high = min(count - 1, rank)
         return merged[low - dropped : high - dropped + 1], low
@@ -180,14 +180,14 @@ def sliding_network(size: int, rank: int) -> Network:
 
 
 def _mirrored(network: Network) -> Network:
-    """The network for the rank as far from the greatest as another's is from the least."""
+    """The network for the mirrored rank: minima and maxima are exchanged."""
     steps = tuple(step._replace(is_minimum=not step.is_minimum) for step in network.steps)
     return replace(network, steps=steps)
 
 
 @lru_cache(maxsize=64)
 def rank_network(count: int, ranks: tuple[int, ...]) -> Network:
-    """The network for some ranks, from 0 for the least, of a number of arrays, element by element."""
+    """The network for some ranks, from 0 for the minimum, elementwise over a number of arrays."""
     builder = _Builder(count)
     ordered = builder.sort(range(count))
     return builder.finish([ordered[rank] for rank in ranks])
@@ -199,35 +199,35 @@ def run_network(network: Network, inputs: Sequence[Tensor], tiles: int) -> list[
 
     Args:
         network: the program.
-        inputs: its arrays, of equal shape, with ``tiles + network.halo`` rows, contiguous. They are written over.
-        tiles: rows of the outputs.
+        inputs: contiguous arrays of equal shape with ``tiles + network.halo`` rows. They are overwritten.
+        tiles: number of rows of the outputs.
     """
     arrays = [*inputs, *(torch.empty_like(inputs[0]) for _ in range(network.num_arrays - network.num_inputs))]
     whole = len(inputs[0])
 
     for target, is_minimum, (first, first_shift), (second, second_shift), halo in network.steps:
-        one, other, room = arrays[first], arrays[second], arrays[target]
+        one, other, result = arrays[first], arrays[second], arrays[target]
         rows = tiles + halo
         if rows < whole:
-            one, other, room = one[first_shift:][:rows], other[second_shift:][:rows], room[:rows]
-        (torch.minimum if is_minimum else torch.maximum)(one, other, out=room)
+            one, other, result = one[first_shift:][:rows], other[second_shift:][:rows], result[:rows]
+        (torch.minimum if is_minimum else torch.maximum)(one, other, out=result)
     return [arrays[output.array][output.shift : output.shift + tiles] for output in network.outputs]
 
 
 def ranked(values: Tensor, ranks: tuple[int, ...]) -> list[Tensor]:
-    """The values of some ranks, from 0 for the least, over the first axis, which is written over; NaN where one is."""
+    """The values of some ranks, from 0 for the minimum, over the first axis; NaN propagates. Values are overwritten."""
     if len(values) <= _LARGEST_NETWORK:
         return run_network(rank_network(len(values), ranks), list(values.unbind()), values.shape[1])
     return list(values.sort(0).values[list(ranks)].masked_fill_(values.isnan().any(0), torch.nan))
 
 
 def middles(values: Tensor, count: Tensor, exists: Tensor) -> tuple[Tensor, Tensor]:
-    """The lower and the upper median over the first axis of what exists, ``(R, B, P, E)`` with ``count (B, P, 1)``.
+    """The lower and the upper median over the first axis of the existing values, ``(R, B, P, E)``.
 
-    The values are written over.
+    ``count (B, P, 1)`` is the number of existing values. The values are overwritten.
     """
     slots = len(values) + len(values) % 2
-    # Values that do not exist become as many small as large ones, so that the median has the same rank everywhere.
+    # Missing values are replaced by equal numbers of -inf and inf, so that the median has the same rank everywhere.
     small = slots // 2 - 1 - torch.div(count - 1, 2, rounding_mode="floor")
     slot = torch.arange(slots, device=values.device).view(-1, 1, 1, 1)
     padding = torch.where(slot - count < small, -torch.inf, torch.inf).to(values.dtype)

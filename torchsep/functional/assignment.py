@@ -1,4 +1,4 @@
-"""Which of one set belongs to which of another."""
+"""Optimal assignment, and the permutation of sources that matches a reference best."""
 
 import math
 
@@ -12,23 +12,23 @@ __all__ = ["best_permutation", "optimal_assignment"]
 
 
 def optimal_assignment(cost: Float[Tensor, "*any S R"]) -> Int[Tensor, "*any S"]:
-    r"""The column given to each row, no column twice, such that the sum of the costs is the least.
+    r"""The column assigned to each row, without repetition, such that the sum of the costs is minimal.
 
     .. math::
         \hat\pi = \arg\min_\pi \sum_i C_{i, \pi(i)}
 
-    Rows are added one by one, each along the shortest augmenting path, in :math:`O(S^2 R)` steps where trying all
-    permutations takes :math:`S!`. All items of a batch are worked on together.
+    Rows are added one by one, each along the shortest augmenting path, in :math:`O(S^2 R)` steps instead of :math:`S!`
+    for all permutations. All items of a batch are processed together.
 
     Args:
-        cost: of giving each of the R columns to each of the S rows, S at most R. An item that holds NaN or infinity
-            has no least sum; its rows get the columns of their own number.
+        cost: cost of assigning each of the R columns to each of the S rows, with S at most R. For an item with NaN or
+            infinity, row ``i`` is assigned column ``i``.
 
     Raises:
-        ValueError: if ``cost`` is no matrix, or has more rows than columns.
+        ValueError: if ``cost`` has fewer than two axes, or more rows than columns.
 
     Gradient:
-        None: the assignment is discrete. Gather the costs, or what they were computed of, by it.
+        None: the assignment is discrete. Use it to gather differentiable costs.
 
     Example:
         >>> cost = torch.tensor([[1.0, 2.0, 9.0], [1.0, 4.0, 9.0], [0.0, 0.0, 5.0]])
@@ -46,17 +46,17 @@ def optimal_assignment(cost: Float[Tensor, "*any S R"]) -> Int[Tensor, "*any S"]
 
 
 def best_permutation(reference: Float[Tensor, "B S *any"], estimates: Float[Tensor, "B S *any"]) -> Int[Tensor, "B S"]:
-    r"""For each source of a reference the estimate that is most like it, each estimate once.
+    r"""The permutation of the estimates that correlates best with the reference.
 
-    The order in which the normalised correlations, over all axes but the first two, have the largest sum. Silence is
-    like nothing; where there is nothing to go by, the order stays as it is.
+    It maximises the sum of the normalised correlations over all axes but the first two. Silent sources have zero
+    correlation; without any correlation the order is unchanged.
 
     Args:
-        reference: sources in the order wanted.
-        estimates: as many, in any order, of any level.
+        reference: sources in the desired order.
+        estimates: the same number of sources, in any order and at any level.
 
     Gradient:
-        None: the order is discrete.
+        None: the permutation is discrete.
 
     Example:
         >>> reference = torch.eye(3)[None]
@@ -69,7 +69,7 @@ def best_permutation(reference: Float[Tensor, "B S *any"], estimates: Float[Tens
 
 
 def _unit(vectors: Float[Tensor, "B S n"]) -> Float[Tensor, "B S n"]:
-    """Vectors of length one, or zero where they are zero; scaled first, so that no square is too large or too small."""
+    """Unit vectors, zero for zero vectors; scaled by their peak first to avoid overflow and underflow of squares."""
     peak = vectors.abs().amax(-1, keepdim=True)
     scaled = vectors / peak.masked_fill(peak == 0, 1.0)
     length = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
@@ -81,8 +81,8 @@ def _optimal_assignment(cost: Tensor) -> Tensor:
     *leading, rows, columns = cost.shape
     precise = cost if cost.dtype in {torch.float32, torch.float64} else cost.to(torch.float64)
     flat = precise.reshape(math.prod(leading), rows, columns)
-    good = flat.isfinite().all(-1).all(-1)
-    flat = flat.masked_fill(~good[:, None, None], 0.0)
+    finite = flat.isfinite().all(-1).all(-1)
+    flat = flat.masked_fill(~finite[:, None, None], 0.0)
     row_price = flat.new_zeros(len(flat), rows)
     column_price = flat.new_zeros(len(flat), columns)
     row_of = torch.full((len(flat), columns), -1, device=cost.device)
@@ -90,36 +90,36 @@ def _optimal_assignment(cost: Tensor) -> Tensor:
     for row in range(rows if len(flat) else 0):
         distance, seen, came_from, end = _shortest_path(flat, row, row_of, row_price, column_price)
         length = distance.gather(1, end)
-        # What keeps all reduced costs at zero or above, and at zero where a column is given.
-        less = torch.where(seen, length - distance, 0.0)
-        row_price.scatter_add_(1, row_of.clamp(min=0), less.masked_fill(row_of < 0, 0.0))
+        # Update of the dual variables: reduced costs stay non-negative, and zero for assigned pairs.
+        change = torch.where(seen, length - distance, 0.0)
+        row_price.scatter_add_(1, row_of.clamp(min=0), change.masked_fill(row_of < 0, 0.0))
         row_price[:, row] += length[:, 0]
-        column_price -= less
+        column_price -= change
         _augment(row, end, came_from, row_of, column_of)
     own = torch.arange(rows, device=cost.device)
-    return torch.where(good[:, None], column_of, own).reshape(*leading, rows)
+    return torch.where(finite[:, None], column_of, own).reshape(*leading, rows)
 
 
 def _shortest_path(
     cost: Tensor, row: int, row_of: Tensor, row_price: Tensor, column_price: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Distances of columns from a row, those whose distance is final, the row before each, and the nearest free one."""
+    """Distances of columns from a row, whether they are final, the predecessor rows, and the nearest free column."""
     distance = torch.full_like(column_price, torch.inf)
     seen = torch.zeros_like(distance, dtype=torch.bool)
     came_from = torch.full_like(row_of, row)
     current = torch.full_like(row_of[:, :1], row)
     end = torch.full_like(current, -1)
     so_far = torch.zeros_like(distance[:, :1])
-    for _ in range(row + 1):  # each step but the last leads to one of the rows before
-        going_on = end < 0
+    for _ in range(row + 1):  # each step but the last reaches one of the previous rows
+        active = end < 0
         reduced = cost.take_along_dim(current[..., None], 1)[:, 0] - row_price.gather(1, current) - column_price
-        nearer = (so_far + reduced < distance) & ~seen & going_on
+        nearer = (so_far + reduced < distance) & ~seen & active
         distance = torch.where(nearer, so_far + reduced, distance)
         came_from = torch.where(nearer, current, came_from)
         so_far, column = distance.masked_fill(seen, torch.inf).min(1, keepdim=True)
-        seen |= torch.zeros_like(seen).scatter_(1, column, going_on)
+        seen |= torch.zeros_like(seen).scatter_(1, column, active)
         holder = row_of.gather(1, column)
-        end = torch.where(going_on & (holder < 0), column, end)
+        end = torch.where(active & (holder < 0), column, end)
         current = holder.clamp(min=0)
         if (end >= 0).all():
             break
@@ -127,14 +127,14 @@ def _shortest_path(
 
 
 def _augment(row: int, end: Tensor, came_from: Tensor, row_of: Tensor, column_of: Tensor) -> None:
-    """Give the columns along a path, from its end back to the row that it began at, to the rows before them."""
-    column, going_on = end, torch.ones_like(end, dtype=torch.bool)
+    """Assign the columns along a path, from its end back to its first row, to their predecessor rows."""
+    column, active = end, torch.ones_like(end, dtype=torch.bool)
     for _ in range(row + 1):
-        giver = came_from.gather(1, column)
-        row_of.scatter_(1, column, torch.where(going_on, giver, row_of.gather(1, column)))
-        before = column_of.gather(1, giver)
-        column_of.scatter_(1, giver, torch.where(going_on, column, before))
-        going_on = going_on & (giver != row)
-        column = torch.where(going_on, before, column)
-        if not going_on.any():
+        predecessor = came_from.gather(1, column)
+        row_of.scatter_(1, column, torch.where(active, predecessor, row_of.gather(1, column)))
+        before = column_of.gather(1, predecessor)
+        column_of.scatter_(1, predecessor, torch.where(active, column, before))
+        active = active & (predecessor != row)
+        column = torch.where(active, before, column)
+        if not active.any():
             break

@@ -1,4 +1,4 @@
-"""Starting values that no random generator has a part in."""
+"""Pseudo-random initial values by hashing, without a random generator."""
 
 import math
 from collections.abc import Sequence
@@ -9,23 +9,23 @@ from torch import Tensor
 
 __all__ = ["hashed_uniform"]
 
-_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)  # odd, the golden ratio of all 64-bit integers, as a signed one
+_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)  # odd, 2^64 divided by the golden ratio, as a signed integer
 _FACTORS = (0xBF58476D1CE4E5B9 - (1 << 64), 0x94D049BB133111EB - (1 << 64))
 
 
 def hashed_uniform(
     shape: Sequence[int], seed: int, device: torch.device | str | None = None, dtype: torch.dtype = torch.float64
 ) -> Float[Tensor, "*shape"]:
-    """Numbers in [0, 1) that look random, yet are a hash of their position and the seed.
+    """Pseudo-random numbers in [0, 1): a hash of their position and the seed.
 
-    They are the same on every call and device, and a compiler sees plain arithmetic. In a dtype of less precision they
-    are those of double precision with the last digits cut off.
+    They are the same on every call and device, and can be compiled. In a dtype of lower precision they are those of
+    double precision, truncated.
 
     Args:
-        shape: of the tensor.
-        seed: an integer of at most 64 bits; each gives other numbers.
-        device: where to make them.
-        dtype: floating point.
+        shape: shape of the tensor.
+        seed: integer of at most 64 bits.
+        device: device of the tensor.
+        dtype: floating-point dtype.
 
     Example:
         >>> hashed_uniform((2, 3), seed=0).round(decimals=4)
@@ -43,12 +43,12 @@ def hashed_uniform(
 
 
 def _hashed(integers: Int[Tensor, "*any"]) -> Int[Tensor, "*any"]:
-    """A one-to-one map of the 64-bit integers in which every bit of the input matters to every bit of the output."""
+    """A bijection of the 64-bit integers in which every bit of the output depends on every bit of the input."""
     integers = (integers ^ _shifted(integers, 30)) * _FACTORS[0]
     integers = (integers ^ _shifted(integers, 27)) * _FACTORS[1]
     return integers ^ _shifted(integers, 31)
 
 
 def _shifted(integers: Int[Tensor, "*any"], by: int) -> Int[Tensor, "*any"]:
-    """Bits moved down with zeros after them, where the shift of signed integers repeats the sign."""
+    """Logical right shift; the operator of signed integers is an arithmetic shift."""
     return (integers >> by) & ((1 << (64 - by)) - 1)

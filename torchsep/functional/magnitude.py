@@ -1,4 +1,4 @@
-"""Magnitudes and levels: absolute values, root mean squares, log magnitudes and phase-sensitive magnitudes."""
+"""Magnitudes and RMS levels of spectrograms and signals."""
 
 import torch
 from jaxtyping import Complex, Float
@@ -12,13 +12,13 @@ _FLOOR = 1e-3  # 60 dB below the level
 
 
 def magnitude(spectrogram: Complex[Tensor, "*any F N"]) -> Float[Tensor, "*any F N"]:
-    """The absolute values of a spectrogram, in a fifth of the time that ``abs`` takes where no gradient is asked.
+    """The magnitude of a spectrogram; without gradient, in a fifth of the time of ``abs``.
 
     Args:
-        spectrogram: complex values; below 1e-19 in single precision they may count as zero, above 1e19 as infinite.
+        spectrogram: complex values; in single precision, values below 1e-19 may underflow and above 1e19 overflow.
 
     Gradient:
-        Exact; zero where the value is.
+        Exact; zero where the value is zero.
 
     Example:
         >>> magnitude(torch.tensor([[3.0 + 4.0j, 0.0]]))
@@ -31,20 +31,19 @@ def magnitude(spectrogram: Complex[Tensor, "*any F N"]) -> Float[Tensor, "*any F
         return (spectrogram.real.square() + spectrogram.imag.square()).sqrt()
     absolute = empty_frames(spectrogram, tuple(spectrogram.shape), spectrogram.real.dtype)
     for chunk in chunks:
-        room, real, imaginary = absolute[..., chunk], spectrogram.real[..., chunk], spectrogram.imag[..., chunk]
-        torch.square(real, out=room).addcmul_(imaginary, imaginary).sqrt_()
+        block, real, imaginary = absolute[..., chunk], spectrogram.real[..., chunk], spectrogram.imag[..., chunk]
+        torch.square(real, out=block).addcmul_(imaginary, imaginary).sqrt_()
     return absolute
 
 
 def rms(signal: Tensor) -> Tensor:
-    r"""The root mean square of each item, with its axes kept, to divide by; one for silence.
+    r"""The root mean square of each item, with its axes kept, as a divisor for normalisation; one for silence.
 
     .. math::
         \sqrt{\frac{1}{n} \sum_i x_i^2}
 
     Args:
-        signal: ``(B, ...)``, items of any shape; their largest values are taken out before squaring, so that nothing
-            overflows.
+        signal: ``(B, ...)``, items of any shape; they are divided by their peak before squaring to avoid overflow.
 
     Gradient:
         Exact; zero for silence.
@@ -63,10 +62,10 @@ def rms(signal: Tensor) -> Tensor:
 
 
 def log_magnitude(magnitude: Tensor) -> Tensor:
-    r"""Magnitudes on a logarithmic scale, :math:`\log_{10}(x + 10^{-3})`, from -3 for silence.
+    r"""Log magnitudes :math:`\log_{10}(x + 10^{-3})`, -3 for silence.
 
     Args:
-        magnitude: of a root mean square of one.
+        magnitude: magnitudes normalised to unit RMS.
 
     Example:
         >>> log_magnitude(torch.tensor([0.0, 0.999]))
@@ -78,15 +77,15 @@ def log_magnitude(magnitude: Tensor) -> Tensor:
 def phase_sensitive_magnitude(
     source: Complex[Tensor, "*any"], mixture: Complex[Tensor, "*any"], *, truncated: bool = True
 ) -> Float[Tensor, "*any"]:
-    r"""What of a source's bin points in the mixture's direction, :math:`|S| \cos(\angle S - \angle X)`.
+    r"""The projection of a source on the phase of the mixture, :math:`|S| \cos(\angle S - \angle X)`.
 
-    Of all magnitudes, with the mixture's phase, it is the nearest to the source; but it may be negative, or above the
-    mixture's.
+    Combined with the mixture's phase, it is the closest approximation to the source. It may be negative, or larger than
+    the mixture's magnitude.
 
     Args:
-        source: :math:`S`.
-        mixture: :math:`X`, with which the source broadcasts.
-        truncated: whether it is brought to :math:`[0, |X|]`, so that no mask made of it amplifies.
+        source: spectrogram :math:`S`.
+        mixture: spectrogram :math:`X`, broadcast with the source.
+        truncated: whether values are clipped to :math:`[0, |X|]`, so that masks do not exceed one.
 
     Gradient:
         Exact.
@@ -103,9 +102,9 @@ def phase_sensitive_magnitude(
         separation using deep recurrent neural networks", ICASSP, 2015.
     """
 
-    def along(source: Tensor, mixture: Tensor) -> Tensor:
+    def project(source: Tensor, mixture: Tensor) -> Tensor:
         magnitude = mixture.abs()
         projected = (source * mixture.conj()).real / magnitude.masked_fill(magnitude == 0, 1.0)
         return torch.minimum(projected.clamp(min=0.0), magnitude) if truncated else projected
 
-    return map_frames(along, source, mixture)
+    return map_frames(project, source, mixture)

@@ -1,4 +1,4 @@
-"""Time-frequency masks from models of the sources."""
+"""Time-frequency masks from magnitude models of the sources."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -24,18 +24,18 @@ __all__ = [
 def soft_mask(
     model: Float[Tensor, "*any"], rest: Float[Tensor, "*any"], power: float | Tensor = 1.0, silent: float = 0.5
 ) -> Float[Tensor, "*any"]:
-    r"""The share of one model in the sum of two, :math:`A^p / (A^p + B^p)`.
+    r"""The soft mask of a source from its model and that of the residual, :math:`A^p / (A^p + B^p)`.
 
-    Both are divided by the larger first, so that no power overflows and the level plays no part.
+    Both are divided by their maximum first, so that powers do not overflow at any level.
 
     Args:
         model: non-negative magnitudes :math:`A` of the source.
-        rest: non-negative magnitudes :math:`B` of all else.
+        rest: non-negative magnitudes :math:`B` of the residual.
         power: exponent :math:`p`; two gives Wiener-like masks, large values nearly binary ones.
         silent: the mask where both models are zero.
 
     Gradient:
-        Exact; zero where both models are.
+        Exact; zero where both models are zero.
 
     Example:
         >>> soft_mask(torch.tensor([3.0, 0.0, 1e-30]), torch.tensor([1.0, 0.0, 1e-30]), power=2.0)
@@ -43,28 +43,28 @@ def soft_mask(
     """
     model, rest = torch.broadcast_tensors(model, rest)
 
-    def share(model: Tensor, rest: Tensor) -> Tensor:
+    def mask(model: Tensor, rest: Tensor) -> Tensor:
         scale, is_silent = _scale(torch.maximum(model.detach(), rest.detach()))
         own, other = _raised(model / scale, power), _raised(rest / scale, power)
         return (own / (own + other).masked_fill(is_silent, 1.0)).masked_fill(is_silent, silent)
 
     if isinstance(power, Tensor) and power.requires_grad and torch.is_grad_enabled():
-        return share(model, rest)
-    return map_frames(share, model, rest)
+        return mask(model, rest)
+    return map_frames(mask, model, rest)
 
 
 def ratio_masks(models: Float[Tensor, "*any"], power: float | Tensor = 1.0, dim: int = -4) -> Float[Tensor, "*any"]:
-    r"""The share of each model in the sum of all, :math:`V_s^p / \sum_r V_r^p`.
+    r"""The ratio mask of each source from the models of all, :math:`V_s^p / \sum_r V_r^p`.
 
-    Where all models are zero, the shares are equal, so that they add up to one everywhere.
+    Where all models are zero, the masks are equal, so they sum to one everywhere.
 
     Args:
         models: non-negative magnitudes :math:`V_s` of the sources.
         power: exponent :math:`p`.
-        dim: axis of the sources.
+        dim: source axis.
 
     Gradient:
-        Exact; zero where all models are.
+        Exact; zero where all models are zero.
 
     Example:
         >>> ratio_masks(torch.tensor([[3.0, 0.0], [1.0, 0.0]]), dim=0)
@@ -72,8 +72,8 @@ def ratio_masks(models: Float[Tensor, "*any"], power: float | Tensor = 1.0, dim:
                 [0.2500, 0.5000]])
     """
 
-    def shares(models: Tensor) -> Tensor:
-        # Source by source, as torch's reductions over an outer axis are many times slower.
+    def masks(models: Tensor) -> Tensor:
+        # Source by source, since torch's reductions over an outer axis are many times slower.
         scale, is_silent = _scale(reduce(torch.maximum, models.detach().unbind(dim)).unsqueeze(dim))
         raised = _raised(models / scale, power)
         total = reduce(torch.add, raised.unbind(dim)).unsqueeze(dim).masked_fill(is_silent, 1.0)
@@ -81,39 +81,39 @@ def ratio_masks(models: Float[Tensor, "*any"], power: float | Tensor = 1.0, dim:
 
     recorded = isinstance(power, Tensor) and power.requires_grad and torch.is_grad_enabled()
     if recorded or dim % models.dim() == models.dim() - 1:
-        return shares(models)
-    return map_frames(shares, models)
+        return masks(models)
+    return map_frames(masks, models)
 
 
 def clipped_ratio_mask(
     model: Float[Tensor, "*any F N"], magnitude: Float[Tensor, "*any F N"]
 ) -> Float[Tensor, "*any F N"]:
-    r"""The share of each bin that a model of the background accounts for, :math:`\min(S, V) / V`.
+    r"""The ratio of a background model to the mixture, clipped to one, :math:`\min(S, V) / V`.
 
     Args:
         model: non-negative magnitudes :math:`S` of the background.
-        magnitude: non-negative magnitudes :math:`V` of the mixture. Where they are zero the share is one.
+        magnitude: non-negative magnitudes :math:`V` of the mixture. Where they are zero the mask is one.
 
     Gradient:
-        Exact; zero where the mixture is.
+        Exact; zero where the mixture is zero.
 
     Example:
         >>> clipped_ratio_mask(torch.tensor([1.0, 3.0, 1.0]), torch.tensor([4.0, 2.0, 0.0]))
         tensor([0.2500, 1.0000, 1.0000])
     """
 
-    def share(model: Tensor, magnitude: Tensor) -> Tensor:
+    def mask(model: Tensor, magnitude: Tensor) -> Tensor:
         silent = magnitude == 0
         return (torch.minimum(model, magnitude) / magnitude.masked_fill(silent, 1.0)).masked_fill(silent, 1.0)
 
-    return map_frames(share, model, magnitude)
+    return map_frames(mask, model, magnitude)
 
 
 def stack_masks(masks: Sequence[Float[Tensor, "B C F N"]]) -> Float[Tensor, "B S C F N"]:
-    """One tensor of the masks of all sources, laid out in memory as spectrograms are, which is faster to apply.
+    """The masks of all sources as one tensor with the memory layout of spectrograms, which is faster to apply.
 
     Args:
-        masks: one for each source.
+        masks: mask of each source.
 
     Example:
         >>> stack_masks([torch.zeros(2, 1, 5, 3), torch.ones(2, 1, 5, 3)]).shape
@@ -123,10 +123,10 @@ def stack_masks(masks: Sequence[Float[Tensor, "B C F N"]]) -> Float[Tensor, "B S
 
 
 def complementary_masks(mask: Float[Tensor, "B C F N"]) -> Float[Tensor, "B 2 C F N"]:
-    """A mask and what it leaves, as the masks of two sources.
+    """The masks of two sources: a mask and its complement.
 
     Args:
-        mask: of the first source, in [0, 1].
+        mask: mask of the first source, in [0, 1].
 
     Example:
         >>> complementary_masks(torch.tensor([[[[1.0], [0.25]]]])).flatten(0, 2).squeeze()
@@ -143,18 +143,18 @@ def complementary_masks(mask: Float[Tensor, "B C F N"]) -> Float[Tensor, "B 2 C 
 
 
 def binary_masks(masks: Float[Tensor, "*any"], threshold: float = 0.5, dim: int = -4) -> Float[Tensor, "*any"]:
-    """Masks of zeros and ones from soft ones, with exactly one owner of every bin.
+    """Binary masks from soft masks: each bin is assigned to exactly one source.
 
-    Of two sources, the second, the foreground, owns a bin where its mask is above the threshold; of several, the one
-    with the largest mask, the first of those where they are equal.
+    Of two sources, the second (the foreground) is assigned a bin if its mask is above the threshold. Of more sources,
+    the one with the largest mask is chosen, the first one of equal masks.
 
     Args:
         masks: soft masks.
-        threshold: from 0 to 1; used for two sources.
-        dim: axis of the sources.
+        threshold: threshold from 0 to 1, used for two sources.
+        dim: source axis.
 
     Gradient:
-        Straight through: that of the soft masks.
+        Straight-through estimator: that of the soft masks.
 
     Example:
         >>> binary_masks(torch.tensor([[0.5, 0.3], [0.5, 0.7]]), dim=0)
@@ -162,30 +162,30 @@ def binary_masks(masks: Float[Tensor, "*any"], threshold: float = 0.5, dim: int 
                 [0., 1.]])
     """
 
-    def owned(masks: Tensor) -> Tensor:
+    def harden(masks: Tensor) -> Tensor:
         if masks.shape[dim] == 2:
-            owner = (masks.detach().narrow(dim, 1, 1) > threshold).long()
+            assigned = (masks.detach().narrow(dim, 1, 1) > threshold).long()
         else:
-            owner = masks.detach().argmax(dim, keepdim=True)
+            assigned = masks.detach().argmax(dim, keepdim=True)
         shape = [1] * masks.dim()
         shape[dim] = masks.shape[dim]
-        hard = (owner == torch.arange(masks.shape[dim], device=masks.device).view(shape)).to(masks.dtype)
+        hard = (assigned == torch.arange(masks.shape[dim], device=masks.device).view(shape)).to(masks.dtype)
         return hard + (masks - masks.detach()) if masks.requires_grad else hard
 
-    return owned(masks) if dim % masks.dim() == masks.dim() - 1 else map_frames(owned, masks)
+    return harden(masks) if dim % masks.dim() == masks.dim() - 1 else map_frames(harden, masks)
 
 
 def clipped_ratio_masks(
     estimates: Float[Tensor, "B S C F N"], mixture: Float[Tensor, "B C F N"]
 ) -> Float[Tensor, "B S C F N"]:
-    """How much of each bin of the mixture is in each estimate, from 0 to 1; equal parts where the mixture is silent.
+    """The ratio of each estimate to the mixture, clipped to one; equal values where the mixture is silent.
 
     Args:
-        estimates: magnitudes of the estimates' spectrograms.
-        mixture: magnitudes of the mixture's.
+        estimates: magnitude spectrograms of the estimates.
+        mixture: magnitude spectrogram of the mixture.
 
     Gradient:
-        Exact; zero where an estimate is louder than the mixture, which counts as one.
+        Exact; zero where the ratio is clipped.
 
     Example:
         >>> clipped_ratio_masks(torch.tensor([[[[[1.0]]], [[[9.0]]]]]), torch.tensor([[[[4.0]]]])).flatten()
@@ -193,30 +193,30 @@ def clipped_ratio_masks(
     """
     mixture = mixture[:, None]
     silent = mixture == 0
-    share = torch.minimum(estimates, mixture) / mixture.masked_fill(silent, 1.0)
-    return share.masked_fill(silent, 1 / estimates.shape[1])
+    ratio = torch.minimum(estimates, mixture) / mixture.masked_fill(silent, 1.0)
+    return ratio.masked_fill(silent, 1 / estimates.shape[1])
 
 
-def high_pass_mask(frequencies: Float[Tensor, " F"], cutoff_hz: float | Tensor) -> Float[Tensor, " F"]:
-    r"""The share of each frequency above a cutoff, :math:`f^8 / (f^8 + f_c^8)`: a fourth-order Butterworth filter's.
+def high_pass_mask(frequencies_hz: Float[Tensor, " F"], cutoff_hz: float | Tensor) -> Float[Tensor, " F"]:
+    r"""The power response of a fourth-order Butterworth high-pass filter, :math:`f^8 / (f^8 + f_c^8)`.
 
     Example:
         >>> high_pass_mask(torch.tensor([0.0, 100.0, 1000.0]), cutoff_hz=100.0)
         tensor([0.0000, 0.5000, 1.0000])
     """
-    cutoff = torch.as_tensor(cutoff_hz).to(frequencies)
-    return soft_mask(frequencies, cutoff.expand_as(frequencies), power=8.0)
+    cutoff = torch.as_tensor(cutoff_hz).to(frequencies_hz)
+    return soft_mask(frequencies_hz, cutoff.expand_as(frequencies_hz), power=8.0)
 
 
 def _scale(largest: Tensor) -> tuple[Tensor, Tensor]:
-    """Divisors that make the largest model one, and where there is none to divide by."""
+    """Divisors that scale the largest model to one, and where all models are silent."""
     is_silent = largest < torch.finfo(largest.dtype).tiny
     return largest.masked_fill(is_silent, 1.0), is_silent
 
 
-def _raised(share: Tensor, power: float | Tensor) -> Tensor:
-    """A tensor to a power; a zero stays zero with a zero gradient, also below a power of one."""
-    if not torch.is_grad_enabled() or not (share.requires_grad or isinstance(power, Tensor)):
-        return share if isinstance(power, float) and power == 1.0 else share**power
-    zero = share == 0
-    return (share.masked_fill(zero, 1.0) ** power).masked_fill(zero, 0.0)
+def _raised(values: Tensor, power: float | Tensor) -> Tensor:
+    """Values to a power; zeros have a zero gradient, also for powers below one."""
+    if not torch.is_grad_enabled() or not (values.requires_grad or isinstance(power, Tensor)):
+        return values if isinstance(power, float) and power == 1.0 else values**power
+    zero = values == 0
+    return (values.masked_fill(zero, 1.0) ** power).masked_fill(zero, 0.0)

@@ -1,4 +1,4 @@
-"""What a spectrum sounds like, whatever its pitch: mel bands and cepstral coefficients."""
+"""Mel filters and mel-frequency cepstral coefficients (MFCCs)."""
 
 import math
 
@@ -12,12 +12,12 @@ __all__ = ["N_MELS", "mel_filters", "mfcc", "normalized_mfcc"]
 
 N_MELS = 128
 
-# The mel scale: even up to a corner, and logarithmic above it.
+# The mel scale: linear up to a corner frequency, logarithmic above it.
 _HZ_PER_MEL = 200 / 3
 _CORNER_HZ = 1000.0
 _MELS_PER_LOG = 27 / math.log(6.4)
 
-# Bands so far below the loudest one of a spectrum count as silent, in dB.
+# Dynamic range of the mel bands of a spectrum, in dB.
 _RANGE = 80.0
 
 
@@ -28,14 +28,14 @@ def mel_filters(
     min_frequency_hz: float = 0.0,
     max_frequency_hz: float | None = None,
 ) -> Float[Tensor, "M F"]:
-    """Triangular filters evenly spaced on the mel scale, each of unit area over Hz, in float64.
+    """Triangular filters evenly spaced on the mel scale, each with unit area over Hz, in float64.
 
     Args:
-        num_bins: of spectra, from 0 Hz to half of the sample rate.
-        sample_rate: in Hz.
-        n_mels: number of filters. Those narrower than the distance of bins may be zero.
-        min_frequency_hz: where the first filter begins, in Hz.
-        max_frequency_hz: where the last one ends, in Hz; half of the sample rate if None.
+        num_bins: number of bins of spectra, from 0 Hz to half of the sample rate.
+        sample_rate: sample rate in Hz.
+        n_mels: number of filters. Filters narrower than the spacing of the bins may be zero.
+        min_frequency_hz: lower edge of the first filter, in Hz.
+        max_frequency_hz: upper edge of the last filter, in Hz; half of the sample rate if None.
 
     Example:
         >>> mel_filters(5, sample_rate=8000, n_mels=2).mul(1000).round(decimals=2)
@@ -52,8 +52,8 @@ def mel_filters(
     check_number(top, "max_frequency_hz", above=min_frequency_hz)
     edges = torch.linspace(_mel(min_frequency_hz), _mel(top), n_mels + 2, dtype=torch.float64)
     corner = _CORNER_HZ / _HZ_PER_MEL
-    even = edges * _HZ_PER_MEL
-    hertz = torch.where(edges < corner, even, _CORNER_HZ * ((edges - corner) / _MELS_PER_LOG).exp())
+    linear = edges * _HZ_PER_MEL
+    hertz = torch.where(edges < corner, linear, _CORNER_HZ * ((edges - corner) / _MELS_PER_LOG).exp())
     lower, centre, upper = hertz[:-2, None], hertz[1:-1, None], hertz[2:, None]
     bins = torch.linspace(0, sample_rate / 2, num_bins, dtype=torch.float64)
     rising, falling = (bins - lower) / (centre - lower), (upper - bins) / (upper - centre)
@@ -63,20 +63,20 @@ def mel_filters(
 def mfcc(
     power: Float[Tensor, "*any F"], filters: Float[Tensor, "M F"], n_mfcc: int = 13
 ) -> Float[Tensor, "*any {n_mfcc}"]:
-    r"""Mel-frequency cepstral coefficients: the cosine transform of the levels of mel bands.
+    r"""Mel-frequency cepstral coefficients: the cosine transform of the mel band levels in dB.
 
     .. math::
         c_k = \sqrt{\tfrac{2 - \delta_{k0}}{M}} \sum_{m=0}^{M-1} L_m \cos\frac{\pi k (2 m + 1)}{2 M}
 
-    The first few tell the shape of a spectrum and not its fine structure, which is that of pitch.
+    The first coefficients describe the spectral envelope without the fine structure, which depends on pitch.
 
     Args:
-        power: power spectra. Levels are in dB above the quietest that count, 80 dB below the loudest band of each.
-        filters: of :func:`mel_filters`.
-        n_mfcc: number of coefficients, at most that of filters.
+        power: power spectra. Levels are clipped to 80 dB below the loudest band of each spectrum.
+        filters: filters of :func:`mel_filters`.
+        n_mfcc: number of coefficients, at most the number of filters.
 
     Gradient:
-        Exact; zero for silence, whose coefficients are zero.
+        Exact; zero for silence.
 
     Example:
         >>> mfcc(torch.tensor([1.0, 4.0, 2.0, 1.0, 0.0]), mel_filters(5, 8000, n_mels=2), n_mfcc=2).round(decimals=2)
@@ -91,8 +91,8 @@ def mfcc(
     relative = mel / loudest.masked_fill(loudest == 0, 1.0)
     level = _RANGE + 10 * relative.clamp(min=10 ** (-_RANGE / 10)).log10()
     order = torch.arange(n_mfcc, dtype=torch.float64, device=power.device)
-    place = (torch.arange(bands, dtype=torch.float64, device=power.device) + 0.5) / bands
-    cosines = (math.pi * place[:, None] * order).cos() * math.sqrt(2 / bands)
+    position = (torch.arange(bands, dtype=torch.float64, device=power.device) + 0.5) / bands
+    cosines = (math.pi * position[:, None] * order).cos() * math.sqrt(2 / bands)
     cosines[:, 0] /= math.sqrt(2)
     return level @ cosines.to(power.dtype)
 
@@ -100,15 +100,15 @@ def mfcc(
 def normalized_mfcc(
     power: Float[Tensor, "*any F"], sample_rate: float, n_mfcc: int = 13
 ) -> Float[Tensor, "*any {n_mfcc}"]:
-    """The direction of the cepstrum: mel-frequency cepstral coefficients, scaled to a vector of length one.
+    """Mel-frequency cepstral coefficients, normalised to unit Euclidean norm.
 
     Args:
         power: power spectra, from 0 Hz to half of the sample rate.
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
         n_mfcc: number of coefficients, at most 128.
 
     Gradient:
-        Exact; zero for silence, whose vector is zero.
+        Exact; zero for silence, whose coefficients are zero.
 
     Example:
         >>> normalized_mfcc(torch.tensor([4.0, 3.0, 2.0, 1.0]), sample_rate=8000, n_mfcc=3).round(decimals=2)

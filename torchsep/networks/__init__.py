@@ -1,4 +1,4 @@
-"""Networks: what deep separators are built around, tensors in and tensors out."""
+"""Neural networks of the deep separators."""
 
 from torchsep.networks.conv_tas_net import ConvTasNet
 from torchsep.networks.dprnn import DPRNN

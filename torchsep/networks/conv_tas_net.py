@@ -1,4 +1,4 @@
-"""Separation by convolutions alone, from a learned filter bank to masks on its coefficients."""
+"""Conv-TasNet: a fully convolutional time-domain network with a learned filter bank."""
 
 from torch import nn
 
@@ -12,22 +12,21 @@ MASK_ACTIVATIONS = ("sigmoid", "relu")
 
 
 class ConvTasNet(WaveformNetwork):
-    """The sources of a mono mixture, from masks on the coefficients of short learned filters.
+    """Conv-TasNet for mono mixtures: masks on the coefficients of short learned filters, by dilated convolutions.
 
-    The masks come of stacks of dilated convolutions, each layer of a stack reaching twice as far as the one before.
-    All of it is convolution, so that training is fast and long contexts are cheap; :class:`DPRNN` is smaller and
-    reaches further, for more time a step. Every layer is normed by the mean and variance of the whole signal, so that
-    no sample is known before the last has come.
+    The masks are estimated by stacks of convolutions whose dilation doubles from layer to layer. The network is fully
+    convolutional, so training is fast and long contexts are cheap. :class:`DPRNN` is smaller and has a larger context,
+    but takes more time per step. Every layer is normalised over the whole signal (non-causal).
 
     Args:
         num_sources: number ``S`` of sources.
-        num_filters: of the filter bank.
+        num_filters: number of filters of the filter bank.
         kernel_size: length of a filter in samples, at least 2; the stride is half of it, rounded down.
-        bottleneck_size: features between the layers.
-        hidden_size: features within a layer.
-        num_layers: in a stack; they are dilated by one, two, four and so on.
-        num_stacks: one after another.
-        mask_activation: ``sigmoid``, or ``relu``, whose masks may amplify.
+        bottleneck_size: number of features between the layers.
+        hidden_size: number of features within a layer.
+        num_layers: number of layers of a stack, with dilations of one, two, four and so on.
+        num_stacks: number of successive stacks.
+        mask_activation: ``sigmoid``, or ``relu`` for masks that may exceed one.
 
     Shape:
         ``(B, 1, T) -> (B, S, 1, T)``.
@@ -81,7 +80,7 @@ class ConvTasNet(WaveformNetwork):
             num_sources,
             enc_kernel_size=kernel_size,
             enc_num_feats=num_filters,
-            msk_kernel_size=3,  # its padding fits no other
+            msk_kernel_size=3,  # the only size that matches its padding
             msk_num_feats=bottleneck_size,
             msk_num_hidden_feats=hidden_size,
             msk_num_layers=num_layers,
@@ -90,6 +89,6 @@ class ConvTasNet(WaveformNetwork):
         )
 
     def forward(self, mixture: Waveform) -> Estimates:
-        """The sources of a mixture."""
+        """The estimated sources of a mixture."""
         estimates: Estimates = self.model(mixture)
         return estimates[:, :, None]

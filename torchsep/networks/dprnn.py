@@ -1,4 +1,4 @@
-"""Separation by recurrent layers along two paths: within short chunks of a signal, and across the chunks."""
+"""DPRNN: dual-path recurrent network, with recurrent layers within and across chunks of frames."""
 
 import torch
 from jaxtyping import Float
@@ -19,7 +19,7 @@ Chunks = Float[Tensor, "B J P D"]  # J chunks of P frames
 
 
 class ItemNorm(nn.Module):
-    """Features ``(B, ..., D)`` brought to mean zero and variance one over all of an item, then scaled as learned."""
+    """Global layer normalisation: features ``(B, ..., D)`` standardised over each item, with a learned affine map."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -27,13 +27,13 @@ class ItemNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_features))
 
     def forward(self, features: Float[Tensor, "B *any D"]) -> Float[Tensor, "B *any D"]:
-        """The features, alike in mean and variance."""
-        shape = features.shape[1:]  # one fused pass, where a norm and a scale after it take several
+        """The normalised features."""
+        shape = features.shape[1:]  # fused normalisation and affine map
         return nn.functional.layer_norm(features, shape, self.weight.expand(shape), self.bias.expand(shape))
 
 
 class Path(nn.Module):
-    """A recurrent layer along the last but one axis of chunks ``(..., D)``, added to what came in."""
+    """A recurrent layer along the second last axis of chunks ``(..., D)``, with a residual connection."""
 
     def __init__(self, num_features: int, hidden_size: int, kind: str, norm: str, *, bidirectional: bool) -> None:
         super().__init__()
@@ -42,32 +42,32 @@ class Path(nn.Module):
         self.norm = _norm(norm, num_features)
 
     def forward(self, chunks: Chunks) -> Chunks:
-        """The chunks with what the layer says of them."""
-        heard = self.linear(self.body(chunks.flatten(0, 1)))
-        result: Tensor = chunks + self.norm(heard.view(chunks.shape))
+        """The input chunks plus the output of the layer."""
+        output = self.linear(self.body(chunks.flatten(0, 1)))
+        result: Tensor = chunks + self.norm(output.view(chunks.shape))
         return result
 
 
 class DPRNN(WaveformNetwork):
-    r"""The sources of a mono mixture, from masks on the coefficients of a filter bank, by dual-path recurrence.
+    r"""DPRNN: dual-path recurrent network for mono mixtures, with masks on the coefficients of a filter bank.
 
-    The frames are cut into chunks that overlap by half. One recurrent layer runs along each chunk, the next across the
-    chunks, from each position to the same of the others, and so on: with chunks of about :math:`\sqrt{2 N}` of ``N``
-    frames, none of them ever has more than that many steps to go, though every frame hears of all. Small, and among
-    the best for its size; :class:`ConvTasNet` takes less time a step where it is run on long signals.
+    The frames are split into chunks with 50 % overlap. Recurrent layers alternate between intra-chunk (along each
+    chunk) and inter-chunk (across chunks, at the same position). With chunks of about :math:`\sqrt{2 N}` of ``N``
+    frames, every sequence has that length only, while the context is the whole signal. Small, and among the best for
+    its size; :class:`ConvTasNet` is faster on long signals.
 
     Args:
         num_sources: number ``S`` of sources.
-        filter_bank: between the waveform and the frames; 64 learned filters of 16 samples if None.
-        bottleneck_size: features ``D`` of a frame between the layers.
-        hidden_size: units of a layer, in each direction.
-        chunk_size: frames in a chunk, an even number.
-        num_blocks: pairs of a layer along and a layer across the chunks.
-        kind: of the layers, ``lstm`` or ``gru``.
-        bidirectional: whether the layers across run both ways; those along do.
-        norm: after each layer: ``global``, over all of a signal, or ``layer``, over the features of each frame, which
-            with ``bidirectional=False`` can run as the signal arrives.
-        mask_activation: ``sigmoid``, or ``relu``, whose masks may amplify.
+        filter_bank: analysis-synthesis filter bank; 64 learned filters of 16 samples if None.
+        bottleneck_size: number ``D`` of features per frame between the layers.
+        hidden_size: number of units of a layer, per direction.
+        chunk_size: number of frames of a chunk, an even number.
+        num_blocks: number of pairs of an intra-chunk and an inter-chunk layer.
+        kind: type of the layers, ``lstm`` or ``gru``.
+        bidirectional: whether the inter-chunk layers are bidirectional; the intra-chunk layers always are.
+        norm: normalisation after each layer: ``global``, over the whole signal, or ``layer``, over the features of each
+            frame, which allows streaming with ``bidirectional=False``.
+        mask_activation: ``sigmoid``, or ``relu`` for masks that may exceed one.
 
     Shape:
         ``(B, 1, T) -> (B, S, 1, T)``.
@@ -134,13 +134,13 @@ class DPRNN(WaveformNetwork):
 
     @property
     def latency(self) -> int | None:
-        """A chunk, and a filter; None, for all samples, with layers that look both ways or norms over all."""
+        """A chunk plus a filter; None (unbounded) with bidirectional layers or global normalisation."""
         if self.bidirectional or self.norm == "global":
             return None
         return (self.chunk_size - 1) * self.filter_bank.stride + self.filter_bank.latency
 
     def forward(self, mixture: Waveform) -> Estimates:
-        """The sources of a mixture."""
+        """The estimated sources of a mixture."""
         coefficients = self.filter_bank.encode(mixture[:, 0])
         frames = coefficients.mT
         chunks = self._chunks(self.bottleneck(frames))
@@ -152,15 +152,15 @@ class DPRNN(WaveformNetwork):
         return self.filter_bank.decode(masked.permute(0, 2, 3, 1), mixture.shape[-1])[:, :, None]
 
     def _chunks(self, frames: Float[Tensor, "B N D"]) -> Chunks:
-        """Frames in chunks, half a chunk after one another, such that each frame is in two."""
+        """The chunks of frames with a hop of half a chunk, so that each frame is in two chunks."""
         half = self.chunk_size // 2
-        count = (frames.shape[1] + half - 1) // half  # ONNX divides negative numbers otherwise
+        count = (frames.shape[1] + half - 1) // half  # ONNX rounds negative quotients differently
         after = half + count * half - frames.shape[1]
         halves = nn.functional.pad(frames, (0, 0, half, after)).unflatten(1, (-1, half))
         return torch.cat((halves[:, :-1], halves[:, 1:]), 2)
 
     def _frames(self, chunks: Chunks, count: int) -> Float[Tensor, "B N D"]:
-        """The mean of the two that each frame has become in its chunks."""
+        """The frames as the mean of their two copies in the chunks (overlap-add)."""
         first, second = chunks.chunk(2, 2)
         both = (first[:, 1:] + second[:, :-1]) / 2
         return both.flatten(1, 2)[:, :count]

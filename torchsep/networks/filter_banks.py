@@ -1,4 +1,4 @@
-"""Banks of filters between waveforms and what networks work on: learned ones, and the Fourier transform as one."""
+"""Analysis-synthesis filter banks of time-domain networks: learned filters, and the STFT."""
 
 import math
 from abc import ABC, abstractmethod
@@ -18,17 +18,16 @@ __all__ = ["FilterBank", "LearnedFilterBank", "STFTFilterBank"]
 ACTIVATIONS = ("relu", "none")
 WINDOWS = ("sqrt_hann", "hann", "hamming", "rectangular")
 
-# A window whose squares add up to less than this share of their maximum anywhere cannot be inverted in float32.
+# Minimum of the sum of squared windows, relative to its maximum, for inversion in float32.
 _LEAST_OVERLAP = 1e-4
 
 Kernels = Float[Tensor, "K L"]
 
 
 class FilterBank(Configurable, ABC):
-    r"""Filters that turn a waveform into coefficients, and others that turn those back.
+    r"""Base class of analysis-synthesis filter banks.
 
-    The signal is taken as zero outside. Frames are as many as reach into it, so that every sample, the first and the
-    last too, lies in as many of them as any other.
+    The signal is zero-padded, with all frames that overlap it, so every sample is covered by the same number of frames.
 
     .. math::
         c_{kn} = \sum_{t=0}^{L-1} a_{kt}\, x_{nh + t - (L - h)}, \qquad
@@ -37,7 +36,7 @@ class FilterBank(Configurable, ABC):
     Args:
         num_filters: number ``K`` of filters.
         kernel_size: length :math:`L` of a filter, in samples.
-        stride: samples :math:`h` from one frame to the next, at most ``kernel_size``; half of it if None.
+        stride: hop :math:`h` between frames in samples, at most ``kernel_size``; half of it if None.
 
     Shape:
         ``(..., T) -> (..., K, N)`` with ``N = ceil((T + L - h) / h)``, and back.
@@ -59,21 +58,21 @@ class FilterBank(Configurable, ABC):
 
     @abstractmethod
     def kernels(self) -> tuple[Kernels, Kernels]:
-        """The filters :math:`a` of the analysis and :math:`s` of the synthesis, each ``(num_filters, kernel_size)``."""
+        """The analysis filters :math:`a` and synthesis filters :math:`s`, each ``(num_filters, kernel_size)``."""
 
     @property
     def receptive_field(self) -> int:
-        """On how many samples one that comes back depends."""
+        """Number of input samples that an output sample depends on."""
         return (self._reach - 1) * self.stride + self.kernel_size
 
     @property
     def latency(self) -> int:
-        """How many samples after its own one that comes back needs."""
+        """Number of future input samples that an output sample depends on."""
         return self.kernel_size - 1
 
     def num_frames(self, length: int) -> int:
-        """The number ``N`` of frames of a signal of that many samples."""
-        return (length + self._before + self.stride - 1) // self.stride  # ONNX divides negative numbers otherwise
+        """The number ``N`` of frames of a signal of ``length`` samples."""
+        return (length + self._before + self.stride - 1) // self.stride  # ONNX rounds negative quotients differently
 
     def encode(self, waveform: Float[Tensor, "*any T"]) -> Float[Tensor, "*any K N"]:
         """The coefficients of a waveform."""
@@ -84,16 +83,16 @@ class FilterBank(Configurable, ABC):
         return coefficients.unflatten(0, waveform.shape[:-1]) if waveform.dim() > 1 else coefficients[0]
 
     def decode(self, coefficients: Float[Tensor, "*any K N"], length: int) -> Float[Tensor, "*any T"]:
-        """The waveform of that many samples that coefficients stand for.
+        """The waveform of ``length`` samples synthesised from coefficients.
 
         Raises:
-            ValueError: if filters or frames do not fit the bank and ``length``.
+            ValueError: if filters or frames do not match the filter bank and ``length``.
         """
         filters, frames = coefficients.shape[-2:]
         if filters != self.num_filters or frames != self.num_frames(length):
             wanted, got = (self.num_filters, self.num_frames(length)), (filters, frames)
             raise ValueError(f"coefficients must have (filters, frames) = {wanted} for length={length}, got {got}")
-        # A matrix product and a sum of shifted hops: several times as fast on a processor as a transposed convolution.
+        # A matrix product and a sum of shifted hops: several times as fast on a CPU as a transposed convolution.
         kernels = nn.functional.pad(self.kernels()[1], (0, self._reach * self.stride - self.kernel_size))
         hops = (coefficients.mT @ kernels).unflatten(-1, (self._reach, self.stride)).unbind(-2)
         last = self._reach - 1
@@ -102,26 +101,26 @@ class FilterBank(Configurable, ABC):
 
     @property
     def _before(self) -> int:
-        """Samples of silence that the first frame begins with."""
+        """Number of zeros at the beginning of the first frame."""
         return self.kernel_size - self.stride
 
     @property
     def _reach(self) -> int:
-        """The number of hops that a frame reaches over."""
+        """The number of hops that a frame spans."""
         return -(-self.kernel_size // self.stride)
 
 
 class LearnedFilterBank(FilterBank):
-    """Filters that are learned with the network that they serve, as of the time-domain networks for speech.
+    """Learned filter bank, trained jointly with the network, as in time-domain speech separation networks.
 
-    Shorter than those of a Fourier transform, they also bring less delay; what they learn for speech is dense at low
-    frequencies and holds phase.
+    The filters are shorter than those of an STFT and have less latency. Filters learned for speech are concentrated at
+    low frequencies and encode phase.
 
     Args:
         num_filters: number ``K`` of filters.
-        kernel_size: their length in samples.
-        stride: samples from one frame to the next, at most ``kernel_size``; half of it if None.
-        activation: of the coefficients: ``relu``, none of which is negative, or ``none``.
+        kernel_size: length of a filter, in samples.
+        stride: hop between frames in samples, at most ``kernel_size``; half of it if None.
+        activation: activation of the coefficients: ``relu`` or ``none``.
 
     Shape:
         ``(..., T) -> (..., K, N)``, and back.
@@ -148,12 +147,12 @@ class LearnedFilterBank(FilterBank):
         self.activation = activation
         self.analysis = nn.Parameter(torch.empty(num_filters, kernel_size))
         self.synthesis = nn.Parameter(torch.empty(num_filters, kernel_size))
-        # A waveform of level one gives coefficients of about that level, and those a waveform like it.
+        # Waveforms of unit RMS have coefficients of about unit RMS, and vice versa.
         nn.init.normal_(self.analysis, std=kernel_size**-0.5)
         nn.init.normal_(self.synthesis, std=(num_filters * kernel_size / self.stride) ** -0.5)
 
     def kernels(self) -> tuple[Kernels, Kernels]:
-        """The filters as they are learned."""
+        """The learned filters."""
         return self.analysis, self.synthesis
 
     def encode(self, waveform: Float[Tensor, "*any T"]) -> Float[Tensor, "*any K N"]:
@@ -163,32 +162,32 @@ class LearnedFilterBank(FilterBank):
 
 
 class STFTFilterBank(FilterBank):
-    r"""The windowed Fourier transform as a bank of real filters, with its exact inverse.
+    r"""STFT as a real-valued filter bank, with exact inverse.
 
-    One filter for each real part, from zero to half the sample rate, then one for each imaginary part that is not zero
-    by itself: as many as a frame has samples. Coefficients have the energy of the waveform (where the squared windows
-    add up to a constant). To be preferred over learned filters where there is reverberation or little data.
+    The filters are those of the real parts, from zero to half the sample rate, then of the imaginary parts that are not
+    identically zero; their number equals the length of a frame. The coefficients preserve the energy of the waveform if
+    the squared windows sum to a constant. Preferable to learned filters for reverberant signals or little data.
 
     .. math::
         a_{kt} = g\, w_t \sqrt{\tfrac{2}{L}} \cos(2 \pi k t / L), \quad
         -g\, w_t \sqrt{\tfrac{2}{L}} \sin(2 \pi k t / L), \qquad
         s_{kt} = \frac{a_{kt}}{\sum_m g^2 w_{t + mh}^2}
 
-    with the first and, of an even number, the last cosine smaller by :math:`\sqrt 2`, and :math:`g` such that the
-    squared windows add up to one on average.
+    with the first and, for even :math:`L`, the last cosine divided by :math:`\sqrt 2`, and :math:`g` such that the
+    squared windows sum to one on average.
 
     Args:
         kernel_size: length :math:`L` of a frame in samples, and number of filters.
-        stride: samples :math:`h` from one frame to the next; half of ``kernel_size`` if None.
-        window: :math:`w`: ``sqrt_hann``, ``hann``, ``hamming`` or ``rectangular``.
-        trainable: whether the filters are learned from there on.
+        stride: hop :math:`h` between frames in samples; half of ``kernel_size`` if None.
+        window: window :math:`w`: ``sqrt_hann``, ``hann``, ``hamming`` or ``rectangular``.
+        trainable: whether the filters are trained further.
 
     Shape:
         ``(..., T) -> (..., L, N)``, and back.
 
     Raises:
-        ValueError: if an argument is out of range, or the squared windows do not overlap to something invertible at
-            every sample (at least 1e-4 of the maximum).
+        ValueError: if an argument is out of range, or the sum of the squared windows is below 1e-4 of its maximum
+            anywhere (NOLA).
 
     Example:
         >>> bank = STFTFilterBank(kernel_size=8)
@@ -225,16 +224,16 @@ class STFTFilterBank(FilterBank):
             self.analysis = nn.Parameter(analysis.to(dtype))
             self.synthesis = nn.Parameter(synthesis.to(dtype))
         else:
-            # Not saved with the weights, as they follow from the arguments.
+            # Not saved with the weights, since they are determined by the arguments.
             self.register_buffer("analysis", analysis.to(dtype), persistent=False)
             self.register_buffer("synthesis", synthesis.to(dtype), persistent=False)
 
     def kernels(self) -> tuple[Kernels, Kernels]:
-        """The filters: fixed ones, or as they are learned."""
+        """The fixed or trained filters."""
         return self.analysis, self.synthesis
 
-    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:  # noqa: FBT001 - as torch has it
-        """Cast or move the filters; fixed ones are made anew, so that they lose no digits on the way."""
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:  # noqa: FBT001 - signature of nn.Module
+        """Cast or move the filters; fixed ones are recomputed, so that casts lose no precision."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         if not self.trainable:
             analysis, synthesis = self._fourier()
@@ -254,12 +253,12 @@ class STFTFilterBank(FilterBank):
                 f"with window={self.window!r} of {length} samples"
             )
         time = torch.arange(length, dtype=torch.float64)
-        turns = 2 * math.pi / length * torch.outer(torch.arange(length // 2 + 1, dtype=torch.float64), time)
-        cosines, sines = turns.cos(), -turns[1 : (length + 1) // 2].sin()
+        angles = 2 * math.pi / length * torch.outer(torch.arange(length // 2 + 1, dtype=torch.float64), time)
+        cosines, sines = angles.cos(), -angles[1 : (length + 1) // 2].sin()
         cosines[0] *= 0.5**0.5
         if length % 2 == 0:
             cosines[-1] *= 0.5**0.5
-        transform = torch.cat((cosines, sines)) * (2 / length) ** 0.5  # with rows of unit length at right angles
+        transform = torch.cat((cosines, sines)) * (2 / length) ** 0.5  # orthonormal rows
         analysis = transform * (window / overlap.mean().sqrt())
         return analysis, transform * (window * overlap.mean().sqrt() / overlap.repeat(self._reach)[:length])
 

@@ -1,4 +1,4 @@
-"""Separation by two networks in the shape of a U, one on the waveform and one on its spectrogram, with one bottom."""
+"""Hybrid Demucs: two U-Nets, on the waveform and on the spectrogram, with a shared bottleneck."""
 
 from torch import nn
 
@@ -8,30 +8,29 @@ from torchsep.typing import Estimates, Waveform
 
 __all__ = ["HDemucs"]
 
-# Lengths of the transform, with the steps after which one bin is left; for others the two parts do not meet.
+# Transform lengths with the number of layers after which one bin remains; with others the branches cannot be joined.
 STEPS = {64: 2, 256: 3, 1024: 4, 2048: 5, 4096: 5}
 
 _LEAST_HOPS = 3
 
 
 class HDemucs(WaveformNetwork):
-    """The sources of a mixture, from its waveform and its complex spectrogram together: hybrid Demucs.
+    """Hybrid Demucs: U-Nets on the waveform and on the complex spectrogram, with a shared bottleneck.
 
-    Both are brought down by convolutions of stride four until one step of time and one bin are left of each frame's
-    hop, worked on as one from there, and brought up again with ways across from each step down. What comes out is the
-    sum of a waveform and of a spectrogram turned back into one. To be preferred for music, with data and time enough.
-    Waveform and spectrogram are normed by the mean and deviation of all of them, so that every sample of the result
-    depends on all of the mixture. Signals of less than three quarters of a transform are lengthened by silence.
+    Convolutions of stride four downsample both branches until one bin and one time step per hop remain. The branches
+    share the layers from there on, and are upsampled again with skip connections. The output is the sum of a waveform
+    and of an inverted spectrogram. Suited to music with much training data. Waveform and spectrogram are standardised
+    over the whole mixture, so every output sample depends on all of it. Signals shorter than three quarters of a
+    transform are zero-padded.
 
     Args:
         num_sources: number ``S`` of sources.
-        channels: of the mixture, seen together.
-        hidden_size: features after the first step, a multiple of 16.
-        growth: factor on the features from step to step.
-        n_fft: length of the transform, in samples: 64, 256, 1024, 2048 or 4096; it is hopped by a quarter.
-        depth: number of steps down, and up; at least those that leave one bin, of which a transform of 4096 or 2048
-            needs 5, of 1024 needs 4, of 256 needs 3 and of 64 needs 2. Steps from the fifth on have recurrent layers
-            and attention.
+        channels: number of channels of the mixture, which are processed jointly.
+        hidden_size: number of features after the first layer, a multiple of 16.
+        growth: factor of the number of features between layers.
+        n_fft: length of the transform, in samples: 64, 256, 1024, 2048 or 4096; the hop is a quarter.
+        depth: number of encoder layers, and of decoder layers; at least 5 for transforms of 4096 or 2048, 4 for 1024,
+            3 for 256 and 2 for 64. Layers from the fifth on contain recurrent layers and attention.
 
     Shape:
         ``(B, C, T) -> (B, S, C, T)``.
@@ -89,9 +88,9 @@ class HDemucs(WaveformNetwork):
         )
 
     def forward(self, mixture: Waveform) -> Estimates:
-        """The sources of a mixture."""
+        """The estimated sources of a mixture."""
         length = mixture.shape[-1]
-        # What is mirrored at the ends of the spectrogram must be there.
+        # Minimum length for the reflection padding of the spectrogram.
         missing = max(0, _LEAST_HOPS * self.n_fft // 4 - length)
         estimates: Estimates = self.model(nn.functional.pad(mixture, (0, missing)) if missing else mixture)
         return estimates[..., :length]

@@ -1,4 +1,4 @@
-"""From the features of frames to the masks or the embedding of their bins."""
+"""Output heads: masks or embeddings of bins from the features of frames."""
 
 import torch
 from jaxtyping import Float
@@ -13,11 +13,11 @@ EMBEDDING_ACTIVATIONS = ("sigmoid", "tanh", "linear")
 
 
 class MaskHead(nn.Module):
-    """A mask for each source, from what a body says of the frames.
+    """Linear layer and activation from frame features to a mask for each source.
 
     Args:
-        num_features: of a frame.
-        num_bins: of a mask.
+        num_features: number of features per frame.
+        num_bins: number of frequency bins.
         num_sources: number of masks.
         activation: ``softmax`` over the sources, or ``sigmoid``.
 
@@ -40,13 +40,13 @@ class MaskHead(nn.Module):
 
 
 class EmbeddingHead(nn.Module):
-    """A vector of length one for each bin, from what a body says of the frames.
+    """Linear layer, activation and normalisation from frame features to a unit embedding vector for each bin.
 
     Args:
-        num_features: of a frame.
-        num_bins: of a frame that vectors are made for.
-        embedding_size: entries of a vector.
-        activation: of its entries before it is made as long as one: ``sigmoid``, ``tanh`` or ``linear``.
+        num_features: number of features per frame.
+        num_bins: number of frequency bins.
+        embedding_size: number of dimensions of the embedding.
+        activation: activation before the normalisation: ``sigmoid``, ``tanh`` or ``linear``.
 
     Shape:
         ``(B, N, num_features) -> (B, F, N, D)``.
@@ -61,7 +61,7 @@ class EmbeddingHead(nn.Module):
         self.linear = nn.Linear(num_features, num_bins * embedding_size)
 
     def forward(self, features: Float[Tensor, "B N K"]) -> Float[Tensor, "B F N D"]:
-        """The vectors."""
+        """The embeddings."""
         values = self.linear(features)
         if self.activation != "linear":
             values = getattr(torch, self.activation)(values)

@@ -1,4 +1,4 @@
-"""What every network takes, returns and states of itself."""
+"""Base classes of networks: mask, embedding and waveform networks."""
 
 from abc import ABC, abstractmethod
 
@@ -14,37 +14,37 @@ Magnitude = Float[Tensor, "B C F N"]
 
 
 class Network(Configurable, ABC):
-    """A deep model, tensors in and tensors out.
+    """Base class of networks, for inputs of any length.
 
-    A separator is built around it and brings every mixture to a root mean square of one, so that a network need not
-    know of levels, nor of sample rates and names. It works for any length.
+    The separator that contains a network normalises every mixture to unit RMS, so networks are independent of levels,
+    sample rates and source names.
     """
 
     channels: int = 1
-    """Number of channels that are looked at together; a network of one is run on each channel of a mixture."""
+    """Number of channels that are processed jointly; a mono network is applied to each channel of a mixture."""
 
     @abstractmethod
     def forward(self, signal: Tensor, /) -> Tensor:
-        """What the network makes of a signal."""
+        """The output of the network."""
 
     @property
     def receptive_field(self) -> int | None:
-        """On how many frames, or samples of a waveform, one of the result depends; None for all."""
+        """Number of input frames, or samples, that an output depends on; None if unbounded."""
         return None
 
     @property
     def latency(self) -> int | None:
-        """How many frames, or samples, after its own one of the result needs; None for all."""
+        """Number of future frames, or samples, that an output depends on; None if unbounded."""
         return None
 
     @property
     def num_parameters(self) -> int:
-        """The number of weights that are learned."""
+        """The number of trainable weights."""
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
 
 class MaskNetwork(Network):
-    """A network that gives every source a mask."""
+    """A network that estimates a mask for every source."""
 
     num_bins: int
     """Number ``F`` of frequency bins."""
@@ -53,11 +53,11 @@ class MaskNetwork(Network):
     """Number ``S`` of masks."""
 
     normalised: bool = False
-    """Whether the masks add up to one in every bin."""
+    """Whether the masks sum to one in every bin."""
 
     @abstractmethod
     def masks(self, magnitude: Magnitude) -> Masks:
-        """Masks from zero to one ``(B, S, C, F, N)`` from a mixture's magnitudes ``(B, C, F, N)``."""
+        """The masks ``(B, S, C, F, N)`` in [0, 1], from the magnitude spectrogram of a mixture ``(B, C, F, N)``."""
 
     def forward(self, magnitude: Magnitude) -> Masks:
         """The masks."""
@@ -65,29 +65,29 @@ class MaskNetwork(Network):
 
 
 class EmbeddingNetwork(Network):
-    """A network that gives every bin a vector, alike for bins of one source."""
+    """A network that maps every bin to an embedding vector, similar for bins dominated by the same source."""
 
     num_bins: int
     """Number ``F`` of frequency bins."""
 
     embedding_size: int
-    """Number ``D`` of a vector's entries."""
+    """Number ``D`` of dimensions of the embedding."""
 
     @abstractmethod
     def embedding(self, magnitude: Magnitude) -> Features:
-        """Vectors ``(B, C, F, N, D)`` from a mixture's magnitudes ``(B, C, F, N)``."""
+        """The embeddings ``(B, C, F, N, D)``, from the magnitude spectrogram of a mixture ``(B, C, F, N)``."""
 
     def forward(self, magnitude: Magnitude) -> Features:
-        """The vectors."""
+        """The embeddings."""
         return self.embedding(magnitude)
 
 
 class WaveformNetwork(Network):
-    """A network from a mixture's waveform to its sources'."""
+    """A network from the waveform of a mixture to those of its sources."""
 
     num_sources: int
     """Number ``S`` of sources."""
 
     @abstractmethod
     def forward(self, mixture: Waveform) -> Estimates:
-        """The sources ``(B, S, C, T)`` of mixtures ``(B, C, T)``."""
+        """The estimated sources ``(B, S, C, T)`` of mixtures ``(B, C, T)``."""

@@ -1,4 +1,4 @@
-"""Masks by recurrent layers with a way around them, a model for each source."""
+"""Open-Unmix: a recurrent mask network with a skip connection for each source."""
 
 import torch
 from jaxtyping import Float
@@ -13,7 +13,7 @@ __all__ = ["OpenUnmix"]
 
 
 class Source(nn.Module):
-    """The model of one source: frames of all channels ``(B, N, C * F)`` to those of its mask, without bounds."""
+    """The model of one source: frames of all channels ``(B, N, C * F)`` to the frames of its unscaled mask."""
 
     def __init__(self, num_inputs: int, num_outputs: int, body: RecurrentBody) -> None:
         super().__init__()
@@ -29,28 +29,28 @@ class Source(nn.Module):
     def forward(self, frames: Float[Tensor, "B N K"]) -> Float[Tensor, "B N M"]:
         """The frames of the mask."""
         encoded = torch.tanh(self.encode_norm(self.encode(frames)))
-        around = torch.cat((encoded, self.body(encoded)), -1)
-        decoded = torch.relu(self.decode_norm(self.decode(around)))
+        joined = torch.cat((encoded, self.body(encoded)), -1)  # skip connection
+        decoded = torch.relu(self.decode_norm(self.decode(joined)))
         result: Tensor = self.mask_norm(self.mask(decoded))
         return result
 
 
 class OpenUnmix(MaskNetwork):
-    r"""Masks from a model for each source: frames are condensed, heard by recurrent layers, and made a mask again.
+    r"""Open-Unmix: an independent recurrent model with a skip connection for each source.
 
-    The bins that the models see are first shifted and scaled, and the masks last, bin by bin and as learned. No source
-    knows of the others, so that the masks need not add up to one. The reference for music in four stems, of moderate
-    size and quick to train.
+    Each model encodes the frames by a linear layer, processes them by recurrent layers with a skip connection, and
+    decodes the masks. Input bins and masks have learned shifts and scales. The models are independent, so the masks
+    need not sum to one. A reference model for music separation into four stems, of moderate size and fast to train.
 
     Args:
         num_bins: number ``F`` of frequency bins.
         num_sources: number ``S`` of masks.
-        channels: of the mixture, seen together; each has masks of its own.
-        hidden_size: features of a frame between the layers; an even number if ``bidirectional``.
-        num_layers: recurrent ones, one upon another.
-        bidirectional: whether frames to come are known; without, it can run as the signal arrives.
-        max_bin: number of the lowest bins that the models see; all if None. Masks are made for every bin.
-        dropout: share of the values between recurrent layers that training sets to zero, from 0 to below 1.
+        channels: number of channels of the mixture, which are processed jointly and have separate masks.
+        hidden_size: number of features per frame between the layers; an even number if ``bidirectional``.
+        num_layers: number of stacked recurrent layers.
+        bidirectional: whether future frames are used; if False, the network is causal.
+        max_bin: number of lowest bins used as input; all if None. Masks are estimated for every bin.
+        dropout: dropout probability between recurrent layers, from 0 to below 1.
 
     Shape:
         ``(B, C, F, N) -> (B, S, C, F, N)``.
@@ -59,8 +59,8 @@ class OpenUnmix(MaskNetwork):
         ValueError: if an argument is out of range.
 
     Gradient:
-        Exact below one. Masks above one are cut off there, and their gradient is passed on as if they were not, so
-        that they learn their way back.
+        Exact for masks below one. Masks are clipped at one with a straight-through estimator, so clipped values still
+        have a gradient.
 
     Example:
         >>> network = OpenUnmix(num_bins=9, num_sources=3, hidden_size=8).eval()
@@ -126,15 +126,15 @@ class OpenUnmix(MaskNetwork):
 
     @property
     def latency(self) -> int | None:
-        """None, for all frames, where it looks both ways; else 0."""
+        """None (unbounded) if bidirectional, otherwise 0."""
         return None if self.bidirectional else 0
 
     def masks(self, magnitude: Magnitude) -> Masks:
         """The mask of each source."""
-        heard = magnitude[:, :, : self.max_bin]
+        cropped = magnitude[:, :, : self.max_bin]
         masks = []
         for source, shift, scale in zip(self.sources, self.input_shift, self.input_scale, strict=True):
-            frames = ((heard + shift) * scale).flatten(1, 2).mT
+            frames = ((cropped + shift) * scale).flatten(1, 2).mT
             masks.append(source(frames).mT.unflatten(1, (self.channels, self.num_bins)))
         values = (torch.stack(masks, 1) * self.mask_scale + self.mask_shift).relu()
         bounded = values.clamp(max=1.0)

@@ -17,7 +17,7 @@ _KINDS = {"lstm": nn.LSTM, "gru": nn.GRU}
 
 
 class InstanceNorm(nn.Module):
-    """Every feature brought to mean zero and variance one over the frames of its item, then scaled as learned."""
+    """Instance normalisation: features standardised over the frames of each item, with a learned affine map."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -25,33 +25,33 @@ class InstanceNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_features))
 
     def forward(self, features: Float[Tensor, "B N K"]) -> Float[Tensor, "B N K"]:
-        """The features, alike in mean and variance."""
+        """The normalised features."""
         variance, mean = torch.var_mean(features, 1, correction=0, keepdim=True)
         return (features - mean) * (variance + 1e-5).rsqrt() * self.weight + self.bias
 
 
 class BatchNorm(nn.Module):
-    """Every feature brought to mean zero and variance one over batch and frames, as in training on average."""
+    """Batch normalisation over batch and frames, with running statistics in evaluation."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(num_features)
 
     def forward(self, features: Float[Tensor, "B N K"]) -> Float[Tensor, "B N K"]:
-        """The features, alike in mean and variance."""
+        """The normalised features."""
         return cast("Tensor", self.norm(features.mT)).mT
 
 
 def feature_norm(norm: str | None, num_features: int) -> nn.Module:
-    """A module ``(B, N, K) -> (B, N, K)`` that normalises features.
+    """A normalisation layer ``(B, N, K) -> (B, N, K)``.
 
     Args:
-        norm: ``batch``, over all frames of a batch, in evaluation by the statistics of training; ``instance``, over
-            the frames of each item; ``layer``, over the features of each frame; None for nothing.
+        norm: ``batch``, over all frames of a batch, with running statistics in evaluation; ``instance``, over the
+            frames of each item; ``layer``, over the features of each frame; None for no normalisation.
         num_features: number ``K`` of features.
 
     Raises:
-        ValueError: if there is no such norm.
+        ValueError: if the normalisation is unknown.
     """
     if norm is None:
         return nn.Identity()
@@ -61,19 +61,19 @@ def feature_norm(norm: str | None, num_features: int) -> nn.Module:
 
 
 class RecurrentBody(Network):
-    """Features of every frame, in the light of those before it, and of those after it too where it looks both ways.
+    """Stacked recurrent layers: features of every frame with their past, or past and future, context.
 
-    The part that most spectral networks have in common; heads make embeddings or masks of what comes out. To compile it
-    as one graph, set ``torch._dynamo.config.allow_rnn``.
+    The common part of most spectral networks, followed by heads for embeddings or masks. To compile it as one graph,
+    set ``torch._dynamo.config.allow_rnn``.
 
     Args:
-        num_features: of each frame that comes in.
-        hidden_size: units of a layer, in each direction.
-        num_layers: one upon another.
+        num_features: number of input features per frame.
+        hidden_size: number of units of a layer, per direction.
+        num_layers: number of stacked layers.
         kind: ``lstm`` or ``gru``.
-        bidirectional: whether frames to come are known; without, it can run as the signal arrives.
-        dropout: share of the values between layers that training sets to zero, from 0 to below 1.
-        norm: of what comes in, see :func:`feature_norm`.
+        bidirectional: whether future frames are used; if False, the network is causal.
+        dropout: dropout probability between layers, from 0 to below 1.
+        norm: normalisation of the input, see :func:`feature_norm`.
 
     Shape:
         ``(B, N, num_features) -> (B, N, output_size)``.
@@ -130,15 +130,15 @@ class RecurrentBody(Network):
 
     @property
     def output_size(self) -> int:
-        """The number of features that come out for each frame."""
+        """The number of output features per frame."""
         return self.hidden_size * (2 if self.bidirectional else 1)
 
     @property
     def latency(self) -> int | None:
-        """None, for all frames, where it looks both ways or norms by all of them; else 0."""
+        """None (unbounded) if bidirectional or with instance normalisation, otherwise 0."""
         return None if self.bidirectional or self.norm == "instance" else 0
 
     def forward(self, features: Float[Tensor, "B N K"]) -> Float[Tensor, "B N H"]:
-        """What the last layer says of every frame."""
+        """The output of the last layer for every frame."""
         result: Tensor = self.layers(self.input_norm(features))[0]
         return result

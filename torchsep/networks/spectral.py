@@ -1,4 +1,4 @@
-"""Networks of a body and heads: masks, an embedding, or both."""
+"""Spectral networks of a recurrent body and heads: masks, embeddings, or both."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -19,18 +19,18 @@ def _body_of(body: object) -> RecurrentBody:
 
 
 def _frames(body: RecurrentBody, magnitude: Magnitude) -> Float[Tensor, "B N K"]:
-    """What the body says of the frames of mono magnitudes."""
+    """The output of the body for mono log-magnitude spectrograms."""
     features: Tensor = body(log_magnitude(magnitude[:, 0]).mT)
     return features
 
 
 class MaskInference(MaskNetwork):
-    """A body, and a mask for each source.
+    """Mask inference network: a recurrent body with a head that estimates a mask for each source.
 
     Args:
-        body: layers over the frames; its ``num_features`` are the bins.
+        body: recurrent layers over the frames, with one input feature per bin.
         num_sources: number of masks.
-        mask_activation: ``softmax``, where masks add up to one, or ``sigmoid``.
+        mask_activation: ``softmax``, for masks that sum to one, or ``sigmoid``.
 
     Shape:
         ``(B, 1, F, N) -> (B, S, 1, F, N)``.
@@ -65,12 +65,12 @@ class MaskInference(MaskNetwork):
 
 
 class Embedding(EmbeddingNetwork):
-    """A body, and a vector for each bin, alike for bins that belong together: the network of deep clustering.
+    """Deep clustering network: a recurrent body with a head that maps each bin to a unit embedding vector.
 
     Args:
-        body: layers over the frames; its ``num_features`` are the bins.
-        embedding_size: entries of a vector.
-        embedding_activation: ``sigmoid``, ``tanh`` or ``linear``; the vectors have length one after it.
+        body: recurrent layers over the frames, with one input feature per bin.
+        embedding_size: number of dimensions of the embedding.
+        embedding_activation: activation before the normalisation: ``sigmoid``, ``tanh`` or ``linear``.
 
     Shape:
         ``(B, 1, F, N) -> (B, 1, F, N, D)``.
@@ -99,22 +99,22 @@ class Embedding(EmbeddingNetwork):
         return self.body.latency
 
     def embedding(self, magnitude: Magnitude) -> Features:
-        """The vector of each bin."""
+        """The embedding of each bin."""
         return self.embedding_head(_frames(self.body, magnitude))[:, None]
 
 
 class Chimera(MaskNetwork, EmbeddingNetwork):
-    """A body with two heads, masks and an embedding: the embedding teaches the body what belongs together.
+    """Chimera network: a recurrent body with a mask head and an embedding head, for multi-task training.
 
     Args:
-        body: layers over the frames; its ``num_features`` are the bins.
+        body: recurrent layers over the frames, with one input feature per bin.
         num_sources: number of masks.
-        embedding_size: entries of a vector.
+        embedding_size: number of dimensions of the embedding.
         mask_activation: ``softmax`` or ``sigmoid``.
-        embedding_activation: ``sigmoid``, ``tanh`` or ``linear``.
+        embedding_activation: activation before the normalisation: ``sigmoid``, ``tanh`` or ``linear``.
 
     Shape:
-        ``(B, 1, F, N) -> (B, S, 1, F, N)``, the masks; :meth:`both` gives the embedding ``(B, 1, F, N, D)`` too.
+        ``(B, 1, F, N) -> (B, S, 1, F, N)``, the masks; :meth:`both` also returns the embedding ``(B, 1, F, N, D)``.
 
     Example:
         >>> network = Chimera(RecurrentBody(num_features=5, hidden_size=8), embedding_size=4)
@@ -156,11 +156,11 @@ class Chimera(MaskNetwork, EmbeddingNetwork):
         return self.mask_head(_frames(self.body, magnitude))[:, :, None]
 
     def embedding(self, magnitude: Magnitude) -> Features:
-        """The vector of each bin."""
+        """The embedding of each bin."""
         return self.embedding_head(_frames(self.body, magnitude))[:, None]
 
     def both(self, magnitude: Magnitude) -> tuple[Masks, Features]:
-        """Masks and vectors, with one run of the body."""
+        """The masks and the embeddings, with a single pass through the body."""
         frames = _frames(self.body, magnitude)
         return self.mask_head(frames)[:, :, None], self.embedding_head(frames)[:, None]
 

@@ -1,4 +1,4 @@
-"""Masks by convolutions that halve the spectrogram again and again, and as many that bring it back to its size."""
+"""U-Net: a convolutional encoder-decoder with skip connections that estimates masks."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ Image = Float[Tensor, "B K F N"]
 
 
 class InstanceNorm(nn.Module):
-    """Each feature brought to mean zero and variance one over its image, of one pixel too, then scaled as learned."""
+    """Instance normalisation of images, also of a single pixel, with a learned affine map."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -28,27 +28,27 @@ class InstanceNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_features, 1, 1))
 
     def forward(self, image: Image) -> Image:
-        """The features, alike in mean and variance."""
+        """The normalised features."""
         return torch.addcmul(self.bias, nn.functional.layer_norm(image, image.shape[2:]), self.weight)
 
 
 class UNet(MaskNetwork):
-    r"""Masks from a convolutional network in the shape of a U, on the logarithm of the magnitudes.
+    r"""U-Net: a convolutional encoder-decoder with skip connections on the log-magnitude spectrogram.
 
-    Each step down halves bins and frames and doubles the features, so that the lowest sees far in time and frequency;
-    each step up hears of the step down of its size too, so that no detail is lost. To be preferred where data and time
-    are few, or frames must not wait for a signal's end: it needs no more than the frames about its own.
+    Each encoder layer halves bins and frames and doubles the features, which gives a large context in time and
+    frequency. Skip connections to the decoder layer of the same size preserve detail. Suited to little training data,
+    and to streaming, since its receptive field is bounded.
 
     Args:
         num_bins: number ``F`` of frequency bins.
         num_sources: number ``S`` of masks.
-        channels: of the mixture, seen together; each has masks of its own.
-        num_features: after the first step down.
-        depth: number of steps down, and up.
-        kernel_size: of the convolutions, in bins and frames, an odd number of at least 3.
-        norm: of the features after each step: ``batch``; ``instance``, over all of a spectrogram; or None.
-        dropout: share of the features of the three lowest steps up that training sets to zero, from 0 to below 1.
-        mask_activation: ``sigmoid``, or ``softmax`` over the sources, whose masks add up to one.
+        channels: number of channels of the mixture, which are processed jointly and have separate masks.
+        num_features: number of features after the first encoder layer.
+        depth: number of encoder layers, and of decoder layers.
+        kernel_size: kernel size in bins and frames, an odd number of at least 3.
+        norm: normalisation after each layer: ``batch``; ``instance``, over the whole spectrogram; or None.
+        dropout: dropout probability of whole features in the first three decoder layers, from 0 to below 1.
+        mask_activation: ``sigmoid``, or ``softmax`` over the sources, for masks that sum to one.
 
     Shape:
         ``(B, C, F, N) -> (B, S, C, F, N)``.
@@ -125,21 +125,21 @@ class UNet(MaskNetwork):
 
     @property
     def receptive_field(self) -> int | None:
-        """In frames; None, for all, with ``norm="instance"``."""
+        """In frames; None (unbounded) with ``norm="instance"``."""
         if self.norm == "instance":
             return None
         return max(after - before + 1 for _, before, after in self._reaches())
 
     @property
     def latency(self) -> int | None:
-        """In frames; None, for all, with ``norm="instance"``."""
+        """In frames; None (unbounded) with ``norm="instance"``."""
         if self.norm == "instance":
             return None
         return max(after - frame for frame, _, after in self._reaches())
 
     def masks(self, magnitude: Magnitude) -> Masks:
         """The mask of each source."""
-        image = log_magnitude(magnitude) + 3.0  # zero for silence, as the convolutions take what lies outside
+        image = log_magnitude(magnitude) + 3.0  # zero for silence, consistent with zero padding
         images = []
         for down in self.down:
             images.append(image)
@@ -154,7 +154,7 @@ class UNet(MaskNetwork):
     def _step(
         self, convolution: type[nn.Module], before: int, after: int, activation: nn.Module, *, dropout: float = 0.0
     ) -> nn.Sequential:
-        """A convolution to half the size, rounded up, or to twice it; a norm; an activation."""
+        """A convolution that halves the size, rounded up, or doubles it; a normalisation; an activation."""
         sizes: dict[str, Any] = {"kernel_size": self.kernel_size, "stride": 2, "padding": self.kernel_size // 2}
         if convolution is nn.ConvTranspose2d:
             sizes["output_padding"] = 1
@@ -167,10 +167,10 @@ class UNet(MaskNetwork):
         return nn.Sequential(*layers)
 
     def _reaches(self) -> list[tuple[int, int, int]]:
-        """Frames, with the first and the last that their masks depend on: in a period, after which it is the same.
+        """Each frame of one period of strides, with the first and the last frame that its masks depend on.
 
-        The way over the lowest step reaches furthest. A step up makes a frame of those at half its place, by the
-        kernel's half to either side; a step down makes one of those at twice its place.
+        The path through the lowest layer has the largest range. A decoder layer computes frame ``n`` from frames around
+        ``n / 2``, within half a kernel; an encoder layer from frames around ``2 n``.
         """
         half = self.kernel_size // 2
         reaches = []

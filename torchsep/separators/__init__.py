@@ -1,4 +1,4 @@
-"""Every separator: a mixture in, estimates of its sources out."""
+"""Separators: modules that map a mixture to estimates of its sources."""
 
 from torchsep.separators.bases import (
     BackgroundSeparator,

@@ -1,4 +1,4 @@
-"""Separation by a network from waveform to waveforms."""
+"""Time-domain separation by a network that maps a waveform to those of the sources."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 from torchsep.functional.magnitude import rms
 from torchsep.networks import WaveformNetwork
-from torchsep.separators.bases.network_separator import channels_of, per_channel, same_order
+from torchsep.separators.bases.network_separator import align_channels, apply_per_channel, channels_of
 from torchsep.separators.bases.separator import Separator
 from torchsep.separators.bases.source_names import are_numbered, check_names
 from torchsep.typing import Estimates, Waveform
@@ -15,30 +15,30 @@ __all__ = ["DeepAudioEstimation"]
 
 
 class DeepAudioEstimation(Separator):
-    """Separate by a network that takes a waveform and gives those of the sources.
+    """End-to-end separation by a network from the mixture's waveform to those of the sources.
 
-    The network hears every mixture at one level, and what it gives comes back at that of the mixture. One that hears
-    one channel at a time is run on each; the sources of unnamed networks, which come in any order, are then put into
-    the order of the first channel.
+    The mixture is normalised to unit RMS before the network, and the estimates are scaled back. A mono network is
+    applied to each channel; if the source order has no meaning, the sources of all channels are then aligned with
+    those of the first channel.
 
     Args:
-        network: gives the waveforms.
-        names: of the sources; numbered if None, which says that their order means nothing.
-        sample_rate: of the mixtures, in Hz, for which the network was or will be trained.
+        network: network that estimates the waveforms.
+        names: source names; numbered if None, for sources in no fixed order.
+        sample_rate: sample rate of the mixtures and of the network's training data, in Hz.
 
     Shape:
         ``(B, C, T) -> (B, S, C, T)``.
 
     Raises:
-        ValueError: if the network does not give waveforms.
+        ValueError: if the network is no :class:`WaveformNetwork`.
 
     Gradient:
-        Exact into the mixture and the weights, the order of the channels' sources being held.
+        Exact with respect to the mixture and the weights, with the alignment of the channels held fixed.
 
     Example:
         >>> from torchsep.networks import DPRNN
         >>> network = DPRNN(bottleneck_size=8, hidden_size=8, num_blocks=1)
-        >>> DeepAudioEstimation(network, names=["voice", "rest"], sample_rate=8000)(torch.ones(1, 4000)).shape
+        >>> DeepAudioEstimation(network, names=["vocals", "residual"], sample_rate=8000)(torch.ones(1, 4000)).shape
         torch.Size([2, 1, 4000])
 
     References:
@@ -53,16 +53,16 @@ class DeepAudioEstimation(Separator):
     def __init__(self, network: WaveformNetwork, names: Sequence[str] | None = None, *, sample_rate: int) -> None:
         super().__init__(sample_rate=sample_rate)
         if not isinstance(network, WaveformNetwork):
-            raise ValueError(f"network must give waveforms, got {network!r}")
+            raise ValueError(f"network must be a WaveformNetwork, got {network!r}")
         self.network = network
         self.names = check_names(names, network.num_sources)
         self.channels = channels_of(network)
         self._ordered = not are_numbered(self.names)
 
     def separate(self, mixture: Waveform, **required: Tensor) -> Estimates:
-        """What the network makes of the mixture."""
+        """The output of the network for the normalised mixture, scaled back."""
         level = rms(mixture)
-        estimates = per_channel(self.network, "forward", mixture / level)
+        estimates = apply_per_channel(self.network, "forward", mixture / level)
         if not self._ordered and self.network.channels == 1 and mixture.shape[1] > 1:
-            estimates = same_order(estimates, estimates)
+            estimates = align_channels(estimates, estimates)
         return estimates * level[:, None]

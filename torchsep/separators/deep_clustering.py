@@ -1,4 +1,4 @@
-"""Separation by clustering the embedding of a network."""
+"""Deep clustering: separation by clustering the embeddings of a network."""
 
 from typing import Unpack
 
@@ -6,21 +6,21 @@ from torch import Tensor
 
 from torchsep.networks import EmbeddingNetwork
 from torchsep.separators.bases.clustering_separator import ClusteringOptions, ClusteringSeparator
-from torchsep.separators.bases.network_separator import channels_of, check_bins, normalized_magnitude, per_channel
+from torchsep.separators.bases.network_separator import apply_per_channel, channels_of, check_bins, normalized_magnitude
 from torchsep.typing import Features, Spectrogram
 
 __all__ = ["DeepClustering"]
 
 
 class DeepClustering(ClusteringSeparator):
-    """Separate by clustering the vectors that a network has learned to give to bins of one source alike.
+    """Deep clustering: separate by clustering learned embeddings of the time-frequency bins.
 
-    It needs not know the number of sources when it is trained, nor which is which, and the clusters of all channels are
-    found together, so that a stereo image stays. How clearly they stand apart, :meth:`confidence`, tells how far to
-    trust the result.
+    The network maps bins dominated by the same source to similar vectors. Training needs neither a fixed number of
+    sources nor their order. The bins of all channels are clustered jointly, which preserves the stereo image.
+    :meth:`confidence` estimates the quality of the result.
 
     Args:
-        network: gives the embedding.
+        network: network that computes the embedding.
         num_sources: number of clusters, at least two.
         options: arguments of :class:`ClusteringSeparator`.
 
@@ -28,10 +28,10 @@ class DeepClustering(ClusteringSeparator):
         ``(B, C, T) -> (B, num_sources, C, T)``.
 
     Raises:
-        ValueError: if the network gives no embedding, or not for the bins of the front end.
+        ValueError: if the network is no :class:`EmbeddingNetwork`, or its number of bins is not that of ``stft``.
 
     Gradient:
-        Exact into the mixture and the weights, for the assignment of bins to clusters that was found, which is held.
+        Exact with respect to the mixture and the weights, with the cluster assignment held fixed.
 
     Example:
         >>> from torchsep.networks import Embedding, RecurrentBody
@@ -55,11 +55,11 @@ class DeepClustering(ClusteringSeparator):
     ) -> None:
         super().__init__(num_sources, **options)
         if not isinstance(network, EmbeddingNetwork):
-            raise ValueError(f"network must give an embedding, got {network!r}")
+            raise ValueError(f"network must be an EmbeddingNetwork, got {network!r}")
         check_bins(network.num_bins, self.stft)
         self.network = network
         self.channels = channels_of(network)
 
     def features(self, spectrogram: Spectrogram, **required: Tensor) -> Features:
         """The embedding of every bin."""
-        return per_channel(self.network, "embedding", normalized_magnitude(spectrogram), axis=1)
+        return apply_per_channel(self.network, "embedding", normalized_magnitude(spectrogram), axis=1)

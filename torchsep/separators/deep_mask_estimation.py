@@ -1,4 +1,4 @@
-"""Separation by the masks of a network."""
+"""Separation by time-frequency masks estimated by a network."""
 
 from collections.abc import Sequence
 from typing import Unpack
@@ -8,12 +8,12 @@ from torch import Tensor
 from torchsep.networks import EmbeddingNetwork, MaskNetwork
 from torchsep.separators.bases.mask_separator import MaskOptions, MaskSeparator
 from torchsep.separators.bases.network_separator import (
-    called,
+    align_channels,
+    apply_per_channel,
+    call_in_own_precision,
     channels_of,
     check_bins,
     normalized_magnitude,
-    per_channel,
-    same_order,
 )
 from torchsep.separators.bases.source_names import are_numbered, check_names
 from torchsep.typing import Features, Masks, Spectrogram
@@ -22,24 +22,24 @@ __all__ = ["DeepMaskEstimation"]
 
 
 class DeepMaskEstimation(MaskSeparator):
-    """Separate by masks that a network has learned to give: voices of one another, or an instrument of the rest.
+    """Mask inference: separate by masks estimated by a network, for speakers or for instruments.
 
-    The network sees magnitudes at one level, whatever that of the mixture. One that hears one channel at a time is run
-    on each; the sources of unnamed networks, which come in any order, are then put into the order of the first channel.
+    The magnitude spectrogram is normalised to unit RMS before the network. A mono network is applied to each channel;
+    if the source order has no meaning, the sources of all channels are then aligned with those of the first channel.
 
     Args:
-        network: gives the masks.
-        names: of the sources; numbered if None, which says that their order means nothing.
+        network: network that estimates the masks.
+        names: source names; numbered if None, for sources in no fixed order.
         options: arguments of :class:`MaskSeparator`.
 
     Shape:
         ``(B, C, T) -> (B, S, C, T)``.
 
     Raises:
-        ValueError: if the network gives no masks, or not for the bins of the front end.
+        ValueError: if the network is no :class:`MaskNetwork`, or its number of bins is not that of ``stft``.
 
     Gradient:
-        Exact into the mixture and the weights, the order of the channels' sources being held.
+        Exact with respect to the mixture and the weights, with the alignment of the channels held fixed.
 
     Example:
         >>> from torchsep.networks import MaskInference, RecurrentBody
@@ -62,7 +62,7 @@ class DeepMaskEstimation(MaskSeparator):
     ) -> None:
         super().__init__(**options)
         if not isinstance(network, MaskNetwork):
-            raise ValueError(f"network must give masks, got {network!r}")
+            raise ValueError(f"network must be a MaskNetwork, got {network!r}")
         check_bins(network.num_bins, self.stft)
         self.network = network
         self.names = check_names(names, network.num_sources)
@@ -72,18 +72,18 @@ class DeepMaskEstimation(MaskSeparator):
         self._ordered = not are_numbered(self.names)
 
     def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
-        """The masks that the network gives."""
+        """The masks estimated by the network."""
         magnitude = normalized_magnitude(spectrogram)
-        masks = per_channel(self.network, "masks", magnitude)
+        masks = apply_per_channel(self.network, "masks", magnitude)
         if self._ordered or self.network.channels != 1 or magnitude.shape[1] == 1:
             return masks
-        return same_order(masks, masks * magnitude[:, None])
+        return align_channels(masks, masks * magnitude[:, None])
 
     def masks_and_features(self, spectrogram: Spectrogram) -> tuple[Masks, Features]:
-        """The masks and the embedding of a network that has both, for its channels: to train one by the other.
+        """The masks and the embedding of a network with both outputs, for multi-task training.
 
         Raises:
-            ValueError: if the network has no embedding, or hears fewer channels at a time than there are.
+            ValueError: if the network has no embedding, or another number of channels than the mixture.
         """
         if not isinstance(self.network, EmbeddingNetwork) or not hasattr(self.network, "both"):
             raise ValueError(f"network must give masks and an embedding, got {type(self.network).__name__}")
@@ -91,5 +91,5 @@ class DeepMaskEstimation(MaskSeparator):
         if magnitude.shape[1] != self.network.channels:
             wanted, got = self.network.channels, magnitude.shape[1]
             raise ValueError(f"mixture must have the channels of the network, {wanted}, got {got}")
-        masks, features = called(self.network, "both", magnitude)
+        masks, features = call_in_own_precision(self.network, "both", magnitude)
         return masks.to(magnitude.dtype), features.to(magnitude.dtype)

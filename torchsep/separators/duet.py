@@ -1,4 +1,4 @@
-"""Separation by the attenuation and the delay between two channels."""
+"""DUET: separation by the attenuation and the delay between two channels."""
 
 import math
 from collections.abc import Sequence
@@ -22,38 +22,38 @@ __all__ = ["DUET"]
 
 
 class DUET(MaskSeparator):
-    r"""Split a stereo mixture into more sources than channels, by the attenuation and the delay of each.
+    r"""DUET: separate a stereo mixture by attenuation and delay, including more sources than channels.
 
-    Where sources do not overlap, the channels of a bin tell how much louder (:math:`a`) and how much later
-    (:math:`\delta`) its source is in the second channel. All bins are counted in a histogram over the symmetric
-    attenuation :math:`a - 1 / a` and :math:`\delta`; its peaks are the sources, and each bin goes to the likeliest.
-    It suits sources that are panned or delayed without much reverberation, speech above all.
+    Where sources do not overlap, the two channels of a bin determine the attenuation :math:`a` and the delay
+    :math:`\delta` of its source in the second channel. A histogram over the symmetric attenuation :math:`a - 1 / a` and
+    :math:`\delta` is formed from all bins. Its peaks are the sources, and each bin is assigned to the most likely one.
+    It suits sources that are panned or delayed with little reverberation, especially speech.
 
-    The histogram is smooth: a bin counts for all delays that its phase agrees with, so that delays beyond the spatial
-    aliasing bound are found too. Peaks are taken from the highest down, each time without the bins that those already
-    taken explain, whose flanks else hide weaker sources. Bins outside the range of attenuations count at its ends.
+    The histogram is smoothed over all delays consistent with the phase of a bin, so delays beyond the spatial aliasing
+    limit are found as well. Peaks are picked in decreasing order; the bins explained by one peak are removed before
+    the next, since its flanks would mask weaker sources. Attenuations are clipped to their range.
 
     Args:
         num_sources: number of sources, at least two.
-        attenuation_range: lowest and highest symmetric attenuation of the histogram.
-        delay_range_samples: lowest and highest delay of the second channel, in samples.
-        num_bins: of the histogram, in attenuation and in delay. An odd number of delay bins over a symmetric range has
-            one centred at zero.
-        min_peak_distance: two peaks are further apart than so many bins in attenuation, or in delay.
-        peak_threshold: height of the least peak as a share of the highest's, from 0 to 1.
-        p: exponent of the power of a bin in its weight.
-        q: exponent of the frequency of a bin in its weight.
-        mask_type: ``soft``, the probabilities of the sources, or ``binary``, the likeliest source.
+        attenuation_range: minimum and maximum symmetric attenuation of the histogram.
+        delay_range_samples: minimum and maximum delay of the second channel, in samples.
+        num_bins: number of histogram bins in attenuation and in delay. With an odd number of delay bins over a
+            symmetric range, one bin is centred at zero.
+        min_peak_distance: number of bins in attenuation and in delay; two peaks are further apart in at least one.
+        peak_threshold: minimum height of a peak relative to the highest, from 0 to 1.
+        p: exponent of the power in the weight of a bin.
+        q: exponent of the frequency in the weight of a bin.
+        mask_type: ``soft``, the posterior probabilities of the sources, or ``binary``, the most likely source.
         options: arguments of :class:`MaskSeparator`.
 
     Shape:
         ``(B, 2, T) -> (B, num_sources, 2, T)``, from the highest peak to the lowest.
 
     Raises:
-        ValueError: if a mixture has fewer peaks than sources, other than one that has a silent channel.
+        ValueError: if a mixture has fewer peaks than sources, unless one of its channels is silent.
 
     Gradient:
-        Exact for the peaks found, which are held.
+        Exact, with the peaks held fixed.
 
     Example:
         >>> separator = DUET(num_sources=2, sample_rate=8000)
@@ -108,7 +108,7 @@ class DUET(MaskSeparator):
         self.names = numbered_names(num_sources)
 
     def histogram(self, mixture: Waveform) -> Float[Tensor, "B A D"]:
-        """How much of the mixture has which symmetric attenuation and which delay, relative to the highest value."""
+        """The histogram over symmetric attenuation and delay, relative to its maximum."""
         check_mixture(mixture, self.channels)
         counted = self._counted(self.stft(mixture if mixture.dim() == 3 else mixture[None]))
         heights = smoothed_histogram(counted, self._delays(counted), self.stft.n_fft)
@@ -117,7 +117,7 @@ class DUET(MaskSeparator):
         return relative if mixture.dim() == 3 else relative[0]
 
     def peaks(self, mixture: Waveform) -> Float[Tensor, "B S 2"]:
-        """Attenuation (how many times louder the second channel is) and delay in samples of each source."""
+        """The attenuation (amplitude ratio of the second to the first channel) and delay in samples of each source."""
         check_mixture(mixture, self.channels)
         attenuation, delay = self._peaks(self.stft(mixture if mixture.dim() == 3 else mixture[None]))
         both = torch.stack((attenuation, delay), -1)
@@ -132,7 +132,7 @@ class DUET(MaskSeparator):
         return image_figure(self.histogram(mixture), axes)
 
     def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
-        """The probabilities of the sources at the peaks of the histogram."""
+        """The posterior probabilities of the sources at the peaks of the histogram."""
         attenuation, delay = self._peaks(spectrogram)
         dtype = spectrogram.real.dtype
         return likelihood_masks(spectrogram, attenuation.to(dtype), delay.to(dtype))
@@ -142,22 +142,22 @@ class DUET(MaskSeparator):
 
     @torch.no_grad()
     def _counted(self, spectrogram: Spectrogram) -> Float[Tensor, "B A F P"]:
-        """How much of each frequency has which attenuation and phase."""
+        """The histogram over attenuation and phase in each frequency bin."""
         level = magnitude(spectrogram)
         peak = level.amax((1, 2, 3), keepdim=True)
         first, second = (level / peak.masked_fill(peak == 0, 1.0)).unbind(1)
         low, high = self.attenuation_range
-        place = (symmetric_attenuation(first, second) - low) * (self.num_bins[0] / (high - low)) - 0.5
-        turns = torch.arange(first.shape[-2], device=first.device)[:, None] * (2 * math.pi / self.stft.n_fft)
-        # Neither the first bin, whose phase tells nothing, nor a silent channel counts.
+        position = (symmetric_attenuation(first, second) - low) * (self.num_bins[0] / (high - low)) - 0.5
+        omega = torch.arange(first.shape[-2], device=first.device)[:, None] * (2 * math.pi / self.stft.n_fft)
+        # The first bin, which has no phase, and bins with a silent channel have zero weight.
         weights = (first * second).double()
-        weights = torch.where((weights > 0) & (turns > 0), weights**self.p, 0.0) * turns**self.q
+        weights = torch.where((weights > 0) & (omega > 0), weights**self.p, 0.0) * omega**self.q
         cross = spectrogram[:, 1] / peak[:, 0] * (spectrogram[:, 0] / peak[:, 0]).conj()
-        return phase_histogram(cross, weights, place, self.num_bins[0])
+        return phase_histogram(cross, weights, position, self.num_bins[0])
 
     @torch.no_grad()
     def _peaks(self, spectrogram: Spectrogram) -> tuple[Float[Tensor, "B S"], Float[Tensor, "B S"]]:
-        """Attenuations and delays of the highest peaks."""
+        """The attenuations and delays of the highest peaks."""
         delays = self._delays(spectrogram)
         distances = (self.min_peak_distance[0], self.min_peak_distance[1])
         counted = self._counted(spectrogram)
@@ -167,7 +167,7 @@ class DUET(MaskSeparator):
         return (symmetric + (symmetric.square() + 4).sqrt()) / 2, delays[column]
 
     def _check_peaks(self, heights: Float[Tensor, "B S"]) -> None:
-        """Raise if an item that is heard in both channels has fewer peaks than sources."""
+        """Raise if an item without a silent channel has fewer peaks than sources."""
         if torch.compiler.is_compiling():
             return
         count = (heights > self.peak_threshold * heights[:, :1]).sum(1)
@@ -181,6 +181,6 @@ class DUET(MaskSeparator):
 
 
 def _centres(bounds: Sequence[float], count: int, device: torch.device) -> Float[Tensor, " n"]:
-    """The centres of so many bins between two bounds."""
+    """The centres of ``count`` bins between two bounds."""
     low, high = bounds
     return low + (torch.arange(count, dtype=torch.float64, device=device) + 0.5) * ((high - low) / count)

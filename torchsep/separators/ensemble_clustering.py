@@ -1,4 +1,4 @@
-"""Separation by clustering what other separators make of every bin."""
+"""Ensemble clustering: separation by clustering the masks of several separators."""
 
 from collections.abc import Sequence
 from typing import Any, Unpack
@@ -20,22 +20,22 @@ __all__ = ["EnsembleClustering"]
 
 
 class EnsembleClustering(ClusteringSeparator):
-    """Separate by the agreement of other separators: bins that they treat alike are of one source.
+    """Ensemble clustering: cluster bins by the masks of several separators.
 
-    The features of a bin are its values in the masks of all separators, weighted, which are then clustered. Methods
-    that each fail in their own way are together better than most of them alone. Separators may be of any kind, other
-    ensembles too, and are submodules: they move and learn with the ensemble.
+    The features of a bin are its weighted values in the masks of all separators. Methods with different errors are
+    jointly better than most of them alone. The separators, which may be ensembles as well, are submodules and are moved
+    and trained with the ensemble.
 
-    In a cascade every separator also runs on the estimates of all of them, and so on; the features are then the
-    shares of the last estimates in the mixture.
+    In a cascade, all separators are applied again to the estimates of all separators; the features are the ratios of
+    the last estimates to the mixture.
 
     Args:
-        separators: that need nothing but the mixture, all of this sample rate; or their configs or names.
-        weights: one number for each separator, by which its masks count; all one if None.
-        source_indices: for each separator, which of its sources count, numbered from 0; all if None.
-        num_cascades: how often the separators run on what they gave; 1 for once, on the mixture.
-        extracted_feature: ``masks`` of separators that have them, of the front end of the ensemble; or ``estimates``,
-            the share of each in the mixture's magnitude, of any separators.
+        separators: separators that require only the mixture, with the same sample rate; or their configs or names.
+        weights: weight of the masks of each separator; all one if None.
+        source_indices: for each separator, indices of the sources to use, counted from 0; all if None.
+        num_cascades: number of times that the separators are applied in cascade; 1 applies them to the mixture only.
+        extracted_feature: ``masks`` of mask separators with the front end of the ensemble; or ``estimates``, the ratio
+            of each estimate's magnitude to the mixture's, for any separators.
         num_sources: number of clusters, at least two.
         options: arguments of :class:`ClusteringSeparator`.
 
@@ -43,7 +43,7 @@ class EnsembleClustering(ClusteringSeparator):
         ``(B, C, T) -> (B, num_sources, C, T)``.
 
     Gradient:
-        Exact into the mixture and the separators, for the assignment of bins that k-means found, which is held.
+        Exact with respect to the mixture and the separators, with the cluster assignment of k-means held fixed.
 
     Example:
         >>> from torchsep.separators import FT2D, HPSS
@@ -77,7 +77,7 @@ class EnsembleClustering(ClusteringSeparator):
         for part in parts:
             _check_part(part, self, extracted_feature)
         _check_weights(weights, parts)
-        _check_returns(source_indices, parts)
+        _check_source_indices(source_indices, parts)
         self.separators = nn.ModuleList(parts)
         self.weights = weights
         self.source_indices = source_indices
@@ -86,65 +86,65 @@ class EnsembleClustering(ClusteringSeparator):
         self.channels = next((part.channels for part in parts if part.channels is not None), None)
 
     def features(self, spectrogram: Spectrogram, **required: Tensor) -> Features:
-        """What each separator makes of each bin, one feature for each source that counts."""
+        """The mask values of each bin, one feature for each selected source."""
         if self.extracted_feature == "masks":
-            shares = self._shares_by_masks(spectrogram)
+            masks = self._cascaded_masks(spectrogram)
         else:
-            # Frames are centred, so that a signal of this length has as many, and all of what was transformed.
+            # The longest signal with this number of centred frames.
             length = (spectrogram.shape[-1] - 1) * self.stft.hop_length
             estimates = self._estimates(self.stft.inverse(spectrogram, length))
-            shares = clipped_ratio_masks(magnitude(self.stft(estimates)), magnitude(spectrogram))
+            masks = clipped_ratio_masks(magnitude(self.stft(estimates)), magnitude(spectrogram))
         if self.weights is not None:
-            counted = [
-                weight for weight, (_, numbers) in zip(self.weights, self._counted(), strict=True) for _ in numbers
+            repeated = [
+                weight for weight, (_, indices) in zip(self.weights, self._selected(), strict=True) for _ in indices
             ]
-            weights = torch.tensor(counted, dtype=shares.dtype, device=shares.device)
-            shares = shares * weights.repeat(shares.shape[1] // len(weights))[:, None, None, None]
-        return shares.movedim(1, -1)
+            weights = torch.tensor(repeated, dtype=masks.dtype, device=masks.device)
+            masks = masks * weights.repeat(masks.shape[1] // len(weights))[:, None, None, None]
+        return masks.movedim(1, -1)
 
-    def _shares_by_masks(self, spectrogram: Spectrogram) -> Float[Tensor, "B D C F N"]:
-        """The masks of all separators; in a cascade, times those of what was masked."""
-        given, shares = spectrogram[:, None], spectrogram.real.new_ones(1, 1, 1, 1, 1)
+    def _cascaded_masks(self, spectrogram: Spectrogram) -> Float[Tensor, "B D C F N"]:
+        """The masks of all separators; in a cascade, the products of successive masks."""
+        given, products = spectrogram[:, None], spectrogram.real.new_ones(1, 1, 1, 1, 1)
         for _ in range(self.num_cascades):
-            several = given.shape[:2]
+            leading = given.shape[:2]
             masks = [
-                part.final_masks(given.flatten(0, 1))[:, numbers].expand(-1, -1, given.shape[2], -1, -1)
-                for part, numbers in self._counted()
+                part.final_masks(given.flatten(0, 1))[:, indices].expand(-1, -1, given.shape[2], -1, -1)
+                for part, indices in self._selected()
             ]
-            new = torch.cat(masks, 1).unflatten(0, several)
+            new = torch.cat(masks, 1).unflatten(0, leading)
             given = (new * given[:, :, None]).flatten(1, 2)
-            shares = (new * shares[:, :, None]).flatten(1, 2)
-        return shares
+            products = (new * products[:, :, None]).flatten(1, 2)
+        return products
 
     def _estimates(self, mixture: Waveform) -> Float[Tensor, "B D C T"]:
-        """The estimates of all separators; in a cascade, from estimates."""
+        """The estimates of all separators; in a cascade, of the previous estimates."""
         signals = mixture[:, None]
         for _ in range(self.num_cascades):
-            several = signals.shape[:2]
-            estimates = [part(signals.flatten(0, 1))[:, numbers] for part, numbers in self._counted()]
-            signals = torch.cat(estimates, 1).unflatten(0, several).flatten(1, 2)
+            leading = signals.shape[:2]
+            estimates = [part(signals.flatten(0, 1))[:, indices] for part, indices in self._selected()]
+            signals = torch.cat(estimates, 1).unflatten(0, leading).flatten(1, 2)
         return signals
 
-    def _counted(self) -> list[tuple[Any, list[int]]]:
-        """The separators, each with the numbers of its sources that count."""
+    def _selected(self) -> list[tuple[Any, list[int]]]:
+        """The separators, each with the indices of its selected sources."""
         parts: list[Any] = list(self.separators)
         source_indices = self.source_indices or [range(len(part.names)) for part in parts]
-        return [(part, list(numbers)) for part, numbers in zip(parts, source_indices, strict=True)]
+        return [(part, list(indices)) for part, indices in zip(parts, source_indices, strict=True)]
 
 
 def _check_part(part: Separator, whole: ClusteringSeparator, extracted_feature: str) -> None:
     name = registry_name(type(part))
     if part.requires:
-        raise ValueError(f"separators must need nothing but the mixture, got {name}, which needs {part.requires[0]}")
+        raise ValueError(f"separators must require only the mixture, got {name}, which requires {part.requires[0]}")
     if part.sample_rate != whole.sample_rate:
-        raise ValueError(f"separators must have sample_rate={whole.sample_rate}, got {name} of {part.sample_rate}")
+        raise ValueError(f"separators must have sample_rate={whole.sample_rate}, got {name} with {part.sample_rate}")
     if extracted_feature == "masks":
         if not isinstance(part, MaskSeparator):
-            raise ValueError(f"separators must have masks, got {name}; or give extracted_feature='estimates'")
+            raise ValueError(f"separators must have masks, got {name}; or set extracted_feature='estimates'")
         if part.stft.config != whole.stft.config:
             raise ValueError(
                 f"separators must have the front end {whole.stft}, got {name} with {part.stft}; "
-                f"or give extracted_feature='estimates'"
+                f"or set extracted_feature='estimates'"
             )
 
 
@@ -157,14 +157,14 @@ def _check_weights(weights: Sequence[float] | None, parts: Sequence[Separator]) 
         check_number(weight, "weights", at_least=0.0)
 
 
-def _check_returns(source_indices: Sequence[Sequence[int]] | None, parts: Sequence[Separator]) -> None:
+def _check_source_indices(source_indices: Sequence[Sequence[int]] | None, parts: Sequence[Separator]) -> None:
     if source_indices is None:
         return
     if len(source_indices) != len(parts) or not all(source_indices):
         raise ValueError(f"source_indices must be {len(parts)} lists, one for each separator, got {source_indices!r}")
-    for part, numbers in zip(parts, source_indices, strict=True):
-        for number in numbers:
-            check_integer(number, "source_indices", at_least=0)
-            if number >= len(part.names):
+    for part, indices in zip(parts, source_indices, strict=True):
+        for index in indices:
+            check_integer(index, "source_indices", at_least=0)
+            if index >= len(part.names):
                 name = registry_name(type(part))
-                raise ValueError(f"source_indices must be below {len(part.names)} for {name}, got {number}")
+                raise ValueError(f"source_indices must be below {len(part.names)} for {name}, got {index}")

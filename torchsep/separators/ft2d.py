@@ -1,4 +1,4 @@
-"""Separation of a repeating background by the peaks of the spectrogram's 2D Fourier transform."""
+"""FT2D: separation of a repeating background by the peaks of the spectrogram's 2D Fourier transform."""
 
 from collections.abc import Sequence
 from typing import Unpack
@@ -16,29 +16,30 @@ __all__ = ["FT2D"]
 
 
 class FT2D(BackgroundSeparator):
-    """Split a mixture into the background that repeats and the foreground over it, without looking for a period.
+    """FT2D: separate a repeating background by the peaks of the spectrogram's 2D Fourier transform.
 
-    What recurs at a steady rate, in a pattern of its own over frequency, is a peak in the 2D Fourier transform of the
-    spectrogram; the background is made of the peaks. It suits a voice over a steady accompaniment, also where several
-    things repeat at different rates. Each channel has its own transform. The masks are those of :func:`ft2d_mask`.
+    A spectral pattern that repeats at a steady rate is a peak in the 2D Fourier transform of the magnitude spectrogram.
+    The background is the inverse transform of the peaks, so no period has to be estimated. It suits a voice over a
+    steady accompaniment, including one with several repetition rates. Channels are processed separately. The masks are
+    those of :func:`ft2d_mask`.
 
     Args:
-        neighborhood_size: within which a peak is the maximum, in steps of the rate over frequency and of that over
-            time. Large ones leave fewer peaks, and so less background.
-        quadrants_to_keep: of the transform, once it is filtered: 0 is the first half of both its axes, the rate over
-            frequency and that over time; 1 the second half in time, 2 the second half in frequency, 3 that of both.
-            0 and 3 hold what falls over time, 1 and 2 what rises.
-        filter_approach: ``local_std`` weighs peaks by how far they stand out of their neighbourhood, ``original``
-            takes the strong ones whole.
-        use_bg_2dft: whether the background is made of the peaks; else the foreground is made of all but the peaks,
-            and the background is what that leaves.
+        neighborhood_size: size of the neighbourhood in which a peak is the maximum, along the spectral and the temporal
+            axis of the transform. Larger neighbourhoods leave fewer peaks and thus less background.
+        quadrants_to_keep: quadrants of the filtered transform: 0 is the first half of both axes, 1 the second half of
+            the temporal axis, 2 the second half of the spectral axis, 3 the second half of both. 0 and 3 contain
+            patterns that fall in frequency over time, 1 and 2 patterns that rise.
+        filter_approach: ``local_std`` weights peaks by their prominence in the neighbourhood, ``original`` keeps the
+            strong peaks with weight one.
+        use_bg_2dft: whether the peaks model the background; otherwise all other values model the foreground, and the
+            background mask is the complement.
         options: arguments of :class:`BackgroundSeparator`.
 
     Shape:
         ``(B, C, T) -> (B, 2, C, T)``, background and foreground.
 
     Gradient:
-        Exact for the peaks found, which are held; their weights are not.
+        Exact, also through the weights of the peaks, with the positions of the peaks held fixed.
 
     Example:
         >>> separator = FT2D(sample_rate=8000)
@@ -76,7 +77,7 @@ class FT2D(BackgroundSeparator):
         self.use_bg_2dft = use_bg_2dft
 
     def background_mask(self, spectrogram: Spectrogram) -> Float[Tensor, "B C F N"]:
-        """Compare the spectrogram with what the peaks of its 2D Fourier transform make."""
+        """The ratio of the background model, the inverse transform of the peaks, to the spectrogram."""
         return ft2d_mask(
             magnitude(spectrogram),
             self.neighborhood_size,

@@ -1,4 +1,4 @@
-"""Separation at a frequency: the simplest baseline."""
+"""Low-pass and high-pass filtering at a cutoff frequency: the simplest baseline."""
 
 from collections.abc import Mapping
 from typing import Unpack
@@ -15,13 +15,13 @@ __all__ = ["HighLowPassFilter"]
 
 
 class HighLowPassFilter(MaskSeparator):
-    """Split a mixture at a frequency.
+    """Separate low from high frequencies by a low-pass and a high-pass filter with the same cutoff.
 
-    The lower baseline of separation: what a method must beat to be worth its while. The masks are those of
-    :func:`high_pass_mask`; binary ones cut at the frequency itself.
+    A lower baseline of separation. The masks are those of :func:`high_pass_mask`; binary masks change exactly at the
+    cutoff.
 
     Args:
-        cutoff_hz: frequency of the cut, from 0 to half the sample rate.
+        cutoff_hz: cutoff frequency, from 0 to half the sample rate.
         mask_type: ``binary`` or ``soft``.
         options: arguments of :class:`MaskSeparator`.
 
@@ -29,7 +29,7 @@ class HighLowPassFilter(MaskSeparator):
         ``(B, C, T) -> (B, 2, C, T)``, low and high.
 
     Gradient:
-        Exact; into the cutoff straight through with binary masks.
+        Exact; for the cutoff of binary masks, a straight-through estimator.
 
     Example:
         >>> separator = HighLowPassFilter(cutoff_hz=1000.0, sample_rate=8000)
@@ -56,7 +56,7 @@ class HighLowPassFilter(MaskSeparator):
         self.cutoff_hz = cutoff_hz
 
     def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
-        """Weigh each bin by its frequency."""
+        """The low-pass and the high-pass mask."""
         frequencies = self.stft.frequencies(self.sample_rate).to(spectrogram.device, spectrogram.real.dtype)
         high = high_pass_mask(frequencies, self.cutoff_hz)
         masks = torch.stack((1 - high, high))[None, :, None, :, None]

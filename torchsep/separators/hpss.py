@@ -17,24 +17,24 @@ __all__ = ["HPSS"]
 
 
 class HPSS(MaskSeparator):
-    """Split a mixture into its tones and its onsets.
+    """Harmonic-percussive separation by median filtering.
 
-    Tones are ridges along time and onsets are ridges along frequency; each bin goes to the direction in which it is
-    smoother. It suits drums against pitched instruments, and as a step before rhythm or chord analysis. Channels are
-    treated on their own. The masks are those of :func:`hpss_masks`.
+    Harmonic sounds are horizontal ridges of the spectrogram and percussive sounds vertical ones; median filters along
+    time and along frequency enhance each. It suits separating drums from pitched instruments, and preprocessing for
+    rhythm or chord analysis. Channels are processed separately. The masks are those of :func:`hpss_masks`.
 
     Args:
-        kernel_size: length of the two medians, in frames and in bins; or a pair of lengths, for tones and for onsets.
+        kernel_size: length of both median filters, in frames and in bins, or a pair of lengths (harmonic, percussive).
         power: exponent of the masks; two gives Wiener-like masks, large values nearly binary ones.
-        margin: at least 1; or a pair, for tones and for onsets. Above 1, what is not clearly either becomes a third
-            source, the residual.
+        margin: separation margin of at least 1, or a pair (harmonic, percussive). Above 1, bins that are not clearly
+            harmonic or percussive form a third source, the residual.
         options: arguments of :class:`MaskSeparator`.
 
     Shape:
         ``(B, C, T) -> (B, 2, C, T)``, or ``(B, 3, C, T)`` with a residual.
 
     Gradient:
-        Exact: the median's goes to the element that it is.
+        Exact; the gradient of a median goes to the selected element.
 
     Example:
         >>> separator = HPSS(sample_rate=8000)
@@ -73,14 +73,14 @@ class HPSS(MaskSeparator):
             self.names = (*self.names, "residual")
 
     def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
-        """Compare the spectrogram smoothed along time with it smoothed along frequency."""
+        """The masks by comparison of the spectrograms filtered along time and along frequency."""
         kernel_size = pair(self.kernel_size, "kernel_size")
         margin = pair(self.margin, "margin") if self.has_residual else None
         return stack_masks(hpss_masks(magnitude(spectrogram), kernel_size, self.power, margin))
 
 
 def pair(value: Any, argument: str) -> tuple[Any, Any]:
-    """One value for both directions, or a value for each."""
+    """A value for each direction, from one value or a pair."""
     if isinstance(value, Tensor):
         return (value, value) if value.dim() == 0 else (value[0], value[1])
     if not isinstance(value, Sequence):

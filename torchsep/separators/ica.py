@@ -1,4 +1,4 @@
-"""Separation of as many sources as there are channels, by their independence."""
+"""ICA: separation by independent component analysis, with one source per channel."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -13,25 +13,25 @@ __all__ = ["ICA"]
 
 
 class ICA(Separator):
-    """Split a mixture of several channels into as many sources that are statistically independent.
+    """FastICA: separate a multichannel mixture into statistically independent sources, one per channel.
 
-    It suits sources that reach all channels at once, each with its own gain, as from a mixing desk or an array of
-    sensors on a body. It knows nothing of delays or rooms. There are as many sources as channels, each of one channel,
-    the loudest first; a source is as loud as in the channel where it is loudest.
+    It assumes instantaneous mixing, as by a mixing desk or an array of body sensors: each source reaches all channels
+    without delay or reverberation. The estimates are mono and ordered by power. Each is scaled as in the channel where
+    it is loudest.
 
-    Sources are told apart by what the samples before do not foretell: that is farther from Gaussian than the signals
-    themselves, and so tells more of the gains, which are the same for both.
+    The unmixing matrix is estimated from the linear prediction residual. It is further from Gaussian than the signals
+    and has the same mixing matrix, so the estimate is more accurate.
 
     Args:
-        sample_rate: of the mixtures, in Hz.
-        algorithm: all sources together, ``parallel``, or one after the other, ``deflation``.
-        fun: measure of being far from Gaussian: ``logcosh`` for general use, ``exp`` for sources with many large
-            values or where robustness counts, ``cube``, the kurtosis, for sources without outliers.
-        max_iter: the most that are made, of each source if one after the other.
-        tol: iterations stop when no source turns by more; one less the cosine of the angle is compared.
-        seed: of the rotation to begin with.
-        prediction_order: number of the samples before that foretell one; at zero the signals themselves are compared,
-            which is FastICA as others have it.
+        sample_rate: sample rate of the mixtures, in Hz.
+        algorithm: ``parallel``, all sources jointly, or ``deflation``, one source after the other.
+        fun: contrast function, a measure of non-Gaussianity: ``logcosh`` for general use, ``exp`` for super-Gaussian
+            sources or robustness, ``cube`` (kurtosis) for sources without outliers.
+        max_iter: maximum number of iterations, per source for ``deflation``.
+        tol: iterations stop when one minus the cosine of the rotation of every source is below it.
+        seed: seed of the initial rotation.
+        prediction_order: order of the linear prediction; at zero the signals themselves are used, as in standard
+            FastICA.
 
     Shape:
         ``(B, C, T) -> (B, C, 1, T)``, at least two channels.
@@ -40,7 +40,7 @@ class ICA(Separator):
         ValueError: on a call, if the mixture has a single channel.
 
     Gradient:
-        Exact where the iterations have converged, by the implicit function theorem; order and signs are held.
+        Exact where the iterations have converged, by the implicit function theorem, with order and signs held fixed.
 
     Example:
         >>> time = torch.arange(2000.0)
@@ -84,11 +84,11 @@ class ICA(Separator):
         self.prediction_order = prediction_order
 
     def unmixing(self, mixture: Waveform) -> Float[Tensor, "B C C"]:
-        """The matrices that make the sources of the channels."""
+        """The unmixing matrices, from channels to sources."""
         return self._matrices(mixture)[0]
 
     def mixing(self, mixture: Waveform) -> Float[Tensor, "B C C"]:
-        """The matrices that make the channels of the sources; the largest element of each column is one."""
+        """The mixing matrices, from sources to channels; the largest element of each column is one."""
         return self._matrices(mixture)[1]
 
     def separate(self, mixture: Waveform, **required: Tensor) -> Estimates:
@@ -98,7 +98,7 @@ class ICA(Separator):
     def _matrices(self, mixture: Waveform) -> tuple[Tensor, Tensor]:
         check_mixture(mixture)
         if mixture.shape[-2] < 2:
-            raise ValueError("mixture must have at least 2 channels, as there are as many sources as channels, got 1")
+            raise ValueError("mixture must have at least 2 channels, one for each source, got 1")
         batch = mixture if mixture.dim() == 3 else mixture[None]
         matrices = unmixing_and_mixing(
             batch, self.fun, self.algorithm, self.max_iter, self.tol, self.seed, self.prediction_order

@@ -1,4 +1,4 @@
-"""The oracle of binary masks."""
+"""Ideal binary masks, computed from the true sources."""
 
 from typing import Unpack
 
@@ -13,19 +13,19 @@ __all__ = ["IdealBinaryMask"]
 
 
 class IdealBinaryMask(MaskSeparator):
-    """Separate by giving each bin to the true source that is loudest in it.
+    """Ideal binary mask: an oracle that assigns each bin to its dominant true source.
 
-    The upper baseline of methods that cluster bins. Of equally loud sources the first owns the bin.
+    The upper bound of methods that cluster bins. Of equally loud sources the first is assigned the bin.
 
     Args:
-        mask_type: ``binary``, or ``soft`` for the ratio of magnitudes that it is made of.
+        mask_type: ``binary``, or ``soft`` for the ratio of magnitudes.
         options: arguments of :class:`MaskSeparator`.
 
     Shape:
         ``(B, C, T)`` and ``sources (B, S, C, T) -> (B, S, C, T)``, in the order given.
 
     Gradient:
-        Exact into the mixture; into the sources straight through.
+        Exact with respect to the mixture; straight-through estimator with respect to the sources.
 
     Example:
         >>> import torch
@@ -49,5 +49,5 @@ class IdealBinaryMask(MaskSeparator):
         super().__init__(mask_type=mask_type, **options)
 
     def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
-        """Share each bin by magnitude."""
+        """The ratio masks of the true sources' magnitudes."""
         return ratio_masks(magnitude(self.stft(required["sources"])))

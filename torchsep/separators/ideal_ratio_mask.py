@@ -1,4 +1,4 @@
-"""The oracle of soft masks."""
+"""Ideal ratio masks, computed from the true sources."""
 
 from typing import Unpack
 
@@ -14,20 +14,20 @@ __all__ = ["IdealRatioMask"]
 
 
 class IdealRatioMask(MaskSeparator):
-    """Separate with the best soft masks that the true sources allow.
+    """Ideal ratio mask: an oracle that applies soft masks computed from the true sources.
 
-    The upper baseline of all methods that keep the mixture's phase.
+    The upper bound of methods that keep the mixture's phase.
 
     Args:
-        approach: ``psa``, by the part of each source in phase with the mixture, see
-            :func:`torchsep.functional.phase_sensitive_magnitude`, or ``msa``, by magnitudes.
+        approach: ``psa`` (phase-sensitive approximation), see
+            :func:`torchsep.functional.phase_sensitive_magnitude`, or ``msa`` (magnitude spectrum approximation).
         options: arguments of :class:`MaskSeparator`.
 
     Shape:
         ``(B, C, T)`` and ``sources (B, S, C, T) -> (B, S, C, T)``, in the order given.
 
     Gradient:
-        Exact, into the mixture and the sources.
+        Exact with respect to the mixture and the sources.
 
     Example:
         >>> sources = torch.randn(1, 3, 2, 4000)
@@ -52,7 +52,7 @@ class IdealRatioMask(MaskSeparator):
         self.approach = approach
 
     def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
-        """Weigh each source's share of each bin."""
+        """The ratio masks of the true sources."""
         sources = self.stft(required["sources"])
         if self.approach == "msa":
             return ratio_masks(magnitude(sources))

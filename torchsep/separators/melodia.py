@@ -1,4 +1,4 @@
-"""Separation of the predominant melody and what accompanies it."""
+"""Melodia: separation of the predominant melody from its accompaniment."""
 
 import math
 from typing import Unpack
@@ -21,44 +21,43 @@ from torchsep.typing import Masks, Spectrogram, Waveform
 __all__ = ["Melodia"]
 
 _HOP_SECONDS = 0.0058
-_DOUBT = 0.1  # the least share of either source: a melody may be wrong, and a voice has breath and consonants
-_LOBE_END = 0.01  # of a window's spectrum that has no zero
+_LEAST_MASK = 0.1  # minimum of both masks: a melody may be wrong, and a voice has breath and consonants
+_LOBE_END = 0.01  # relative height at the end of a main lobe without a zero
 _LOBE_DETAIL = 16
 
 
 class Melodia(MaskSeparator):
-    """Split a mixture into the voice or instrument that leads, and its accompaniment.
+    """Melodia: separate the predominant melody, voice or instrument, by its pitch contours and a harmonic mask.
 
-    The pitch of the melody is followed through the mixture, and its harmonics are the foreground. For each pitch, the
-    salience is the sum of the spectral peaks at its harmonics; pitches that continue one another are contours; the
-    melody is made of the contours that are salient, or move as a voice does, and lie near the mean pitch of all. It
-    suits one singer or one melodic instrument over anything that is less prominent. What has no pitch, as consonants,
-    stays with the accompaniment, but for a tenth: masks lie between 0.1 and 0.9, as no melody is certain. Where the
-    mixture is silent, or has no melody at all, everything is background. One melody is found for all channels together,
-    and masks all alike.
+    The foreground mask follows the harmonics of the melody. The salience of a pitch is the weighted sum of the spectral
+    peaks at its harmonics. Salient pitches of successive frames form contours. The melody consists of the contours
+    that are salient, or have the vibrato or range of a voice, and that lie near the mean pitch. It suits one singer
+    or one melodic instrument over a less prominent accompaniment. Unvoiced sounds such as consonants stay mostly in
+    the background: since melodies may be wrong, masks lie between 0.1 and 0.9. Where the mixture is silent, or if no
+    melody is found, everything is background. The melody is estimated from all channels jointly and the mask is shared.
 
-    Peaks count as loud as they are heard, and the harmonic h of a pitch :math:`0.85^{h - 1}`, where the authors have
-    0.8 after a weaker filter.
+    Peaks are A-weighted, and the weight of harmonic h is :math:`0.85^{h - 1}`; the authors use 0.8 after a weaker
+    equal-loudness filter.
 
     Args:
         min_frequency_hz: lowest pitch of the melody, in Hz.
         max_frequency_hz: highest pitch of the melody, in Hz.
-        voicing_tolerance: standard deviations by which a contour of the melody may be less salient than the mean of
-            all; the larger, the more is melody.
-        min_peak_salience: in percent of the most salient pitch of the mixture, from 0 to 100; what is less is no
-            pitch. Useful for a voice alone, whose silence is not empty.
-        num_overtones: harmonics in the mask, the fundamental among them.
-        smooth_length: frames over which the mask is averaged.
-        add_lower_octave: whether the harmonics of the octave below are added to the mask, as a remedy for a melody that
-            is found an octave too high.
-        apply_vowel_filter: whether the mask is weighed by the formants of a vowel, :func:`vowel_envelope`.
+        voicing_tolerance: number of standard deviations by which the salience of a contour may be below the mean;
+            larger values assign more contours to the melody.
+        min_peak_salience: minimum salience of a pitch, in percent of the maximum in the mixture, from 0 to 100. Useful
+            for a solo voice with background noise in its pauses.
+        num_overtones: number of harmonics in the mask, including the fundamental.
+        smooth_length: number of frames over which the mask is averaged.
+        add_lower_octave: whether the harmonics of the octave below are added to the mask, which compensates for
+            melodies estimated an octave too high.
+        apply_vowel_filter: whether the mask is weighted by the formants of a vowel, :func:`vowel_envelope`.
         options: arguments of :class:`MaskSeparator`.
 
     Shape:
         ``(B, C, T) -> (B, 2, C, T)``, background and foreground.
 
     Gradient:
-        Exact for the melody found, which is held, and the mask with it.
+        Exact, with the melody and thus the soft mask held fixed.
 
     Example:
         >>> separator = Melodia(sample_rate=8000)
@@ -75,7 +74,7 @@ class Melodia(MaskSeparator):
     names = ("background", "foreground")
     last_is_residual = True
 
-    def __init__(  # noqa: PLR0917 - the parameters, and their order, are those that users know
+    def __init__(  # noqa: PLR0917 - names and order of the parameters are established
         self,
         min_frequency_hz: float = 55.0,
         max_frequency_hz: float = 1760.0,
@@ -109,26 +108,26 @@ class Melodia(MaskSeparator):
 
     @property
     def melody_hop_length(self) -> int:
-        """Samples from one pitch of :meth:`melody` to the next, about 6 ms; the first is that of the first sample."""
+        """Hop between the pitches of :meth:`melody`, in samples, about 6 ms; the first is centred on sample zero."""
         wanted = _HOP_SECONDS * self.sample_rate
-        # Windows of eight hops whose Fourier transform is quick.
+        # Windows of eight hops with a fast Fourier transform.
         lengths = (factor * 2 ** max(0, math.ceil(math.log2(wanted / factor))) for factor in (1, 3, 5, 9, 15))
         return min(lengths)
 
     def melody(self, mixture: Waveform) -> Float[Tensor, "B N"]:
-        """The pitch of each mixture's melody in Hz every ``melody_hop_length`` samples, zero where there is none."""
+        """The pitch of each mixture's melody in Hz every ``melody_hop_length`` samples, zero where unvoiced."""
         check_mixture(mixture)
         pitch = self._melody(mixture if mixture.dim() == 3 else mixture[None])
         return pitch if mixture.dim() == 3 else pitch[0]
 
     def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
-        """Find the melody in the waveform, and take what is near its harmonics."""
-        heard = spectrogram.detach()
-        frames = heard.shape[-1]
-        melody = self._melody(self.stft.inverse(heard, (frames - 1) * self.stft.hop_length))
-        # The nearest of the melody's frames, and of two as near the later.
+        """The harmonic mask of the melody of the mixture, and its complement."""
+        mixture = spectrogram.detach()
+        frames = mixture.shape[-1]
+        melody = self._melody(self.stft.inverse(mixture, (frames - 1) * self.stft.hop_length))
+        # The nearest frame of the melody; of two equally near ones, the later.
         hop = self.melody_hop_length
-        time = torch.arange(frames, device=heard.device) * (2 * self.stft.hop_length)
+        time = torch.arange(frames, device=mixture.device) * (2 * self.stft.hop_length)
         pitch = melody[:, ((time + hop) // (2 * hop)).clamp(max=melody.shape[-1] - 1)]
         frequencies = self.stft.frequencies(self.sample_rate)[:, None].to(pitch)
 
@@ -139,16 +138,16 @@ class Melodia(MaskSeparator):
                 mask = torch.maximum(mask, lower)
             return mask * vowel_envelope(frequencies) if self.apply_vowel_filter else mask
 
-        def background(mask: Tensor, heard: Tensor) -> Tensor:
-            silent = (torch.view_as_real(heard) == 0).all(-1).all(1, keepdim=True)
-            share = _DOUBT + (1 - 2 * _DOUBT) * mask.clamp(0.0, 1.0)
-            return (1 - share).masked_fill(silent | ~has_melody, 1.0)
+        def background(mask: Tensor, mixture: Tensor) -> Tensor:
+            silent = (torch.view_as_real(mixture) == 0).all(-1).all(1, keepdim=True)
+            melodic = _LEAST_MASK + (1 - 2 * _LEAST_MASK) * mask.clamp(0.0, 1.0)
+            return (1 - melodic).masked_fill(silent | ~has_melody, 1.0)
 
-        # The spectrogram tells into how many parts to go, and how to lay them out.
-        mask = map_frames(foreground, heard[:, :1].real, pitch[:, None, None])
+        # The spectrogram determines the block size and the memory layout of the mask.
+        mask = map_frames(foreground, mixture[:, :1].real, pitch[:, None, None])
         mask = box_filter(mask, self.smooth_length, dim=-1)
         has_melody = (melody > 0).any(-1)[:, None, None, None]
-        return complementary_masks(map_frames(background, mask, heard))
+        return complementary_masks(map_frames(background, mask, mixture))
 
     def _melody(self, mixture: Waveform) -> Float[Tensor, "B N"]:
         return predominant_melody(
@@ -163,7 +162,7 @@ class Melodia(MaskSeparator):
 
 
 def _main_lobe(stft: STFT) -> float:
-    """From the centre of the window's spectrum to its first minimum, in cycles a sample."""
+    """Half the width of the main lobe of the window's spectrum, to its first minimum, in cycles per sample."""
     length = _LOBE_DETAIL * stft.win_length
     spectrum = torch.fft.rfft(window_values(stft.window, stft.win_length), n=length).abs()
     ends = (spectrum[1:] > spectrum[:-1]) | (spectrum[:-1] < _LOBE_END * spectrum[0])

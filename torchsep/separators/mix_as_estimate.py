@@ -1,4 +1,4 @@
-"""The mixture as its own estimate: where every scale of quality begins."""
+"""The mixture as estimate of every source: the lower baseline."""
 
 from torch import Tensor
 
@@ -11,11 +11,11 @@ __all__ = ["MixAsEstimate"]
 
 
 class MixAsEstimate(Separator):
-    """Return the mixture, divided by the number of sources, as each of them.
+    """Lower baseline: the estimate of each source is the mixture divided by the number of sources.
 
     Args:
         num_sources: number of sources, at least 1.
-        sample_rate: of the mixtures, in Hz.
+        sample_rate: sample rate of the mixtures, in Hz.
 
     Shape:
         ``(B, C, T) -> (B, num_sources, C, T)``.

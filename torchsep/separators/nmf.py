@@ -1,4 +1,4 @@
-"""Separation by non-negative matrix factorisation, of sources of which nothing is known."""
+"""Blind NMF: separation by factorising the spectrogram and clustering the components."""
 
 from typing import Unpack
 
@@ -20,32 +20,32 @@ __all__ = ["NMF"]
 
 
 class NMF(MaskSeparator):
-    r"""Split a mixture into what sounds alike, by factorising its spectrogram.
+    r"""Blind NMF: separate by factorising the spectrogram and clustering the components by timbre.
 
-    It is modelled as a sum of components, a template each with its activations over time, in all channels together.
-    Components of similar timbre, by the cepstra of their templates, are taken for one source, and its mask is the
-    share of its components in the model. It suits sources of few sounds that come again, as those of drums and
-    piano; where recordings of each source exist, a dictionary of them does better.
+    The spectrogram is modelled as a sum of components, each a template and its activations over time, with templates
+    shared by all channels. The components are clustered by the MFCCs of their templates; the mask of a source is the
+    ratio of its components to the model. It suits sources with few recurring sounds, such as drums and piano. Where
+    isolated recordings of each source exist, :class:`SupervisedNMF` performs better.
 
     Args:
         num_sources: number of sources, at least two.
-        n_components: number of components, no fewer than sources.
-        beta_loss: ``frobenius``, ``kullback_leibler``, ``itakura_saito``, or a number; see
-            :func:`torchsep.functional.fit_nmf`, like what follows.
-        l1_ratio: how far penalties are of sums rather than of squares, from 0 to 1.
-        alpha: weight of the penalties, for a spectrogram of a mean of one.
-        max_iter: the most updates.
-        tol: least fall of the loss in ten updates.
+        n_components: number of components, at least ``num_sources``.
+        beta_loss: ``frobenius``, ``kullback_leibler``, ``itakura_saito``, or a number. This and the solver arguments
+            below are those of :func:`torchsep.functional.fit_nmf`.
+        l1_ratio: proportion of the L1 penalty, from 0 to 1; the rest is an L2 penalty.
+        alpha: weight of the penalties, for a spectrogram with a mean of one.
+        max_iter: maximum number of updates.
+        tol: minimum relative decrease of the loss over ten updates.
         init: ``random`` or ``nndsvd``.
-        spectrum: what is factorised: ``magnitude``, or ``power``, which suits ``itakura_saito``.
-        seed: of what is chosen at random.
+        spectrum: spectrogram to factorise: ``magnitude``, or ``power``, which suits ``itakura_saito``.
+        seed: seed of the random initialisation.
         options: arguments of :class:`MaskSeparator`.
 
     Shape:
         ``(B, C, T) -> (B, num_sources, C, T)``.
 
     Gradient:
-        Exact, for the number of updates and the sources of components that were found, which are held.
+        Exact, with the number of updates and the clustering of the components held fixed.
 
     Example:
         >>> separator = NMF(n_components=3, sample_rate=8000)
@@ -96,24 +96,24 @@ class NMF(MaskSeparator):
         self.names = numbered_names(num_sources)
 
     def factorise(self, mixture: Waveform) -> Factorisation:
-        """Templates ``(B, F, K)`` and activations ``(B, K, C * N)``, channel after channel, of each mixture.
+        """Templates ``(B, F, K)`` and activations ``(B, K, C * N)``, with channels concatenated, of each mixture.
 
-        The model is of the spectrogram ``spectrum`` scaled to a mean of one.
+        The spectrogram ``spectrum`` is scaled to a mean of one before the factorisation.
         """
         check_mixture(mixture)
         found = self._factorise(self.stft(mixture if mixture.dim() == 3 else mixture[None]))
         return found if mixture.dim() == 3 else Factorisation(*(part[0] for part in found))
 
     def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
-        """Compare the sum of each source's components with that of all."""
+        """The ratio of each source's components to the sum of all components."""
         found = self._factorise(spectrogram)
         activations = split_channels(found.activations, spectrogram.shape[1])
         return component_masks(found.templates, activations, self._labels(found), self.num_sources)
 
     def _factorise(self, spectrogram: Spectrogram) -> Factorisation:
-        heard = magnitude(spectrogram)
+        observed = magnitude(spectrogram)
         return fit_nmf(
-            concatenate_channels(heard.square() if self.spectrum == "power" else heard),
+            concatenate_channels(observed.square() if self.spectrum == "power" else observed),
             self.n_components,
             beta_loss=self.beta_loss,
             l1_ratio=self.l1_ratio,
@@ -125,7 +125,7 @@ class NMF(MaskSeparator):
         )
 
     def _labels(self, found: Factorisation) -> Int[Tensor, "B K"]:
-        """The source of each component, by k-means of their timbres, loud components counting more."""
+        """The source of each component, by k-means on MFCCs, weighted by loudness."""
         templates, activations = found.templates.detach(), found.activations.detach()
         power = templates if self.spectrum == "power" else templates.square()
         loudness = templates.sum(-2) * activations.sum(-1)

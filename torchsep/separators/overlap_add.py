@@ -1,4 +1,4 @@
-"""Long recordings in windows that overlap."""
+"""Overlap-add: separation of long recordings in overlapping windows."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -15,26 +15,26 @@ from torchsep.typing import Estimates, Waveform
 __all__ = ["OverlapAdd"]
 
 _WINDOW_TYPES = [name for name, parameter in WINDOWS.items() if parameter is None]
-_LEAST_WEIGHT = 1e-6  # of a window at its ends, where no other may reach, relative to its middle
-_FOLLOWED = ("names", "channels", "requires", "differentiable", "conservative", "autocast")
+_LEAST_WEIGHT = 1e-6  # of a window at its ends, where no other may overlap, relative to its centre
+_INHERITED = ("names", "channels", "requires", "differentiable", "conservative", "autocast")
 
 
-class _Fading:
-    """The windows of a mixture faded into one another as they come, in order.
+class _Crossfade:
+    """Overlap-add of the windows of a mixture, in order.
 
-    What is before the start of the last window is finished; only what is after it is held.
+    Samples before the start of the last window are final and returned; only later ones are buffered.
     """
 
     def __init__(self, weights: Float[Tensor, " L"], *, find_permutation: bool) -> None:
         self.weights = weights
         self.find_permutation = find_permutation
         self.start = 0  # of the last window
-        self.total: Tensor | None = None  # from there on
+        self.total: Tensor | None = None  # samples from that start on
         self.weight = weights[:0]
         self.last: Tensor | None = None
 
     def add(self, starts: list[int], estimates: Float[Tensor, "B n S C L"]) -> Float[Tensor, "B S C t"]:
-        """What the windows that start there finish."""
+        """Add windows at given starts; returns the samples that are final now."""
         reach = starts[-1] - self.start + len(self.weights)
         total = estimates.new_zeros(*estimates[:, 0].shape[:-1], reach)
         if self.total is not None:
@@ -42,61 +42,60 @@ class _Fading:
         weight = torch.nn.functional.pad(self.weight, (0, reach - len(self.weight)))
         previous = self.start
         for start, window in zip(starts, estimates.unbind(1), strict=True):
-            place = slice(start - self.start, start - self.start + len(self.weights))
+            samples = slice(start - self.start, start - self.start + len(self.weights))
             ordered = window
             if self.find_permutation:
                 ordered = window if self.last is None else _reorder(window, self.last[..., start - previous :])
                 self.last, previous = ordered, start
-            total[..., place] += ordered * self.weights
-            weight[place] += self.weights
+            total[..., samples] += ordered * self.weights
+            weight[samples] += self.weights
         done = starts[-1] - self.start
         self.start, self.total, self.weight = starts[-1], total[..., done:], weight[done:]
         return total[..., :done] / weight[:done]
 
-    def rest(self) -> Float[Tensor, "B S C t"]:
-        """What is finished when there are no more windows."""
+    def flush(self) -> Float[Tensor, "B S C t"]:
+        """The remaining samples, after the last window."""
         return torch.empty(0) if self.total is None else self.total / self.weight
 
 
-def _reorder(window: Float[Tensor, "B S C L"], before: Float[Tensor, "B S C t"]) -> Float[Tensor, "B S C L"]:
-    """A window with its sources in the order of what was there before where it begins."""
-    order = best_permutation(before, window[..., : before.shape[-1]])
+def _reorder(window: Float[Tensor, "B S C L"], previous: Float[Tensor, "B S C t"]) -> Float[Tensor, "B S C L"]:
+    """A window with its sources permuted to match the overlapping end of the previous window."""
+    order = best_permutation(previous, window[..., : previous.shape[-1]])
     return window[torch.arange(len(window), device=window.device)[:, None], order]
 
 
 class OverlapAdd(Separator):
-    r"""Run any separator on long recordings: on windows that overlap, whose estimates are faded into one another.
+    r"""Overlap-add: apply a separator to overlapping windows of a long recording and crossfade the estimates.
 
     .. math::
         \hat s(t) = \frac{\sum_k w(t - t_k)\, \hat s_k(t)}{\sum_k w(t - t_k)}
 
-    Memory is bounded by the windows that are worked on together, however long the recording; :meth:`stream` needs no
-    more for what never is in memory as a whole. It suits whatever grows with the square of the duration, or was
-    trained on short excerpts, and music that changes: what a method finds in a mixture, as REPET its period, is found
-    anew in every window, if from fewer repetitions. A mixture no longer than a window is separated as it is.
+    Memory is bounded by the number of windows processed together, for any duration; :meth:`stream` has the same bound
+    for recordings that are never in memory as a whole. It suits separators whose cost grows with the square of the
+    duration, networks trained on short excerpts, and music that changes, since parameters such as the period of REPET
+    are estimated in every window. A mixture not longer than a window is processed as a whole.
 
-    All windows are of one length: the last is moved back to end with the mixture, so that no method gets too little to
-    work on.
+    All windows have the same length: the last one is moved back to end with the mixture.
 
     Args:
-        separator: what is run on the windows; a separator, or its config or name.
+        separator: separator that is applied to the windows; a separator, or its config or name.
         window_duration: length of a window, in seconds.
-        hop_duration: from one window to the next, in seconds, at most ``window_duration``; half of it if None.
-        window: how windows are weighed: ``bartlett``, ``blackman``, ``cosine``, ``hamming``, ``hann``,
+        hop_duration: hop between windows, in seconds, at most ``window_duration``; half of it if None.
+        window: window function of the crossfade: ``bartlett``, ``blackman``, ``cosine``, ``hamming``, ``hann``,
             ``nuttall`` or ``rectangular``.
-        find_permutation: whether the sources of each window are put in the order in which they are most like those of
-            the window before, where both overlap; for separators that number their sources in no fixed order.
-        batch_size: windows of each mixture that are separated together.
-        sample_rate: of the mixtures, in Hz, as that of the separator.
+        find_permutation: whether the sources of each window are permuted to correlate best with those of the previous
+            window in the overlap; for separators without a fixed source order.
+        batch_size: number of windows of each mixture that are processed together.
+        sample_rate: sample rate of the mixtures, in Hz, equal to that of the separator.
 
     Shape:
-        ``(B, C, T) -> (B, S, C, T)``, with the sources of the separator, and what it requires.
+        ``(B, C, T) -> (B, S, C, T)``, with the sources and required tensors of the separator.
 
     Raises:
-        ValueError: on a call, what the separator raises for a window.
+        ValueError: on a call, if the separator raises it for a window.
 
     Gradient:
-        That of the separator; the order of the sources is held.
+        That of the separator, with the permutations held fixed.
 
     Example:
         >>> separator = OverlapAdd(HPSS(sample_rate=8000), window_duration=0.5, sample_rate=8000)
@@ -143,11 +142,11 @@ class OverlapAdd(Separator):
         if find_permutation and self.hop_length == self.window_length:
             rule = f"less than window_duration={window_duration} to find the permutation"
             raise ValueError(f"hop_duration must be {rule}, got {hop_duration}")
-        # Not a buffer: a module cast to half precision and back must keep the digits. Every other value of a window
-        # twice as long is a window that is the same from both ends.
+        # Not a buffer, so that casting to half precision and back keeps all digits. Every other value of a window of
+        # twice the length is a symmetric window.
         self._window = window_values(window, 2 * self.window_length)[1::2].clamp(min=_LEAST_WEIGHT)
-        # On the class stands what holds for any separator; here, what holds for this one.
-        vars(self).update({name: getattr(separator, name) for name in _FOLLOWED})
+        # The class attributes hold for any separator; these are those of the given one.
+        vars(self).update({name: getattr(separator, name) for name in _INHERITED})
 
     @property
     def window_length(self) -> int:
@@ -156,37 +155,37 @@ class OverlapAdd(Separator):
 
     @property
     def hop_length(self) -> int:
-        """From one window to the next, in samples."""
+        """Hop between windows, in samples."""
         if self.hop_duration is None:
             return max(1, self.window_length // 2)
         return min(self.window_length, max(1, round(self.hop_duration * self.sample_rate)))
 
     def separate(self, mixture: Waveform, **required: Tensor) -> Estimates:
-        """Separate the windows, some at a time, and fade them into one another."""
+        """Separate the windows, ``batch_size`` at a time, and overlap-add them."""
         if mixture.shape[-1] <= self.window_length:
             return self.separator(mixture, **required)
         starts = self._starts(mixture.shape[-1])
-        fading = self._fading(mixture)
+        crossfade = self._crossfade(mixture)
         pieces = []
         for first in range(0, len(starts), self.batch_size):
             group = starts[first : first + self.batch_size]
-            pieces.append(fading.add(group, self._estimates(group, mixture, required)))
-        return torch.cat((*pieces, fading.rest()), -1)
+            pieces.append(crossfade.add(group, self._estimates(group, mixture, required)))
+        return torch.cat((*pieces, crossfade.flush()), -1)
 
     def stream(self, blocks: Iterable[Float[Tensor, "C t"]]) -> Iterator[Float[Tensor, "S C t"]]:
-        """The estimates of one long mixture piece by piece, from its blocks one after another.
+        """The estimates of one long mixture, piece by piece, from its consecutive blocks.
 
-        In memory are a block, ``batch_size`` windows and one more, and what the separator needs for them. All pieces
-        are together what a call gives for all blocks together. No gradient is recorded.
+        Memory holds a block, ``batch_size + 1`` windows, and what the separator needs for them. The concatenated pieces
+        equal the result of a call on the concatenated blocks. No gradient is recorded.
 
         Args:
-            blocks: consecutive parts of the mixture, of one sample or any other number.
+            blocks: consecutive blocks of the mixture, of any lengths.
 
         Raises:
-            ValueError: if the separator needs more than the mixture; or on the way, what a call raises.
+            ValueError: if the separator requires tensors besides the mixture; during iteration, like a call.
         """
         if self.requires:
-            raise ValueError(f"separator must need the mixture alone in a stream, got {self.separator!r}")
+            raise ValueError(f"separator must require only the mixture in a stream, got {self.separator!r}")
         return self._stream(blocks)
 
     @torch.no_grad()
@@ -197,47 +196,47 @@ class OverlapAdd(Separator):
 
     def _pieces(self, blocks: Iterable[Tensor]) -> Iterator[Float[Tensor, "1 S C t"]]:
         """The pieces of a stream, some of them empty."""
-        held: list[Tensor] = []  # the mixture from `origin`, where the last window starts, up to `length`
+        buffered: list[Tensor] = []  # the mixture from `origin`, the start of the last window, up to `length`
         origin, length, windows = 0, 0, 0
         for block in blocks:
-            self._check_block(block, held)
-            if not held:
-                dtype, fading = block.dtype, self._fading(block)
-            held.append(block.to(fading.weights.dtype))
+            self._check_block(block, buffered)
+            if not buffered:
+                dtype, crossfade = block.dtype, self._crossfade(block)
+            buffered.append(block.to(crossfade.weights.dtype))
             length += block.shape[-1]
-            # One sample more than a window has to be there, since a mixture of one window is separated as it is.
+            # At least one sample more than a window, since a mixture of one window is processed as a whole.
             while length > max(self.window_length, self._reach(windows) - 1):
-                whole = torch.cat(held, -1)
+                whole = torch.cat(buffered, -1)
                 group = [self.hop_length * (windows + number) for number in range(self.batch_size)]
-                yield fading.add(group, self._estimates(group, whole[None], {}, origin)).to(dtype)
-                held, origin, windows = [whole[:, group[-1] - origin :].clone()], group[-1], windows + len(group)
-        if not held:
-            raise ValueError("blocks must hold at least one sample, got none")
-        whole = torch.cat(held, -1)[None]
+                yield crossfade.add(group, self._estimates(group, whole[None], {}, origin)).to(dtype)
+                buffered, origin, windows = [whole[:, group[-1] - origin :].clone()], group[-1], windows + len(group)
+        if not buffered:
+            raise ValueError("blocks must contain at least one sample, got none")
+        whole = torch.cat(buffered, -1)[None]
         if length <= self.window_length:
             yield self.separator(whole).to(dtype)
             return
         group = self._starts(length)[windows:]
         if group:
-            yield fading.add(group, self._estimates(group, whole, {}, origin)).to(dtype)
-        yield fading.rest().to(dtype)
+            yield crossfade.add(group, self._estimates(group, whole, {}, origin)).to(dtype)
+        yield crossfade.flush().to(dtype)
 
     def _reach(self, windows: int) -> int:
-        """Where the next windows end that are separated together, after so many."""
+        """The end of the next group of windows, after a number of windows."""
         return self.hop_length * (windows + self.batch_size - 1) + self.window_length
 
-    def _fading(self, mixture: Tensor) -> _Fading:
+    def _crossfade(self, mixture: Tensor) -> _Crossfade:
         dtype = torch.float64 if mixture.dtype == torch.float64 else torch.float32
-        return _Fading(self._window.to(mixture.device, dtype), find_permutation=self.find_permutation)
+        return _Crossfade(self._window.to(mixture.device, dtype), find_permutation=self.find_permutation)
 
-    def _check_block(self, block: Tensor, held: list[Tensor]) -> None:
-        if block.dim() != 2 or (held and len(block) != len(held[0])):
-            wanted = f"({len(held[0]) if held else 'C'}, t)"
+    def _check_block(self, block: Tensor, buffered: list[Tensor]) -> None:
+        if block.dim() != 2 or (buffered and len(block) != len(buffered[0])):
+            wanted = f"({len(buffered[0]) if buffered else 'C'}, t)"
             raise ValueError(f"blocks must have shape {wanted}, got {tuple(block.shape)}")
         check_mixture(block, self.channels)
 
     def _starts(self, length: int) -> list[int]:
-        """Where the windows start in a mixture longer than one."""
+        """The starts of the windows of a mixture longer than one window."""
         last = length - self.window_length
         starts = list(range(0, last + 1, self.hop_length))
         return starts if starts[-1] == last else [*starts, last]
@@ -245,7 +244,7 @@ class OverlapAdd(Separator):
     def _estimates(
         self, starts: list[int], mixture: Waveform, required: Mapping[str, Tensor], origin: int = 0
     ) -> Float[Tensor, "B n S C L"]:
-        """The estimates of some windows of what begins at an origin; all are one batch to the separator."""
+        """The estimates of windows of a mixture that begins at ``origin``, separated as one batch."""
         length = self.window_length
 
         def windows(tensor: Tensor) -> Tensor:

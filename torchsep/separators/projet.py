@@ -1,4 +1,4 @@
-"""Separation by projections that each let some places through and shut others out."""
+"""PROJET: separation of stereo mixtures by projections and location maps."""
 
 import math
 from typing import Any
@@ -28,45 +28,46 @@ from torchsep.typing import Estimates, Spectrogram, Waveform
 __all__ = ["PROJET"]
 
 _DELAY_STEP = 0.25  # samples, between the delays to choose from
-_ELSEWHERE = 0.01  # share of a source's starting map that lies anywhere
+_ELSEWHERE = 0.01  # proportion of a source's initial map spread over all locations
 
-# What projections let through of places, of so many elements of it, is held together. It is far larger than anything
-# else, and what more items than a few would have of it must be read from memory at every update.
-_TOGETHER = BlockSize(cpu=1 << 22, accelerator=1 << 28)
+# Elements of the gains (projections by locations) processed at a time. They are by far the largest tensor and are read
+# at every update, so few items are processed together.
+_BLOCK = BlockSize(cpu=1 << 22, accelerator=1 << 28)
 
 
 class PROJET(Separator):
-    r"""Split a stereo mixture by panning and delay, with maps that say where each source is.
+    r"""PROJET: separate a stereo mixture by fitting sources and location maps to its projections.
 
-    The mixture is projected on many directions, each of which shuts out what comes from one place. The magnitudes of
-    all projections are explained by sources with a spectrogram each and a map over places, fitted by multiplicative
-    updates; each projection is then shared out by a Wiener filter, and the stereo sources are recovered from all.
-    Sources may overlap in the spectrogram, which :class:`DUET` takes them not to do, and may be spread over places.
+    The mixture is projected on many directions, each of which cancels one location. The magnitudes of all projections
+    are modelled by a spectrogram and a location map per source, fitted by multiplicative updates. A Wiener filter is
+    then applied to each projection, and the stereo sources are recovered from all projections. Unlike in
+    :class:`DUET`, sources may overlap in the spectrogram and may be spread over several locations.
 
-    Places and projections lie on a grid of pannings and delays. The delays are chosen for each mixture, those by which
-    the phases of its bins can be explained best, and the maps start at the peaks of its histogram of places. The
-    spectrograms start at random.
+    Locations and projections form a grid of pannings and delays. The delays are chosen for each mixture as those that
+    best explain the phases of its bins. The maps are initialised at the peaks of the mixture's location histogram, the
+    spectrograms at random.
 
     Args:
         num_sources: number of sources, at least two.
-        num_iterations: of the updates.
-        max_delay_samples: largest delay between the channels; zero for mixtures that are only panned, which
-            takes a fraction of the time.
-        location_set_panning: pannings of places, from the first channel alone to the second alone.
-        location_set_delay: delays of places.
-        projection_set_panning: pannings of projections, over twice the range, as channels are also subtracted.
-        projection_set_delay: delays of projections.
-        beta: of the divergence that is made small: one is Kullback and Leibler's, two is Euclid's.
-        alpha: exponent of the magnitudes that are taken to add up, 0 to 2.
-        seed: of the starting values.
-        sample_rate: of the mixtures, in Hz.
-        stft: front end; that of :meth:`STFT.from_sample_rate` if None.
+        num_iterations: number of updates.
+        max_delay_samples: maximum delay between the channels; zero for mixtures with panning only, which takes a
+            fraction of the time.
+        location_set_panning: number of pannings of locations, from the first channel only to the second channel only.
+        location_set_delay: number of delays of locations.
+        projection_set_panning: number of pannings of projections, over twice the range, since channels are also
+            subtracted.
+        projection_set_delay: number of delays of projections.
+        beta: parameter of the beta-divergence: one is the Kullback-Leibler divergence, two the Euclidean distance.
+        alpha: exponent of the magnitudes that are assumed to be additive, from 0 to 2.
+        seed: seed of the random initialisation.
+        sample_rate: sample rate of the mixtures, in Hz.
+        stft: front end; :meth:`STFT.from_sample_rate` if None.
 
     Shape:
         ``(B, 2, T) -> (B, num_sources, 2, T)``.
 
     Gradient:
-        Exact for the delays and the starting maps found, which are held. Memory hardly grows with the iterations.
+        Exact, with the delays and the initial maps held fixed. Memory grows with the square root of the iterations.
 
     Example:
         >>> separator = PROJET(num_sources=2, num_iterations=10, max_delay_samples=0, sample_rate=8000)
@@ -126,7 +127,7 @@ class PROJET(Separator):
         self.names = numbered_names(num_sources)
 
     def location_map(self, mixture: Waveform) -> Float[Tensor, "B S Q D"]:
-        """Where each source is, over pannings and the delays of :meth:`location_delays`; each map adds up to one."""
+        """The location map of each source, over pannings and the delays of :meth:`location_delays`; maps sum to one."""
         check_mixture(mixture, self.channels)
         spectrogram = self.stft(mixture if mixture.dim() == 3 else mixture[None])
         maps = torch.cat([self._fit(items)[2] for items in self._groups(spectrogram)])
@@ -134,47 +135,47 @@ class PROJET(Separator):
         return maps if mixture.dim() == 3 else maps[0]
 
     def location_delays(self, mixture: Waveform) -> Float[Tensor, "B D"]:
-        """The delays of the second channel, in samples, that the map of each mixture has."""
+        """The delays of the second channel, in samples, of the location maps of each mixture."""
         check_mixture(mixture, self.channels)
-        delays = self._places(self.stft(mixture if mixture.dim() == 3 else mixture[None]))[0]
+        delays = self._initial_maps(self.stft(mixture if mixture.dim() == 3 else mixture[None]))[0]
         return delays if mixture.dim() == 3 else delays[0]
 
     def plot_location_map(self, mixture: Waveform) -> Any:
-        """A matplotlib figure of where each source of one mixture ``(2, T)`` is, over all delays of the map."""
+        """A matplotlib figure of the location maps of one mixture ``(2, T)``, summed over delays."""
         maps = self.location_map(mixture)
         axes = {"panning (degrees)": (0.0, 90.0), "source": (0.5, self.num_sources + 0.5)}
         return image_figure(maps.sum(-1), axes)
 
     def separate(self, mixture: Waveform, **required: Tensor) -> Estimates:
-        """Fit the sources to the projections, and share these out."""
-        shared = torch.cat([self._separated(items) for items in self._groups(self.stft(mixture))])
-        return self.stft.inverse(shared, mixture.shape[-1])
+        """Fit the sources to the projections and apply Wiener filters to these."""
+        separated = torch.cat([self._separated(items) for items in self._groups(self.stft(mixture))])
+        return self.stft.inverse(separated, mixture.shape[-1])
 
     def _separated(self, spectrogram: Spectrogram) -> Complex[Tensor, "B S 2 F N"]:
         projections, sources, maps, gains = self._fit(spectrogram)
         return recombine_projections(spectrogram, projections, sources, source_gains(gains, maps))
 
     def _groups(self, spectrogram: Spectrogram) -> tuple[Spectrogram, ...]:
-        """Items that are worked on together; all of them under the compiler."""
+        """Groups of items that are processed together; all items under the compiler."""
         if torch.compiler.is_compiling():
             return (spectrogram,)
-        places, projections = self.location_set_panning, self.projection_set_panning
+        locations, projections = self.location_set_panning, self.projection_set_panning
         if self.max_delay_samples > 0:
-            places, projections = places * self.location_set_delay, projections * self.projection_set_delay
-        room = _TOGETHER.on(spectrogram.device)
-        return spectrogram.split(max(1, room // (spectrogram.shape[-2] * places * projections)))
+            locations, projections = locations * self.location_set_delay, projections * self.projection_set_delay
+        block = _BLOCK.on(spectrogram.device)
+        return spectrogram.split(max(1, block // (spectrogram.shape[-2] * locations * projections)))
 
     def _fit(self, spectrogram: Spectrogram) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Projections, spectrograms and maps of the sources, and what projections let through of places."""
-        delays, projected_delays, start = self._places(spectrogram)
+        """Projections, spectrograms and maps of the sources, and the gain of each projection per location."""
+        delays, projected_delays, initial_maps = self._initial_maps(spectrogram)
         half = torch.arange(self.projection_set_panning, dtype=torch.float64, device=delays.device)
-        ahead = torch.linspace(0, math.pi / 2, self.location_set_panning, dtype=torch.float64, device=delays.device)
+        angles = torch.linspace(0, math.pi / 2, self.location_set_panning, dtype=torch.float64, device=delays.device)
         projections = steering_vectors(
             half * (math.pi / self.projection_set_panning), projected_delays, self.stft.n_fft
         )
         projections = projections.to(spectrogram.dtype)
-        places = steering_vectors(ahead, delays, self.stft.n_fft).to(spectrogram.dtype)
-        gains = location_gains(projections, places, self.alpha)
+        locations = steering_vectors(angles, delays, self.stft.n_fft).to(spectrogram.dtype)
+        gains = location_gains(projections, locations, self.alpha)
         batch, _, bins, frames = spectrogram.shape
         shape = (bins, self.num_sources, frames)
         sources = 0.1 + hashed_uniform(shape, self.seed, spectrogram.device).to(gains)
@@ -182,7 +183,7 @@ class PROJET(Separator):
             spectrogram,
             projections,
             gains,
-            start=(sources.expand(batch, *shape), start.to(gains)),
+            start=(sources.expand(batch, *shape), initial_maps.to(gains)),
             num_iterations=self.num_iterations,
             beta=self.beta,
             alpha=self.alpha,
@@ -190,16 +191,16 @@ class PROJET(Separator):
         return projections, sources, maps, gains
 
     @torch.no_grad()
-    def _places(self, spectrogram: Spectrogram) -> tuple[Tensor, Tensor, Tensor]:
-        """Delays of places ``(B, D)`` and of projections, and maps to start from, ``(B, L, S)``."""
+    def _initial_maps(self, spectrogram: Spectrogram) -> tuple[Tensor, Tensor, Tensor]:
+        """Delays of locations ``(B, D)`` and of projections, and initial maps ``(B, L, S)``."""
         level = magnitude(spectrogram)
         peak = level.amax((1, 2, 3), keepdim=True)
         first, second = (level / peak.masked_fill(peak == 0, 1.0)).unbind(1)
         weights = first * second
-        weights = torch.cat((torch.zeros_like(weights[:, :1]), weights[:, 1:]), 1)  # the first has no phase
-        place = torch.atan2(second, first) * ((self.location_set_panning - 1) / (math.pi / 2))
+        weights = torch.cat((torch.zeros_like(weights[:, :1]), weights[:, 1:]), 1)  # the first bin has no phase
+        panning = torch.atan2(second, first) * ((self.location_set_panning - 1) / (math.pi / 2))
         cross = spectrogram[:, 1] / peak[:, 0] * (spectrogram[:, 0] / peak[:, 0]).conj()
-        counted = phase_histogram(cross, weights, place, self.location_set_panning)
+        counted = phase_histogram(cross, weights, panning, self.location_set_panning)
         longest, number = self.max_delay_samples, max(self.location_set_delay, self.projection_set_delay)
         steps = max(math.ceil(longest / _DELAY_STEP), number // 2) if longest > 0 else 0
         delays = torch.linspace(-longest, longest, 2 * steps + 1, dtype=torch.float64, device=level.device)

@@ -1,4 +1,4 @@
-"""A separator whose estimates another one refines."""
+"""Refinement of a separator's estimates by another separator."""
 
 from torch import Tensor
 
@@ -10,21 +10,21 @@ __all__ = ["Refine"]
 
 
 class Refine(Separator):
-    """Separate with one separator, and refine its estimates with another that asks for estimates.
+    """Apply a separator, then refine its estimates by a second one, such as a :class:`WienerFilter`.
 
-    Both see the mixture. So the sources of a network or of a classical method become consistent over the channels, by
-    a :class:`WienerFilter`; and a network can be trained through the filter that will follow it.
+    Both take the mixture. A Wiener filter makes the estimates of a network or of a classical method consistent across
+    channels, and the network can be trained through the filter.
 
     Args:
-        separator: makes the estimates; of this sample rate, as its refiner.
-        refiner: takes the mixture and ``estimates``, and nothing else.
-        sample_rate: of the mixtures, in Hz.
+        separator: separator that computes the initial estimates, with the same sample rate.
+        refiner: separator that requires ``estimates`` besides the mixture, and no other tensor.
+        sample_rate: sample rate of the mixtures, in Hz.
 
     Shape:
-        ``(B, C, T) -> (B, S, C, T)``, with the sources of the separator, which also says what else a call needs.
+        ``(B, C, T) -> (B, S, C, T)``, with the sources and required tensors of the separator.
 
     Gradient:
-        That of both, one through the other.
+        That of the composition of both.
 
     Example:
         >>> from torchsep.separators.wiener_filter import WienerFilter
@@ -44,9 +44,9 @@ class Refine(Separator):
                 raise ValueError(f"{argument} must have sample_rate={sample_rate}, got {part.sample_rate}")
         if tuple(refiner.requires) != ("estimates",):
             needs = ", ".join(refiner.requires) or "nothing"
-            raise ValueError(f"refiner must ask for estimates, got {registry_name(type(refiner))}, asking for {needs}")
+            raise ValueError(f"refiner must require estimates, got {registry_name(type(refiner))}, requiring {needs}")
         if None not in {separator.channels, refiner.channels} and separator.channels != refiner.channels:
-            raise ValueError(f"refiner must take {separator.channels} channels, got one of {refiner.channels}")
+            raise ValueError(f"refiner must take {separator.channels} channels, got {refiner.channels}")
         self.separator = separator
         self.refiner = refiner
         self.names = separator.names
@@ -54,10 +54,10 @@ class Refine(Separator):
         self.requires = separator.requires
         self.differentiable = separator.differentiable and refiner.differentiable
         self.conservative = refiner.conservative
-        # Allowed through to the parts, of which each decides for itself.
+        # Each part disables autocast itself if it must.
         self.autocast = separator.autocast or refiner.autocast
         self.bytes_per_sample = max(separator.bytes_per_sample, refiner.bytes_per_sample)
 
     def separate(self, mixture: Waveform, **required: Tensor) -> Estimates:
-        """Refine what the separator makes of the mixture."""
+        """The refined estimates of the separator."""
         return self.refiner(mixture, estimates=self.separator(mixture, **required))

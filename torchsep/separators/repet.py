@@ -1,4 +1,4 @@
-"""Separation of a repeating background from what does not repeat."""
+"""REPET: separation of a repeating background by its period."""
 
 import math
 from typing import Unpack
@@ -17,26 +17,26 @@ __all__ = ["Repet"]
 
 
 class Repet(BackgroundSeparator):
-    """Split a mixture into the background that repeats and the foreground over it.
+    """REPET: separate a repeating background by its period.
 
-    The period is where the spectrogram is most like itself; the background is the median over all repetitions. It
-    suits a voice over a loop or a steady accompaniment of one tempo. One period is found for all channels together.
+    The period is the maximum of the beat spectrum, and the background is the median over all repetitions. It suits a
+    voice over a loop or a steady accompaniment of constant tempo. One period is estimated from all channels jointly.
 
     Args:
-        min_period: shortest period looked for, in seconds.
-        max_period: longest period looked for, in seconds; if None 8 s. Never more than a third of the signal, so that
-            there are three repetitions, unless that leaves nothing to look for; then up to half of it.
-        period: the period itself, in seconds; looked for if None.
+        min_period: shortest period of the search, in seconds.
+        max_period: longest period of the search, in seconds; 8 s if None. It is limited to a third of the duration, for
+            three repetitions, or to half of it if that leaves no period in the range.
+        period: known period, in seconds; estimated if None.
         options: arguments of :class:`BackgroundSeparator`.
 
     Shape:
         ``(B, C, T) -> (B, 2, C, T)``, background and foreground.
 
     Raises:
-        ValueError: on a call, if the mixture is too short to hold two of the periods looked for.
+        ValueError: on a call, if the mixture is too short for two repetitions of ``min_period``.
 
     Gradient:
-        Exact for the period found, which is held.
+        Exact, with the period held fixed.
 
     Example:
         >>> separator = Repet(min_period=0.1, sample_rate=8000)
@@ -68,14 +68,14 @@ class Repet(BackgroundSeparator):
         self.period = period
 
     def beat_spectrum(self, mixture: Waveform) -> Float[Tensor, "B N"]:
-        """How much each mixture is like itself after each number of frames (of ``stft.hop_length`` samples)."""
+        """The beat spectrum of each mixture: the autocorrelation of its power spectrogram at each lag in frames."""
         check_mixture(mixture)
         batch = mixture if mixture.dim() == 3 else mixture[None]
         spectrum = beat_spectrum(magnitude(self.stft(batch)))
         return spectrum if mixture.dim() == 3 else spectrum[0]
 
     def repeating_period(self, mixture: Waveform) -> Float[Tensor, " B"]:
-        """The period of each mixture in seconds, on a grid of hops."""
+        """The period of each mixture in seconds, a multiple of the hop."""
         check_mixture(mixture)
         batch = mixture if mixture.dim() == 3 else mixture[None]
         frames = self._period_in_frames(magnitude(self.stft(batch)))
@@ -83,9 +83,9 @@ class Repet(BackgroundSeparator):
         return seconds if mixture.dim() == 3 else seconds[0]
 
     def background_mask(self, spectrogram: Spectrogram) -> Float[Tensor, "B C F N"]:
-        """Compare the spectrogram with the median over its repetitions."""
-        heard = magnitude(spectrogram)
-        return repeating_mask(heard, self._period_in_frames(heard))
+        """The ratio of the median over all repetitions to the spectrogram."""
+        observed = magnitude(spectrogram)
+        return repeating_mask(observed, self._period_in_frames(observed))
 
     def _period_in_frames(self, magnitude: Float[Tensor, "B C F N"]) -> Int[Tensor, " B"]:
         frames_per_second = self.sample_rate / self.stft.hop_length
@@ -102,17 +102,17 @@ class Repet(BackgroundSeparator):
             return low + beat_spectrum(magnitude, max_lag=high)[:, low:].argmax(1)
 
     def _range_of_lags(self, frames: int, frames_per_second: float) -> tuple[int, int]:
-        """The shortest and the longest lag to look at, in frames."""
+        """The shortest and the longest lag of the search, in frames."""
         low = max(1, math.ceil(self.min_period * frames_per_second))
         longest = math.floor((8.0 if self.max_period is None else self.max_period) * frames_per_second)
         duration = frames - 1  # the last frame is centred on the end of the signal, or less than a hop after it
         high = min(longest, duration // 3)
-        if high <= low:  # two repetitions are the least that can be told from one
+        if high <= low:  # two repetitions are the minimum
             high = min(longest, duration // 2)
         if high <= low:
             needed = 2 * (low + 1) / frames_per_second
             raise ValueError(
-                f"mixture must last at least {needed:.3g} s to hold two periods of min_period={self.min_period} s, "
-                f"got at most {duration / frames_per_second:.3g} s; lower min_period or give the period"
+                f"mixture must last at least {needed:.3g} s for two periods of min_period={self.min_period} s, "
+                f"got at most {duration / frames_per_second:.3g} s; reduce min_period or set period"
             )
         return low, high

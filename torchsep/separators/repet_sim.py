@@ -1,4 +1,4 @@
-"""Separation of a recurring background from what does not recur, be it periodic or not."""
+"""REPET-SIM: separation of a recurring background by the similarity of its frames."""
 
 import math
 from typing import Unpack
@@ -16,26 +16,26 @@ __all__ = ["RepetSim"]
 
 
 class RepetSim(BackgroundSeparator):
-    """Split a mixture into the background that recurs and the foreground over it.
+    """REPET-SIM: separate a recurring background by the similarity of its frames.
 
-    The background of each frame is the median over the other frames most similar to it. It suits a voice over an
-    accompaniment that comes again at any time, where :class:`Repet` needs one period throughout. Similarity is that of
-    the mean magnitude of the channels. The time grows with the square of the length, the memory with the length.
+    The background of each frame is the median over the most similar other frames. It suits a voice over an
+    accompaniment that recurs at irregular intervals, whereas :class:`Repet` assumes one constant period. Similarity is
+    computed on the mean magnitude of the channels. Computing time grows with the square of the length, memory linearly.
 
     The method is covered by the United States patent 9,093,056.
 
     Args:
-        similarity_threshold: frames are similar whose cosine is above it, from 0 to 1.
-        min_distance_between_frames: the least between the frames of a median, and between them and the frame that
-            it is for, in seconds; one frame if that is more.
-        max_repeating_frames: most frames of a median.
+        similarity_threshold: cosine similarity, from 0 to 1, above which frames are similar.
+        min_distance_between_frames: minimum distance of the frames of a median from each other and from the frame
+            itself, in seconds; at least one frame.
+        max_repeating_frames: maximum number of frames of a median.
         options: arguments of :class:`BackgroundSeparator`.
 
     Shape:
         ``(B, C, T) -> (B, 2, C, T)``, background and foreground.
 
     Gradient:
-        Exact for the similar frames found, which are held.
+        Exact, with the choice of similar frames held fixed.
 
     Example:
         >>> separator = RepetSim(min_distance_between_frames=0.2, sample_rate=8000)
@@ -64,20 +64,20 @@ class RepetSim(BackgroundSeparator):
         self.max_repeating_frames = max_repeating_frames
 
     def similar_frames(self, mixture: Waveform) -> Int[Tensor, "B N K"]:
-        """For each frame the others that its background is made of, by decreasing similarity; -1 for none."""
+        """The indices of the frames most similar to each frame, by decreasing similarity, padded with -1."""
         check_mixture(mixture)
         batch = mixture if mixture.dim() == 3 else mixture[None]
         frames = self._similar_frames(magnitude(self.stft(batch)))
         return frames if mixture.dim() == 3 else frames[0]
 
     def background_mask(self, spectrogram: Spectrogram) -> Float[Tensor, "B C F N"]:
-        """Compare each frame with the median over the frames similar to it."""
-        heard = magnitude(spectrogram)
-        return recurring_mask(heard, self._similar_frames(heard))
+        """The ratio of the median over similar frames to each frame."""
+        observed = magnitude(spectrogram)
+        return recurring_mask(observed, self._similar_frames(observed))
 
     def _similar_frames(self, magnitude: Float[Tensor, "B C F N"]) -> Int[Tensor, "B N K"]:
         hops = self.min_distance_between_frames * self.sample_rate / self.stft.hop_length
         distance = max(1, math.ceil(round(hops, 6)))
-        # Their mean, laid out as they are.
+        # The mean over channels, in the same memory layout.
         compared = magnitude.mT.mean(1).mT if magnitude.shape[1] > 1 else magnitude
         return similar_frames(compared, distance, self.max_repeating_frames, self.similarity_threshold)

@@ -1,9 +1,10 @@
-"""A separator for mixtures of another sample rate than its own."""
+"""Separation at another sample rate than that of the mixtures."""
 
 from typing import Any
 
 from torch import Tensor
 
+from torchsep.functional import resample
 from torchsep.separators.bases.separator import Separator
 from torchsep.typing import Estimates, Waveform
 
@@ -11,17 +12,17 @@ __all__ = ["Resampled"]
 
 
 class Resampled(Separator):
-    """Separate at another sample rate: that for which a network was trained, or a lower one to save time.
+    """Apply a separator at its own sample rate, such as that of a network's training data, or a lower one to save time.
 
-    The mixture is brought to the rate of the separator, and its sources back to that of the mixture. What lies above
-    half of the lower rate is lost.
+    The mixture is resampled to the rate of the separator, and the estimates back to that of the mixture. Frequencies
+    above half of the lower rate are lost.
 
     Args:
-        separator: what separates, at its own rate.
-        sample_rate: of the mixtures and the estimates, in Hz.
+        separator: separator with its own sample rate.
+        sample_rate: sample rate of the mixtures and the estimates, in Hz.
 
     Shape:
-        ``(B, C, T) -> (B, S, C, T)``, with the sources of the separator, which also says what else a call needs.
+        ``(B, C, T) -> (B, S, C, T)``, with the sources and required tensors of the separator.
 
     Gradient:
         That of the separator; resampling is linear.
@@ -44,17 +45,15 @@ class Resampled(Separator):
         self.requires = separator.requires
         self.differentiable = separator.differentiable
         self.autocast = separator.autocast
-        # Also where it works at a lower rate: what goes in and out is at this one.
+        # Not less at a lower rate, since mixture and estimates have the outer rate.
         self.bytes_per_sample = separator.bytes_per_sample * max(1.0, separator.sample_rate / sample_rate)
 
     def separate(self, mixture: Waveform, **required: Tensor) -> Estimates:
         """Resample, separate, and resample back."""
-        from torchsep.audio import resample
+        inner_rate = self.separator.sample_rate
 
-        inside = self.separator.sample_rate
+        def resampled(waveform: Tensor) -> Any:
+            return resample(waveform, self.sample_rate, inner_rate)
 
-        def there(waveform: Tensor) -> Any:
-            return resample(waveform, self.sample_rate, inside)
-
-        estimates = self.separator(there(mixture), **{name: there(tensor) for name, tensor in required.items()})
-        return resample(estimates, inside, self.sample_rate)[..., : mixture.shape[-1]]
+        estimates = self.separator(resampled(mixture), **{name: resampled(tensor) for name, tensor in required.items()})
+        return resample(estimates, inner_rate, self.sample_rate)[..., : mixture.shape[-1]]

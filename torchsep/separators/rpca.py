@@ -1,4 +1,4 @@
-"""Separation of an accompaniment of low rank from a sparse voice."""
+"""Robust PCA: separation of a low-rank background from a sparse foreground."""
 
 from collections.abc import Mapping
 from typing import Unpack
@@ -17,23 +17,23 @@ __all__ = ["RPCA"]
 
 
 class RPCA(BackgroundSeparator):
-    """Split a mixture into a background of low rank and a sparse foreground.
+    """Robust PCA: separate a low-rank background from a sparse foreground.
 
-    The magnitude spectrogram is taken apart by robust principal component analysis: what is made of few spectra over
-    and over, as an accompaniment is, is of low rank; what is in few bins and ever changing, as a voice, is sparse. It
-    needs no period, and suits a voice over an accompaniment that varies. All channels are decomposed as one matrix.
+    The magnitude spectrogram is decomposed by robust principal component analysis. An accompaniment of few recurring
+    spectra is low-rank; a voice, with few active and changing bins, is sparse. No period is required, so it suits a
+    voice over a varying accompaniment. All channels are decomposed as one matrix.
 
     Args:
-        max_iter: the most iterations of the decomposition; about 40 are needed.
-        tol: what the two parts may lack, relative to the spectrogram, when the decomposition stops.
-        gain: weight of the sparse part in the masks; above one the foreground takes more.
+        max_iter: maximum number of iterations of the decomposition; about 40 are needed.
+        tol: residual, relative to the norm of the spectrogram, at which the decomposition stops.
+        gain: weight of the sparse part in the masks; values above one assign more to the foreground.
         options: arguments of :class:`BackgroundSeparator`.
 
     Shape:
         ``(B, C, T) -> (B, 2, C, T)``, background and foreground.
 
     Gradient:
-        Exact for the number of iterations made, which is held. Memory does not grow with that number.
+        Exact, with the number of iterations held fixed. Memory does not grow with that number.
 
     Example:
         >>> tone = torch.sin(torch.arange(8000) * 0.5)[None]
@@ -65,5 +65,5 @@ class RPCA(BackgroundSeparator):
         self.gain = gain
 
     def background_mask(self, spectrogram: Spectrogram) -> Float[Tensor, "B C F N"]:
-        """Compare the two parts of the magnitude spectrogram."""
+        """The soft mask of the low-rank part of the magnitude spectrogram."""
         return low_rank_mask(magnitude(spectrogram), self.gain, self.max_iter, self.tol)

@@ -1,4 +1,4 @@
-"""Separation by where the bins of a spectrogram come from."""
+"""Spatial clustering: separation by interchannel level and time differences."""
 
 from typing import Unpack
 
@@ -13,24 +13,22 @@ __all__ = ["SpatialClustering"]
 
 
 class SpatialClustering(ClusteringSeparator):
-    """Split a mixture of two or more channels by the level and the delay between them: a cluster is a place.
+    """Spatial clustering: separate a multichannel mixture by interchannel level and time differences.
 
-    Every bin is described by the level difference in dB and by the delay, as a cosine and a sine, between the channels
-    of each pair; see :func:`torchsep.functional.spatial_features`. It suits sources that are panned, delayed
-    or recorded with two close microphones, any number of them, also those whose channels have opposite signs, which
-    :class:`DUET` does not know.
+    The features of a bin are the level difference in dB and the delay, as a cosine and a sine, of each pair of
+    channels; see :func:`torchsep.functional.spatial_features`. It suits any number of sources that are panned, delayed
+    or recorded with closely spaced microphones. Unlike :class:`DUET` it also handles channels of opposite polarity.
 
     Args:
         num_sources: number of sources, at least two.
-        max_delay: largest delay between two channels that is looked for, in seconds; sound takes a millisecond for
-            34 cm.
+        max_delay: maximum delay between two channels, in seconds; sound travels 34 cm in a millisecond.
         options: arguments of :class:`ClusteringSeparator`.
 
     Shape:
         ``(B, C, T) -> (B, num_sources, C, T)`` with ``C`` at least two.
 
     Gradient:
-        Exact for the delays and the assignment of bins that were found, which are held.
+        Exact, with the delays and the assignment of the bins held fixed.
 
     Example:
         >>> separator = SpatialClustering(num_sources=2, sample_rate=8000)
@@ -57,7 +55,7 @@ class SpatialClustering(ClusteringSeparator):
         self.max_delay = max_delay
 
     def features(self, spectrogram: Spectrogram, **required: Tensor) -> Features:
-        """Level difference, and cosine and sine of the delay, of every pair of channels."""
+        """The level difference, and the cosine and sine of the delay, of every pair of channels."""
         if spectrogram.shape[1] < 2:
             raise ValueError(f"mixture must have at least 2 channels, got {spectrogram.shape[1]}")
         return spatial_features(spectrogram, self.max_delay * self.sample_rate)

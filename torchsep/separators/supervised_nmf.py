@@ -1,4 +1,4 @@
-"""Separation by non-negative matrix factorisation, with dictionaries of what the sources sound like."""
+"""Supervised NMF: separation of known sources with dictionaries learned from isolated recordings."""
 
 from collections.abc import Sequence
 from typing import Any, Self, Unpack
@@ -20,33 +20,33 @@ __all__ = ["SupervisedNMF"]
 
 
 class SupervisedNMF(MaskSeparator):
-    r"""Tell sources apart that are known from recordings of each alone.
+    r"""Supervised NMF: separate known sources with dictionaries learned from isolated recordings.
 
-    Each source has a dictionary of templates, spectra that it is made of, which :meth:`fit` learns. A mixture is
-    explained by the templates of all sources together, and each source's mask is the share of its own in that.
+    Each source has a dictionary of spectral templates, which :meth:`fit` learns. A mixture is approximated by the
+    templates of all sources jointly, and the mask of a source is the ratio of its templates' contribution to the sum.
 
-    The dictionaries are the parameter ``templates``, of which absolute values count, so that it stays non-negative
-    whatever an optimiser does. The updates of the activations are layers with a gradient: dictionaries can also be
-    learned, or fitted ones be refined, by what is separated with them. Before either they are random.
+    The dictionaries are the absolute values of the parameter ``templates``, so they stay non-negative under any
+    optimiser. The multiplicative updates of the activations are differentiable, so dictionaries can also be learned or
+    fine-tuned by gradient descent on the separated sources. They are random initially.
 
     Args:
-        names: of the sources, at least two; they name files.
+        names: source names, at least two; also used as file names.
         n_components: number of templates of each source.
-        beta_loss: ``frobenius``, ``kullback_leibler``, ``itakura_saito``, or a number; see
-            :func:`torchsep.functional.fit_nmf`, like what follows.
-        l1_ratio: how far penalties are of sums rather than of squares, from 0 to 1.
-        alpha: weight of the penalties, for a spectrogram of a mean of one.
-        max_iter: the most updates.
-        tol: least fall of the loss in ten updates.
-        spectrum: what is factorised: ``magnitude``, or ``power``, which suits ``itakura_saito``.
-        seed: of random dictionaries.
+        beta_loss: ``frobenius``, ``kullback_leibler``, ``itakura_saito``, or a number. This and the solver arguments
+            below are those of :func:`torchsep.functional.fit_nmf`.
+        l1_ratio: proportion of the L1 penalty, from 0 to 1; the rest is an L2 penalty.
+        alpha: weight of the penalties, for a spectrogram with a mean of one.
+        max_iter: maximum number of updates.
+        tol: minimum relative decrease of the loss over ten updates.
+        spectrum: spectrogram to factorise: ``magnitude``, or ``power``, which suits ``itakura_saito``.
+        seed: seed of the random dictionaries.
         options: arguments of :class:`MaskSeparator`.
 
     Shape:
         ``(B, C, T) -> (B, S, C, T)``, sources in the order of their names.
 
     Gradient:
-        Exact into mixture and templates, for the number of updates that were made.
+        Exact with respect to mixture and templates, for the number of updates that were made.
 
     Example:
         >>> tones = torch.sin(torch.arange(8000.0) * torch.tensor([[[0.4]], [[1.6]]]))
@@ -77,7 +77,7 @@ class SupervisedNMF(MaskSeparator):
     ) -> None:
         super().__init__(**options)
         if isinstance(names, str) or len(set(names)) < 2 or len(set(names)) < len(names):
-            raise ValueError(f"names must be at least two different ones, got {names!r}")
+            raise ValueError(f"names must be at least two different names, got {names!r}")
         for name in names:
             if not (isinstance(name, str) and name.isidentifier()):
                 raise ValueError(f"names must be identifiers, got {name!r}")
@@ -94,26 +94,26 @@ class SupervisedNMF(MaskSeparator):
         self.tol = tol
         self.spectrum = spectrum
         self.seed = seed
-        start = hashed_uniform((len(self.names), self.stft.num_bins, n_components), seed)
-        self.templates = nn.Parameter((start / start.sum(-2, keepdim=True)).to(torch.get_default_dtype()))
+        initial = hashed_uniform((len(self.names), self.stft.num_bins, n_components), seed)
+        self.templates = nn.Parameter((initial / initial.sum(-2, keepdim=True)).to(torch.get_default_dtype()))
 
     @property
     def dictionaries(self) -> Float[Tensor, "S F K"]:
-        """The templates of each source, non-negative."""
+        """The non-negative templates of each source."""
         return self.templates.abs()
 
     @torch.no_grad()
     def fit(self, sources: Sequence[Waveform]) -> Self:
-        """Learn the templates of each source from recordings of it alone.
+        """Learn the templates of each source from isolated recordings.
 
         Args:
-            sources: for each name the recordings, ``(B, C, T)`` or ``(C, T)``, of any length, all taken together.
+            sources: recordings for each name, ``(B, C, T)`` or ``(C, T)``, of any length; all items are used jointly.
 
         Returns:
             The separator itself.
 
         Raises:
-            ValueError: if there are not as many sources as names, or one is silent or not finite.
+            ValueError: if the number of sources is not that of the names, or one is silent or not finite.
         """
         self._check_count(sources, "sources")
         for number, recording in enumerate(sources):
@@ -136,10 +136,10 @@ class SupervisedNMF(MaskSeparator):
 
     @torch.no_grad()
     def load(self, models: Sequence[Any]) -> Self:
-        """Take the templates of each source from tensors ``(F, K)`` or fitted models, scikit-learn's too.
+        """Copy the templates of each source from tensors ``(F, K)`` or fitted models, including scikit-learn's.
 
         Args:
-            models: one for each name, as :meth:`NMFModel.load` takes them.
+            models: one model for each name, as accepted by :meth:`NMFModel.load`.
 
         Returns:
             The separator itself.
@@ -150,7 +150,7 @@ class SupervisedNMF(MaskSeparator):
         return self
 
     def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
-        """Compare what the templates of each source explain with what all do."""
+        """The ratio of each source's model to the sum of all models."""
         dictionaries = self.dictionaries.to(spectrogram.real.dtype)
         activations = nmf_activations(
             self._matrix(spectrogram),
@@ -166,8 +166,8 @@ class SupervisedNMF(MaskSeparator):
 
     def _check_count(self, given: Sequence[Any], argument: str) -> None:
         if len(given) != len(self.names):
-            raise ValueError(f"{argument} must be {len(self.names)}, one for each name, got {len(given)}")
+            raise ValueError(f"{argument} must have {len(self.names)} elements, one for each name, got {len(given)}")
 
     def _matrix(self, spectrogram: Spectrogram) -> Float[Tensor, "B F M"]:
-        heard = magnitude(spectrogram)
-        return concatenate_channels(heard.square() if self.spectrum == "power" else heard)
+        observed = magnitude(spectrogram)
+        return concatenate_channels(observed.square() if self.spectrum == "power" else observed)

@@ -1,4 +1,4 @@
-"""Separation by the timbre of the parts that a spectrogram is made of."""
+"""Timbre clustering: separation by the MFCCs of NMF components."""
 
 from typing import Unpack
 
@@ -16,25 +16,26 @@ __all__ = ["TimbreClustering"]
 
 
 class TimbreClustering(ClusteringSeparator):
-    """Separate sources that sound different, whatever they play: by clustering what each bin is made of.
+    """Timbre clustering: separate by clustering bins by the MFCCs of the NMF components in them.
 
-    The spectrogram is factorised into templates, spectra that come again; the timbre of each is told by its cepstrum,
-    that of a bin is the mean of its templates' by their part in it. All channels share templates and clusters.
+    The spectrogram is factorised by NMF. The timbre of a component is described by the MFCCs of its template, and that
+    of a bin by their mean, weighted by the components' contributions. All channels share templates and clusters. It
+    suits sources with different timbre, independent of what they play.
 
     Args:
         num_sources: number of clusters, at least two.
-        n_components: number of templates.
+        n_components: number of NMF components.
         n_mfcc: number of mel-frequency cepstral coefficients, from 1 to 128.
-        beta_loss: of the factorisation: ``frobenius``, ``kullback_leibler``, ``itakura_saito``, or a number.
-        max_iter: the most updates of the factorisation.
-        tol: where it stops, see :func:`torchsep.functional.fit_nmf`.
+        beta_loss: divergence of the factorisation: ``frobenius``, ``kullback_leibler``, ``itakura_saito``, or a number.
+        max_iter: maximum number of updates of the factorisation.
+        tol: tolerance of the factorisation, see :func:`torchsep.functional.fit_nmf`.
         options: arguments of :class:`ClusteringSeparator`.
 
     Shape:
         ``(B, C, T) -> (B, num_sources, C, T)``.
 
     Gradient:
-        Exact into the mixture, for the number of updates and the assignment of bins that were found, which are held.
+        Exact with respect to the mixture, with the number of updates and the assignment of the bins held fixed.
 
     Example:
         >>> separator = TimbreClustering(num_sources=3, n_components=8, sample_rate=8000)
@@ -69,7 +70,7 @@ class TimbreClustering(ClusteringSeparator):
         self.tol = tol
 
     def features(self, spectrogram: Spectrogram, **required: Tensor) -> Features:
-        """The mean timbre of the templates in each bin."""
+        """The mean MFCCs of the components in each bin."""
         model = fit_nmf(
             concatenate_channels(magnitude(spectrogram)),
             self.n_components,

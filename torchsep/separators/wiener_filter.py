@@ -1,4 +1,4 @@
-"""The multichannel Wiener filter, which refines estimates that something else has made."""
+"""The multichannel Wiener filter, which refines the estimates of another separator."""
 
 from torch import Tensor
 
@@ -14,26 +14,26 @@ __all__ = ["WienerFilter"]
 
 
 class WienerFilter(Separator):
-    """Refine estimates so that they are consistent over the channels and add up to the mixture.
+    """Multichannel Wiener filter: refine estimates by the spatial covariance and power spectrogram of each source.
 
-    Each source is given a power in every bin and a direction at every frequency, those of its estimate, and the
-    mixture is filtered for the sources that are most likely then, with phases and across channels. It suits stereo and
-    more channels, where a network or another separator has found what belongs to whom but not from where; of one
-    channel it shares each bin by the powers of the estimates. See :func:`multichannel_wiener_filter`.
+    The power of every bin and the spatial covariance of every frequency are computed from the estimate of each source,
+    and the mixture is filtered by the posterior mean of the sources. The result is consistent across channels and sums
+    to the mixture. It suits multichannel mixtures whose estimates come from a network or another separator without a
+    spatial model; for mono it reduces to power ratio masks. See :func:`multichannel_wiener_filter`.
 
     Args:
-        sample_rate: of the mixtures, in Hz.
-        num_iterations: how often powers and directions are taken from the estimates anew, at least one.
-        mask_type: ``soft`` for the filter itself, or ``binary``, where each bin of a channel is given to the source
-            of the largest filtered magnitude.
-        stft: front end; that of :meth:`STFT.from_sample_rate` if None.
+        sample_rate: sample rate of the mixtures, in Hz.
+        num_iterations: number of EM iterations, at least one.
+        mask_type: ``soft`` for the filter itself, or ``binary``, which assigns each bin of a channel to the source of
+            the largest filtered magnitude.
+        stft: front end; :meth:`STFT.from_sample_rate` if None.
 
     Shape:
         ``(B, C, T)`` and ``estimates (B, S, C, T) -> (B, S, C, T)``, in the order given.
 
     Gradient:
-        Exact, into the mixture and the estimates, in memory that does not grow with the iterations. Of ``binary``
-        masks that of the sources' shares in the filtered magnitudes, straight through.
+        Exact with respect to the mixture and the estimates; memory does not grow with the iterations. ``binary`` masks
+        use the straight-through estimator: the gradient of the ratio masks of the filtered magnitudes.
 
     Example:
         >>> sources = torch.randn(1, 3, 2, 4000)
@@ -54,7 +54,7 @@ class WienerFilter(Separator):
         self, num_iterations: int = 1, *, sample_rate: int, mask_type: str = "soft", stft: STFT | None = None
     ) -> None:
         super().__init__(sample_rate=sample_rate)
-        check_integer(num_iterations, "iterations", at_least=1)
+        check_integer(num_iterations, "num_iterations", at_least=1)
         check_choice(mask_type, ("soft", "binary"), "mask_type")
         if stft is not None and not isinstance(stft, STFT):
             raise ValueError(f"stft must be an STFT or None, got {stft!r}")
@@ -63,15 +63,15 @@ class WienerFilter(Separator):
         self.stft = STFT.from_sample_rate(sample_rate) if stft is None else stft
 
     def filtered(self, spectrogram: Spectrogram, estimates: Estimates) -> Tensor:
-        """The spectrograms ``(B, S, C, F, N)`` that the filter makes of the mixture's and of estimates."""
+        """The filtered spectrograms ``(B, S, C, F, N)`` of the sources."""
         return multichannel_wiener_filter(spectrogram, self.stft(estimates), self.num_iterations)
 
     def masks(self, spectrogram: Spectrogram, estimates: Estimates) -> Masks:
-        """The share of each source in the filtered magnitudes; the largest owns a bin of a binary mask."""
+        """The ratio masks of the filtered magnitudes."""
         return ratio_masks(magnitude(self.filtered(spectrogram, estimates)))
 
     def separate(self, mixture: Waveform, **required: Tensor) -> Estimates:
-        """Filter the mixture for the sources that the estimates describe."""
+        """Filter the mixture by the statistics of the estimates."""
         spectrogram, length = self.stft(mixture), mixture.shape[-1]
         if self.mask_type == "binary":
             masks = binary_masks(self.masks(spectrogram, required["estimates"]))

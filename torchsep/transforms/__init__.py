@@ -1,4 +1,4 @@
-"""Front ends: from waveforms to spectrograms and back."""
+"""Front ends: transforms between waveforms and spectrograms."""
 
 from torchsep.transforms.stft import STFT
 

@@ -13,7 +13,7 @@ from torchsep.functional._chunks import BlockSize
 
 __all__ = ["STFT", "WINDOWS", "window_values"]
 
-# Names of torch.signal.windows with the parameter that they take, if any.
+# Names of torch.signal.windows with their parameter, if any.
 WINDOWS: dict[str, str | None] = {
     "bartlett": None,
     "blackman": None,
@@ -30,11 +30,11 @@ WINDOWS: dict[str, str | None] = {
 }
 _INCOMPLETE = {"exponential", "gaussian", "general_cosine"}  # without their parameter
 
-# A window whose squares add up to less than this share of their maximum anywhere cannot be inverted in float32.
+# Minimum of the sum of squared windows, relative to its maximum, for inversion in float32.
 _LEAST_OVERLAP = 1e-4
 
-# Where no gradient is asked, frames are transformed in groups of about this many samples: they stay in a processor's
-# cache, and a device's memory stays small.
+# Without gradient, frames are transformed in groups of about this many samples, which fit the cache of a processor and
+# limit the memory of a device.
 _SAMPLES_TOGETHER = BlockSize(cpu=1 << 20, accelerator=1 << 25)
 
 Window = str | Sequence[str | float | Sequence[float]]
@@ -44,12 +44,12 @@ def window_values(window: Window, length: int) -> Float[Tensor, " n"]:
     """The values of a periodic window, in float64.
 
     Args:
-        window: a name of ``torch.signal.windows`` or ``rectangular``, with ``sqrt_`` before it for the square root;
-            or a pair of such a name and the window's parameter, as ``("kaiser", 8.0)``.
+        window: name in ``torch.signal.windows`` or ``rectangular``, with the prefix ``sqrt_`` for the square root; or
+            a pair of such a name and the window's parameter, as ``("kaiser", 8.0)``.
         length: number of values.
 
     Raises:
-        ValueError: if the name is unknown, or a parameter is missing, not taken, or invalid.
+        ValueError: if the name is unknown, or a parameter is missing, unexpected or invalid.
 
     Example:
         >>> window_values("hann", 4)
@@ -82,27 +82,27 @@ def window_values(window: Window, length: int) -> Float[Tensor, " n"]:
 
 
 class STFT(Configurable):
-    r"""Turn waveforms into complex spectrograms, and those back into exactly the same waveforms.
+    r"""Short-time Fourier transform with an exact inverse.
 
-    Frame :math:`n` is centred on sample ``n * hop_length``; the signal is taken as zero outside. There are frames
-    enough to cover the last sample as well as the first, so that any length survives the round trip, one sample too.
+    Frame :math:`n` is centred on sample ``n * hop_length``, and the signal is padded by zeros. The frames cover all
+    samples, so signals of any length, even a single sample, are reconstructed exactly.
 
     .. math::
         X_{fn} = \sum_t w_t\, x_{nh + t - L / 2}\, e^{-2 \pi i f t / L}
 
     Args:
         n_fft: length :math:`L` of the transform, in samples.
-        hop_length: samples :math:`h` from one frame to the next; a quarter of ``n_fft`` if None.
-        window: :math:`w`, the same in both directions: a name of ``torch.signal.windows`` or ``rectangular``,
-            ``sqrt_`` before it for its square root, or a pair with its parameter, as ``("kaiser", 8.0)``.
+        hop_length: hop :math:`h` between frames, in samples; a quarter of ``n_fft`` if None.
+        window: analysis and synthesis window :math:`w`: name in ``torch.signal.windows`` or ``rectangular``, with the
+            prefix ``sqrt_`` for its square root, or a pair with its parameter, as ``("kaiser", 8.0)``.
         win_length: length of the window, in samples, centred in the transform; ``n_fft`` if None.
 
     Shape:
         ``(..., T) -> (..., F, N)`` with ``F = n_fft // 2 + 1`` and ``N = 1 + ceil(T / hop_length)``.
 
     Raises:
-        ValueError: if the windows, squared, do not overlap to something invertible at every sample (the condition
-            known as NOLA, here at least 1e-4 of the maximum).
+        ValueError: if the sum of the squared windows is below 1e-4 of its maximum anywhere (non-zero overlap-add,
+            NOLA).
 
     Gradient:
         Exact in both directions.
@@ -139,13 +139,13 @@ class STFT(Configurable):
         left = (self.n_fft - self.win_length) // 2
         values = window_values(window, self.win_length)
         self.window = window if isinstance(window, str) else tuple(window)
-        # Not a buffer: a module cast to half precision and back must keep the window's digits.
+        # Not a buffer, so that casting to half precision and back keeps all digits.
         self._window = torch.nn.functional.pad(values, (left, self.n_fft - self.win_length - left))
         self._check_overlap()
 
     @classmethod
     def from_sample_rate(cls, sample_rate: int) -> "STFT":
-        """The default front end of a sample rate in Hz: the next power of two of 32 ms, hopped by a quarter.
+        """The default front end of a sample rate in Hz: 32 ms rounded up to a power of two, with a hop of a quarter.
 
         Example:
             >>> STFT.from_sample_rate(44100).n_fft, STFT.from_sample_rate(8000).n_fft
@@ -160,21 +160,21 @@ class STFT(Configurable):
         return self.n_fft // 2 + 1
 
     def num_frames(self, length: int) -> int:
-        """The number ``N`` of frames of a signal of that many samples."""
+        """The number ``N`` of frames of a signal of ``length`` samples."""
         return 1 + math.ceil(length / self.hop_length)
 
     def frequencies(self, sample_rate: float) -> Float[Tensor, " F"]:
-        """The centre of each bin in Hz, in float64."""
+        """The centre frequency of each bin in Hz, in float64."""
         return torch.arange(self.num_bins, dtype=torch.float64) * (sample_rate / self.n_fft)
 
-    def bins_below(self, frequency: float, sample_rate: float) -> Bool[Tensor, " F"]:
-        """Which bins lie below the one nearest to a frequency in Hz.
+    def bins_below(self, frequency_hz: float, sample_rate: float) -> Bool[Tensor, " F"]:
+        """Whether each bin lies below the one nearest to a frequency.
 
         Example:
             >>> STFT(n_fft=8).bins_below(1400.0, sample_rate=8000)
             tensor([ True, False, False, False, False])
         """
-        return torch.arange(self.num_bins) < math.floor(frequency * self.n_fft / sample_rate + 0.5)
+        return torch.arange(self.num_bins) < math.floor(frequency_hz * self.n_fft / sample_rate + 0.5)
 
     def forward(self, waveform: Float[Tensor, "*any T"]) -> Complex[Tensor, "*any F N"]:
         """The spectrogram of a waveform; half precision is computed in single."""
@@ -206,16 +206,16 @@ class STFT(Configurable):
         length: int,
         masks: Float[Tensor, "*any #F #N"] | None = None,
     ) -> Float[Tensor, "*any T"]:
-        """The waveform whose spectrogram is nearest, in the least-squares sense, to the one given.
+        """The waveform whose spectrogram is closest to the given one in the least-squares sense.
 
         Args:
-            spectrogram: bins and frames as :meth:`forward` returns them.
+            spectrogram: bins and frames as returned by :meth:`forward`.
             length: number of samples to return.
-            masks: factors on the spectrogram, with which it broadcasts. The product is never held as a whole where no
-                gradient is asked, so that many masks on a long spectrogram take little memory.
+            masks: masks that the spectrogram is multiplied by, with broadcasting. Without gradient the product is
+                computed block by block, so many masks on a long spectrogram take little memory.
 
         Raises:
-            ValueError: if bins or frames do not fit ``n_fft`` and ``length``.
+            ValueError: if bins or frames do not match ``n_fft`` and ``length``.
         """
         bins, frames = spectrogram.shape[-2:]
         if bins != self.num_bins or frames != self.num_frames(length):
@@ -242,11 +242,11 @@ class STFT(Configurable):
 
     @property
     def _reach(self) -> int:
-        """The number of hops that a frame reaches over."""
+        """The number of hops that a frame spans."""
         return math.ceil(self.n_fft / self.hop_length)
 
     def _groups(self, frames: int, signals: int, *inputs: Tensor) -> list[slice]:
-        """The frames in groups to be worked on one after another; all in one with a gradient or under the compiler."""
+        """Consecutive groups of frames to process one by one; a single group with gradient or under the compiler."""
         recorded = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
         if recorded or torch.compiler.is_compiling():
             return [slice(0, frames)]

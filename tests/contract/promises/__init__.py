@@ -1,7 +1,7 @@
-"""What every separator promises: one function for each promise, which takes a case and a device.
+"""The promises of every separator: one function per promise, which takes a case and a device.
 
-To hold a separator of your own to them, register it, make a :class:`contract.cases.Case` of it, and parametrise a test
-over ``PARAMETERS``.
+To run them on another separator, register it, define a :class:`contract.cases.Case`, and parametrise a test over
+``PARAMETERS``.
 """
 
 from contract.promises import differentiation, modules, precision, purity, shapes  # noqa: F401 - they register promises

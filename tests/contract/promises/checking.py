@@ -1,4 +1,4 @@
-"""How promises are collected, and what they are checked with."""
+"""Registration of promises, and the helpers they use."""
 
 import copy
 import math

@@ -1,4 +1,4 @@
-"""Promises on gradients."""
+"""Promises about gradients."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Promises of a module: it can be rebuilt, stored, copied, shown, cast and compiled."""
+"""Promises about modules: config, state, copies, repr, dtypes and compilation."""
 
 import copy
 import inspect

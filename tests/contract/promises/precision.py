@@ -1,4 +1,4 @@
-"""Promises on numbers: precision, level and silence."""
+"""Promises about numerical precision, scaling and silence."""
 
 import pytest
 import torch

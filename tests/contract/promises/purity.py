@@ -1,4 +1,4 @@
-"""Promises that an answer depends on the mixture alone, and changes nothing else."""
+"""Promises about purity: results depend on the mixture only, and calls have no side effects."""
 
 import copy
 import random

@@ -1,4 +1,4 @@
-"""Promises on what goes in and what comes out."""
+"""Promises about inputs and outputs."""
 
 import pytest
 import torch

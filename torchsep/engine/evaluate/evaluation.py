@@ -1,54 +1,73 @@
-"""Separators on data sets with known sources, by ``Trainer.test``."""
+"""Separators evaluated on data sets with known sources, by ``Trainer.test``."""
 
-import logging
 import platform
 import shutil
-import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
+from torch.utils.data import DataLoader, Subset
 
 import torchsep
 from torchsep.checks import check_choice, check_integer
-from torchsep.engine.config import instance
-from torchsep.engine.evaluate.evaluation_task import EvaluationOptions, EvaluationTask
-from torchsep.engine.evaluate.measures import MEASURES, check_measures
-from torchsep.engine.evaluate.result_reader import Outcome, read_run
+from torchsep.engine.config import instance, plain
+from torchsep.engine.evaluate.measures import MEASURES, MixtureScores, check_measures
+from torchsep.engine.evaluate.result_reader import Run, outcome_of, read_run
 from torchsep.engine.evaluate.result_writer import begin_run
-from torchsep.separators import Separator
+from torchsep.engine.evaluate.scorer import EvaluationOptions, NumberedItems, Scorer
+from torchsep.engine.lightning import interruptible, quiet
+from torchsep.engine.separation_task import SeparationTask
+from torchsep.engine.separator_choice import SeparatorChoice
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "run_evaluation"]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is evaluated, and where its results lie.
+    """What is evaluated, and where its results are written.
 
     Args:
-        separator: a separator, or the name and arguments of one, without the sample rate.
+        choice: of the separator.
         label: of its results; the name of a folder in the output.
         config: a composed configuration with ``data``, ``trainer``, ``evaluation`` and ``output``.
+        mixture_scores: scores of the unprocessed mixtures, shared by the evaluations of a sweep on the same data.
     """
 
-    separator: Separator | Mapping[str, Any]
+    choice: SeparatorChoice
     label: str
     config: DictConfig
+    mixture_scores: MixtureScores
 
     @property
     def output(self) -> Path:
         """The folder of all results."""
         return Path(self.config.output or "outputs/evaluation")
 
+    def prepare(self) -> Any:
+        """The data set, with the separator built for its first item, so that wrong values are an error at once.
 
-def evaluate(
-    evaluation: Evaluation, receive: Callable[[Mapping[str, Any] | int], None] = lambda _: None
-) -> list[Outcome]:
-    """The result of each item, those of an earlier run that was interrupted included.
+        Raises:
+            ValueError: if the data set or the separator cannot be built.
+        """
+        items = instance(self.config.data, "data")
+        for number in range(len(items)):
+            try:
+                item = items[number]
+            except (OSError, ValueError):  # a result of its own
+                continue
+            separator = self.choice.at(int(item["sample_rate"]), len(item["sources"]))
+            self.choice.check(has_sources=True, built=separator)
+            break
+        return items
+
+
+def run_evaluation(evaluation: Evaluation, receive: Callable[[Mapping[str, Any] | int], None] = lambda _: None) -> Run:
+    """The results of a separator on every item, including those of an earlier run that was interrupted.
 
     Args:
         evaluation: what to evaluate.
@@ -59,22 +78,30 @@ def evaluate(
         KeyboardInterrupt: if interrupted; all results so far are on disk.
     """
     config = evaluation.config
-    scoring = _scoring(config.evaluation)
-    items = instance(config.data, "data")
+    options = _options(config.evaluation)
+    items = evaluation.prepare()
     folder = evaluation.output / evaluation.label
     if config.overwrite and folder.exists():
         shutil.rmtree(folder)
-    begin_run(folder, _description(evaluation, items, scoring), _circumstances())
-    done = {outcome.id for outcome in read_run(folder).outcomes.values() if not outcome.error}
-    remaining = [number for number, identity in enumerate(items.ids) if identity not in done]
+    begin_run(folder, _description(evaluation, items, options), _circumstances())
+    run = read_run(folder)
+    outcomes = dict(run.outcomes)
+    remaining = [number for number, id_ in enumerate(items.ids) if id_ not in outcomes or outcomes[id_].error]
     receive(len(remaining))
+
+    def collect(record: Mapping[str, Any]) -> None:
+        outcome = outcome_of(record, evaluation.output)
+        outcomes[outcome.id] = outcome
+        receive(record)
+
     if remaining:
-        _run(evaluation.separator, items, remaining, scoring, folder, config.trainer, receive)
-    outcomes = read_run(folder).outcomes
-    return [outcomes[identity] for identity in items.ids if identity in outcomes]
+        _test(evaluation, items, remaining, options, collect)
+    if config.trainer.devices != 1:  # the results came in other processes
+        outcomes = read_run(folder).outcomes
+    return replace(run, outcomes={id_: outcomes[id_] for id_ in items.ids if id_ in outcomes})
 
 
-def _scoring(config: DictConfig) -> EvaluationOptions:
+def _options(config: DictConfig) -> EvaluationOptions:
     names = tuple(config.metrics)
     check_measures(names)
     check_choice(config.match, ("auto", "names", "best"), "evaluation.match")
@@ -83,22 +110,20 @@ def _scoring(config: DictConfig) -> EvaluationOptions:
     return EvaluationOptions(names, config.match, config.save_audio, config.num_workers)
 
 
-def _description(evaluation: Evaluation, items: Any, scoring: EvaluationOptions) -> dict[str, Any]:
-    """What decides the results."""
-    separator = evaluation.separator
-    config = separator.config if isinstance(separator, Separator) else dict(separator)
+def _description(evaluation: Evaluation, items: Any, options: EvaluationOptions) -> dict[str, Any]:
+    """What determines the results."""
     return {
-        "separator": config,
-        "data": OmegaConf.to_container(evaluation.config.data, resolve=True),
-        "metrics": {name: MEASURES[name].definition for name in scoring.metrics},
-        "match": scoring.match,
+        "separator": evaluation.choice.config,
+        "data": plain(evaluation.config.data),
+        "metrics": {name: MEASURES[name].definition for name in options.metrics},
+        "match": options.match,
         "label": evaluation.label,
         "sources": list(items.names),
     }
 
 
 def _circumstances() -> dict[str, Any]:
-    """What is worth knowing beside every figure."""
+    """What is recorded beside the results."""
     return {
         "torchsep": torchsep.__version__,
         "torch": str(torch.__version__),
@@ -110,32 +135,41 @@ def _circumstances() -> dict[str, Any]:
     }
 
 
-def _run(
-    separator: Separator | Mapping[str, Any],
+class _Items(pl.LightningDataModule):
+    """Items dealt out to the processes, one by one, as they differ in length."""
+
+    def __init__(self, items: Any, remaining: list[int], num_workers: int) -> None:
+        super().__init__()
+        self.items = NumberedItems(items)
+        self.remaining = remaining
+        self.num_workers = num_workers
+
+    def test_dataloader(self) -> Any:
+        """The items of this process."""
+        rank, world_size = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+        own = Subset(self.items, self.remaining[rank::world_size])
+        return DataLoader(own, batch_size=None, num_workers=self.num_workers)
+
+
+def _test(
+    evaluation: Evaluation,
     items: Any,
     remaining: list[int],
-    scoring: EvaluationOptions,
-    folder: Path,
-    trainer_config: DictConfig,
-    receive: Callable[[Any], None],
+    options: EvaluationOptions,
+    receive: Callable[[Mapping[str, Any]], None],
 ) -> None:
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    given: dict[str, Any] = {"use_distributed_sampler": False}  # items are dealt out by the task, each once
+    trainer_config = evaluation.config.trainer
+    given: dict[str, Any] = {"use_distributed_sampler": False}  # each item is scored by one process
     if trainer_config.devices != 1:
-        receive = _ignore  # the processes are others
+        receive = _ignore
         if trainer_config.strategy == "auto":
             given["strategy"] = "ddp_spawn"
-    trainer = instance(trainer_config, "trainer", **given)
-    task = EvaluationTask(separator, items, remaining, scoring, folder, receive)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own use of torch
-        warnings.filterwarnings("ignore", message=".*it is recommended to use.*devices=1.*")  # no item is dealt twice
-        try:
-            trainer.test(task, verbose=False)
-        except SystemExit as stop:  # what Lightning makes of an interrupt
-            raise KeyboardInterrupt from stop
+    scorer = Scorer(options, evaluation.output / evaluation.label, evaluation.mixture_scores, receive)
+    with quiet(), interruptible():
+        trainer = instance(trainer_config, "trainer", callbacks=[scorer], **given)
+        task = SeparationTask(evaluation.choice, catch_errors=True)
+        trainer.test(task, datamodule=_Items(items, remaining, options.num_workers), verbose=False)
 
 
 def _ignore(_: Any) -> None:
-    """Results of another process."""
+    """Drop results in a process other than the one that reports."""

@@ -1,7 +1,7 @@
-"""The metrics of an evaluation by name, and the estimate that each source is scored with."""
+"""The metrics of an evaluation by name, and the assignment of estimates to sources."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,42 +10,70 @@ from torchsep import metrics
 from torchsep.checks import check_choice
 from torchsep.separators.bases.source_names import are_numbered
 
-__all__ = ["MEASURES", "Measure", "check_measures", "matching", "measure"]
+__all__ = ["MEASURES", "Measure", "MixtureScores", "check_measures", "matching", "measure"]
 
 # Estimates and sources (S, C, T) and a sample rate, to a value for each source by column.
 Compute = Callable[[Tensor, Tensor, int], Mapping[str, Sequence[float]]]
 
 
 class Measure(NamedTuple):
-    """A metric: what it is in words, how it is computed, and those of its columns of which a gain makes sense."""
+    """A metric: its definition in words, how it is computed, and its columns for which an improvement is defined."""
 
     definition: str
     compute: Compute
     improving: tuple[str, ...]
 
 
+class MixtureScores:
+    """The metrics of unprocessed mixtures, each computed once and shared by the separators of a sweep."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Any, str], Mapping[str, Sequence[float]]] = {}
+
+    def of(
+        self, key: Hashable, names: Sequence[str], sources: Tensor, mixture: Tensor, sample_rate: int
+    ) -> dict[str, Mapping[str, Sequence[float]]]:
+        """The values of each metric for each source by column, with the mixture as every estimate.
+
+        Args:
+            key: identifies the item and the sources.
+            names: of metrics, keys of ``MEASURES``; those without an improvement are skipped.
+            sources: ``(S, C, T)``.
+            mixture: ``(C, T)``.
+            sample_rate: in Hz.
+        """
+        improving = [name for name in names if MEASURES[name].improving]
+        for name in improving:
+            if (key, name) not in self._known:
+                estimates = mixture.expand_as(sources)
+                self._known[key, name] = MEASURES[name].compute(estimates, sources, sample_rate)
+        return {name: self._known[key, name] for name in improving}
+
+
 def measure(
-    names: Sequence[str], estimates: Tensor, sources: Tensor, mixture: Tensor, sample_rate: int
+    names: Sequence[str],
+    estimates: Tensor,
+    sources: Tensor,
+    baseline: Mapping[str, Mapping[str, Sequence[float]]],
+    sample_rate: int,
 ) -> list[dict[str, float]]:
-    """For each source its metrics, and by how much its estimate is better than the mixture.
+    """The metrics of each source, and their improvement over the mixture.
 
     Args:
         names: of metrics, keys of ``MEASURES``.
-        estimates: ``(S, C, T)``, each of the source of its number.
+        estimates: ``(S, C, T)``, in the order of the sources.
         sources: ``(S, C, T)``.
-        mixture: ``(C, T)``.
+        baseline: values of the mixture, see :class:`MixtureScores`.
         sample_rate: in Hz.
     """
     scores: list[dict[str, float]] = [{} for _ in sources]
     for name in names:
         chosen = MEASURES[name]
-        found = chosen.compute(estimates, sources, sample_rate)
-        before = chosen.compute(mixture.expand_as(sources), sources, sample_rate) if chosen.improving else {}
-        for column, values in found.items():
+        for column, values in chosen.compute(estimates, sources, sample_rate).items():
             for score, value in zip(scores, values, strict=True):
                 score[column] = value
             if column in chosen.improving:
-                for score, value, start in zip(scores, values, before[column], strict=True):
+                for score, value, start in zip(scores, values, baseline[name][column], strict=True):
                     score[f"{column}_improvement"] = value - start
     return scores
 
@@ -57,19 +85,19 @@ def matching(
     source_names: Sequence[str],
     match: str = "auto",
 ) -> list[int]:
-    """For each source the number of its estimate; -1 for those left over where there are fewer estimates.
+    """The index of the estimate of each source; -1 for sources without one, where there are fewer estimates.
 
     Args:
         estimates: ``(E, C, T)``.
         sources: ``(S, C, T)``.
         estimate_names: of all estimates.
         source_names: of all sources.
-        match: ``names``, ``best`` (the largest sum of SI-SDR), or ``auto``: by names where all sources
-            have one that does not only number them.
+        match: ``names``, ``best`` (the largest sum of SI-SDR), or ``auto``: by names where the separator names all
+            sources and does not just number them.
     """
     check_choice(match, ("auto", "names", "best"), "match")
-    is_told = set(source_names) <= set(estimate_names) and not are_numbered(estimate_names)
-    if match == "names" or (match == "auto" and is_told):
+    has_names = set(source_names) <= set(estimate_names) and not are_numbered(estimate_names)
+    if match == "names" or (match == "auto" and has_names):
         missing = [name for name in source_names if name not in estimate_names]
         if missing:
             known = ", ".join(estimate_names)
@@ -80,7 +108,7 @@ def matching(
 
 
 def _ratio(name: str, function: Callable[[Tensor, Tensor], Tensor]) -> Compute:
-    """The mean over the channels that can be told."""
+    """The mean over the channels in which the metric is defined."""
     return lambda estimates, sources, _: {name: function(estimates, sources).nanmean(-1).tolist()}
 
 
@@ -110,7 +138,7 @@ def _bss_eval_sources(estimates: Tensor, sources: Tensor, sample_rate: int) -> d
 
 
 def _speech(kind: str) -> Compute:
-    """A measure of the extra ``speech``, the mean over the channels that can be judged."""
+    """A metric of the extra ``speech``: the mean over the channels in which it is defined."""
 
     def compute(estimates: Tensor, sources: Tensor, sample_rate: int) -> dict[str, list[float]]:
         found = getattr(metrics, kind)(sample_rate=sample_rate).metric(estimates, sources)
@@ -174,10 +202,10 @@ _OF_SPEECH = {"pesq": "PESQ", "stoi": "STOI"}
 
 
 def check_measures(names: Sequence[str]) -> None:
-    """Raise unless all are known, and what they need is installed.
+    """Raise unless all metrics are known and their packages are installed.
 
     Raises:
-        ValueError: which says what is missing.
+        ValueError: if not; it says what is missing.
     """
     if not names:
         raise ValueError(f"evaluation.metrics must name some of {', '.join(MEASURES)}, got none")

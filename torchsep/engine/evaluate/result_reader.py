@@ -1,4 +1,4 @@
-"""What an evaluation left in its folder: runs of separators, and what became of each item."""
+"""The results of an evaluation read from its folder: runs of separators, and the outcome of each item."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Outcome", "Run", "is_evaluation", "read_run", "read_runs", "read_settings"]
+__all__ = ["Outcome", "Run", "is_evaluation", "outcome_of", "read_run", "read_runs", "read_settings"]
 
 _RESULTS = "results*.jsonl"  # one of each process
 
@@ -17,7 +17,7 @@ _SPECIAL = {None: math.nan, "nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one item: figures by source and metric, and audio if it was kept; or an error."""
+    """The outcome of one item: scores by source and metric, and audio if it was saved; or an error."""
 
     id: str
     error: str | None = None
@@ -46,15 +46,16 @@ def is_evaluation(path: Path) -> bool:
     return bool(_run_folders(path))
 
 
-def read_runs(paths: Sequence[Path]) -> list[Run]:
-    """The runs in evaluation folders in the order in which they were started, each with a label of its own.
+def read_runs(paths: Sequence[Path], known: Sequence[Run] = ()) -> list[Run]:
+    """The runs in evaluation folders in the order in which they were started, with unique labels.
 
     Args:
         paths: evaluation folders, or single runs of them.
+        known: runs that need not be read again.
 
     Raises:
         OSError: if a file cannot be read.
-        ValueError: if a file does not hold what an evaluation writes, with the line, or there is no result at all.
+        ValueError: if a file is not a valid result file (the message gives the line), or there are no results.
     """
     folders: dict[Path, Path] = {}
     for path in paths:
@@ -63,11 +64,12 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
             raise ValueError(f"{path} holds no results.jsonl, nor does a folder in it")
         for folder in found:
             folders.setdefault(folder.resolve(), folder)
-    runs = [read_run(folder) for folder in folders.values()]
+    in_memory = {run.folder.resolve(): run for run in known}
+    runs = [in_memory.get(resolved) or read_run(folder) for resolved, folder in folders.items()]
     if not any(run.outcomes for run in runs):
         raise ValueError(f"{', '.join(map(str, paths))}: results.jsonl must hold at least one item, got none")
     runs.sort(key=lambda run: str(run.settings.get("started", "")))
-    return _told_apart(runs)
+    return _uniquely_labelled(runs)
 
 
 def _run_folders(path: Path) -> list[Path]:
@@ -78,8 +80,8 @@ def _run_folders(path: Path) -> list[Path]:
     return sorted({file.parent for file in path.glob(f"*/{_RESULTS}")})
 
 
-def _told_apart(runs: Sequence[Run]) -> list[Run]:
-    """The runs with different labels: those alike are followed by the name of their evaluation, or by a number."""
+def _uniquely_labelled(runs: Sequence[Run]) -> list[Run]:
+    """The runs with unique labels: equal ones are followed by the name of their evaluation, or by a number."""
     counts = Counter(run.label for run in runs)
     labels: Counter[str] = Counter()
     out = []
@@ -93,7 +95,7 @@ def _told_apart(runs: Sequence[Run]) -> list[Run]:
 
 
 def read_run(folder: Path) -> Run:
-    """What lies in the folder of one run, which may be nothing yet."""
+    """The results in the folder of one run, which may be empty."""
     settings = read_settings(folder) or {}
     label = str(settings.get("label") or folder.resolve().name)
     outcomes: dict[str, Outcome] = {}
@@ -105,7 +107,7 @@ def read_run(folder: Path) -> Run:
 
 
 def read_settings(folder: Path) -> dict[str, Any] | None:
-    """What was run to get the results in a folder; None if nobody said."""
+    """The settings of the run whose results are in a folder; None if unknown."""
     described = folder / "run.json"
     if not described.is_file():
         return None
@@ -119,7 +121,7 @@ def read_settings(folder: Path) -> dict[str, Any] | None:
 
 
 def _read_outcomes(path: Path) -> dict[str, Outcome]:
-    """The items by id; of one that is there twice, as after a second attempt, what came last."""
+    """The outcomes by id; the last one of an item that was attempted more than once."""
     text = path.read_text(encoding="utf-8", errors="replace")
     lines = text.split("\n")
     outcomes: dict[str, Outcome] = {}
@@ -127,7 +129,7 @@ def _read_outcomes(path: Path) -> dict[str, Outcome]:
         if not line.strip():
             continue
         try:
-            outcome = _outcome(json.loads(line), path.parent.parent)
+            outcome = outcome_of(json.loads(line), path.parent.parent)
         except json.JSONDecodeError as error:
             if number == len(lines):  # no newline after it: still being written, or the writer was stopped
                 break
@@ -138,7 +140,8 @@ def _read_outcomes(path: Path) -> dict[str, Outcome]:
     return outcomes
 
 
-def _outcome(row: Any, root: Path) -> Outcome:
+def outcome_of(row: Any, root: Path) -> Outcome:
+    """The outcome that a row of a result file describes; audio files are relative to the root."""
     if not isinstance(row, dict) or not isinstance(row.get("id"), str):
         raise ValueError(f"must be an object with an id, got {str(row)[:80]}")
     if row.get("error") is not None:
@@ -184,7 +187,7 @@ def _paths(root: Path, files: Any) -> dict[str, Path]:
 
 
 def _inside(root: Path, path: Any) -> Path:
-    """A path of the evaluation: what lies outside it is not for a page that is passed on."""
+    """A path inside the evaluation folder; others must not end up on a page that is shared."""
     whole = root / str(path)
     if not whole.resolve().is_relative_to(root.resolve()):
         raise ValueError(f"audio must lie in {root}, got {path}")

@@ -1,4 +1,4 @@
-"""Results of an evaluation on disk: a line of JSON for each item, whole whenever the run is ended."""
+"""Results of an evaluation on disk: a line of JSON for each item, complete whenever the run is interrupted."""
 
 import json
 import math
@@ -15,11 +15,11 @@ _RUN = "run.json"
 
 
 class Results:
-    """The file that one process adds its results to.
+    """The result file of one process.
 
     Args:
         folder: of the results of one separator on one data set.
-        writer: number of the process.
+        writer: rank of the process.
     """
 
     def __init__(self, folder: Path, writer: int = 0) -> None:
@@ -27,7 +27,7 @@ class Results:
         self.path = folder / (f"results-{writer}.jsonl" if writer else "results.jsonl")
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Add the result of an item; it is on disk on return."""
+        """Append the result of an item; it is on disk on return."""
         line = json.dumps(_plain(record), ensure_ascii=False) + "\n"
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line)
@@ -36,35 +36,35 @@ class Results:
 
 
 def begin_run(folder: Path, description: Mapping[str, Any], circumstances: Mapping[str, Any]) -> None:
-    """Make a folder ready for results: what lies there of an earlier run of the same description is gone on with.
+    """Prepare a folder for results, or resume an earlier run of the same description in it.
 
     Args:
         folder: of the results.
-        description: what is run: separator, data, metrics.
-        circumstances: what may differ between two runs of the same.
+        description: what determines the results: separator, data, metrics.
+        circumstances: what may differ between two runs of the same description.
 
     Raises:
-        ValueError: if results of something else lie there.
+        ValueError: if the folder holds results of another description.
     """
-    lying = read_settings(folder)
-    if lying is None:
+    existing = read_settings(folder)
+    if existing is None:
         write_json(folder / _RUN, {**description, **circumstances})
         return
-    different = [key for key, value in _plain(description).items() if value != lying.get(key)]
+    different = [key for key, value in _plain(description).items() if value != existing.get(key)]
     if different:
-        was, now = (json.dumps(values.get(different[0])) for values in (lying, _plain(description)))
+        was, now = (json.dumps(values.get(different[0])) for values in (existing, _plain(description)))
         raise ValueError(
             f"output must not hold results of something else, but {folder} was run with {different[0]} {was}, not "
             f"{now}; choose another output, or overwrite=true"
         )
     for path in folder.glob("results*.jsonl"):
         whole, _, rest = path.read_bytes().rpartition(b"\n")
-        if rest:  # a line that was being written when the run was ended
+        if rest:  # a line that was being written when the run was interrupted
             os.truncate(path, len(whole) + 1 if whole else 0)
 
 
 def write_json(path: Path, values: Any) -> None:
-    """A JSON file, which is the old one or the new one at any moment."""
+    """Write a JSON file atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(json.dumps(_plain(values), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -72,7 +72,7 @@ def write_json(path: Path, values: Any) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Values as JSON has them: what is not a number is null, and infinity a word."""
+    """Values that JSON can represent: NaN becomes null, infinity a string."""
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else str(value)
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Many figures in few: median, mean and how sure it is, quartiles."""
+"""Summary statistics: median, mean with confidence interval, quartiles."""
 
 import math
 import statistics
@@ -10,17 +10,17 @@ __all__ = ["Statistics", "statistics_of", "student_quantile"]
 
 @dataclass(frozen=True)
 class Statistics:
-    """Figures of a number of items.
+    """Summary statistics of one metric over items.
 
     Args:
-        count: figures that are defined, infinite ones among them.
-        infinite: how many are infinite; they count in the median and not in the mean.
-        median: of all that are defined.
-        mean: of those that are finite.
-        margin: half of the 95 % confidence interval of the mean by Student's t; NaN below two figures.
-        quartiles: first and third of those that are finite.
-        whiskers: the least and greatest figure within 1.5 interquartile ranges of the quartiles.
-        extremes: the least and greatest of all that are defined.
+        count: number of defined values, including infinite ones.
+        infinite: number of infinite values, which are part of the median but not of the mean.
+        median: of the defined values.
+        mean: of the finite values.
+        margin: half of the 95 % confidence interval of the mean by Student's t; NaN for fewer than two values.
+        quartiles: first and third, of the finite values.
+        whiskers: minimum and maximum of the values within 1.5 interquartile ranges of the quartiles.
+        extremes: minimum and maximum of the defined values.
     """
 
     count: int
@@ -34,12 +34,12 @@ class Statistics:
 
     @property
     def five(self) -> tuple[float, ...]:
-        """Least, first quartile, median, third quartile, greatest."""
+        """Minimum, first quartile, median, third quartile, maximum."""
         return (self.extremes[0], self.quartiles[0], self.median, self.quartiles[1], self.extremes[1])
 
 
 def statistics_of(values: Sequence[float]) -> Statistics:
-    """Median, mean, its confidence and quartiles of figures, those left out that are not defined (NaN).
+    """Summary statistics of values; NaN is omitted.
 
     Example:
         >>> summary = statistics_of([1.0, 2.0, 3.0, float("nan"), float("inf")])
@@ -72,13 +72,13 @@ def statistics_of(values: Sequence[float]) -> Statistics:
 
 
 def student_quantile(freedom: int, confidence: float = 0.95) -> float:
-    """Where Student's t distribution has a probability between minus and plus.
+    """The two-sided quantile of Student's t distribution.
 
-    Its distribution function is a finite sum for whole degrees of freedom, and is inverted by bisection.
+    The distribution function is a finite sum for integer degrees of freedom; it is inverted by bisection.
 
     Args:
         freedom: degrees of freedom, at least 1.
-        confidence: the probability inside.
+        confidence: probability of the interval from minus to plus the quantile.
 
     Example:
         >>> [round(student_quantile(freedom), 3) for freedom in (1, 2, 10, 1000)]
@@ -95,7 +95,7 @@ def student_quantile(freedom: int, confidence: float = 0.95) -> float:
 
 
 def _inside(angle: float, freedom: int) -> float:
-    """The probability between minus and plus ``sqrt(freedom) * tan(angle)``."""
+    """The probability of the interval of plus and minus ``sqrt(freedom) * tan(angle)``."""
     sine, cosine = math.sin(angle), math.cos(angle)
     odd = freedom % 2
     term = total = (cosine if odd else 1.0) if freedom > 1 else 0.0

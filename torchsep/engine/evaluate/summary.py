@@ -1,4 +1,4 @@
-"""The table of an evaluation: what many items come to, for each separator."""
+"""The summary table of an evaluation: statistics over the items for each separator and source."""
 
 import math
 import os
@@ -16,7 +16,7 @@ __all__ = ["Row", "Summary", "summarise"]
 _LEGEND = (
     "Each cell: median over the items, then mean and half of its 95 % confidence interval (Student's t). An item's "
     "value is the mean over its sources in the rows of all sources; BSS Eval version 4 is the median over its frames. "
-    "What is not a number is left out, and what is infinite also of the means."
+    "NaN is omitted, and infinite values are omitted from the means."
 )
 
 
@@ -27,10 +27,10 @@ class Row:
     Args:
         separator: its label.
         source: name of the source.
-        figures: by metric.
-        items: how many were scored.
-        failed: how many could not be.
-        speed: seconds of audio for a second of computation.
+        figures: statistics by metric.
+        items: number of items that were scored.
+        failed: number of items that failed.
+        speed: seconds of audio per second of computation.
     """
 
     separator: str
@@ -49,7 +49,7 @@ class Summary:
     rows: tuple[Row, ...]
 
     def as_text(self) -> str:
-        """Two tables in Markdown: the scores, and how long the computation took."""
+        """Two tables in Markdown: the scores, and the speed of computation."""
         header = ["separator", "source", "items", "failed", *self.metrics]
         scores = [
             [
@@ -65,19 +65,23 @@ class Summary:
         return "\n\n".join((_table(header, scores), _LEGEND, _table(["separator", "times real time"], speeds))) + "\n"
 
     def as_values(self) -> dict[str, Any]:
-        """The same as plain values."""
+        """The summary as plain values, for JSON."""
         rows = [{**asdict(row), "source": row.source or None} for row in self.rows]
         return {"metrics": list(self.metrics), "aggregation": _LEGEND, "rows": rows}
 
 
-def summarise(output: Path) -> Summary:
-    """The table of all results in the output folder of an evaluation, which is also written there.
+def summarise(output: Path, known: Sequence[Run] = ()) -> Summary:
+    """The table of all results in the output folder of an evaluation, also written there.
 
     Files: ``summary.md`` and ``summary.json``.
+
+    Args:
+        output: folder of the evaluation.
+        known: runs in it that need not be read again.
     """
     rows: list[Row] = []
     metrics: dict[str, None] = {}
-    for run in read_runs([output]):
+    for run in read_runs([output], known):
         names = run.settings.get("sources") or []
         for source in ("", *names) if len(names) > 1 else ("",):
             row = _row(run, source)
@@ -97,8 +101,8 @@ def _row(run: Run, source: str) -> Row:
     for outcome in scored:
         scores = [figures for name, figures in outcome.scores.items() if source in {"", name}]
         for column in dict.fromkeys(key for figures in scores for key in figures):
-            told = [figures[column] for figures in scores if not math.isnan(figures.get(column, math.nan))]
-            values.setdefault(column, []).append(math.fsum(told) / len(told) if told else math.nan)
+            defined = [figures[column] for figures in scores if not math.isnan(figures.get(column, math.nan))]
+            values.setdefault(column, []).append(math.fsum(defined) / len(defined) if defined else math.nan)
     figures = {column: statistics_of(numbers) for column, numbers in values.items()}
     seconds, duration = (math.fsum(getattr(out, name) for out in scored) for name in ("seconds", "duration"))
     failed = len(run.outcomes) - len(scored)
@@ -106,7 +110,7 @@ def _row(run: Run, source: str) -> Row:
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Cells in columns, the first to the left and those of numbers to the right."""
+    """A Markdown table; columns of numbers are right-aligned."""
     numeric = [bool(rows) and all(row[column][:1] in "-0123456789" for row in rows) for column in range(len(header))]
     widths = [max(len(line[column]) for line in (header, *rows)) for column in range(len(header))]
     rule = ["-" * (width - 1) + ":" if right else "-" * width for width, right in zip(widths, numeric, strict=True)]

@@ -1,21 +1,18 @@
-"""The evaluations that a line of Hydra overrides asks for."""
+"""The evaluations that Hydra overrides describe."""
 
 import itertools
+import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from torchsep.engine.config import compose
+from torchsep.engine.config import parse_overrides, plain
 from torchsep.engine.evaluate.evaluation import Evaluation
-from torchsep.engine.separator_choice import chosen_separator
+from torchsep.engine.evaluate.measures import MixtureScores
+from torchsep.engine.separator_choice import configure
 from torchsep.resources import resource_folder
-from torchsep.separators import Separator
 
 __all__ = ["evaluations"]
 
@@ -25,34 +22,31 @@ _SEPARATOR = "separator"
 def evaluations(overrides: Sequence[str], *, several: bool = False) -> list[Evaluation]:
     """An evaluation for every combination of the values given.
 
-    ``separator`` may be whatever ``torchsep separate -s`` takes, also a checkpoint; ``separator.NAME=value`` sets an
-    argument of it. All else is the configuration's.
+    ``separator`` may be anything that ``torchsep separate -s`` takes, including a checkpoint; ``separator.NAME=value``
+    sets an argument of it. Everything else is part of the configuration.
 
     Args:
-        overrides: Hydra's, as ``separator=repet data=scenes separator.min_period=1.5``.
+        overrides: Hydra overrides, such as ``separator=repet data=scenes separator.min_period=1.5``.
         several: whether an override may list several values, separated by commas.
 
     Raises:
-        ValueError: if an override cannot be read, names nothing, or lists values and only one is allowed.
+        ValueError: if an override cannot be parsed or is unknown, or lists several values where one is allowed.
 
     Example:
-        >>> [job.label for job in evaluations(["separator=hpss,repet", "data=scenes"], several=True)]
+        >>> [evaluation.label for evaluation in evaluations(["separator=hpss,repet", "data=scenes"], several=True)]
         ['hpss', 'repet']
     """
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException as error:
-        raise ValueError(" ".join(str(error).split())) from None
-    jobs = [_evaluation(chosen, swept) for chosen, swept in _combinations(parsed, several)]
-    labels = [job.label for job in jobs]
-    twice = next((label for label in labels if labels.count(label) > 1), None)
-    if twice is not None:
-        raise ValueError(f"every combination must be another, got {twice} twice")
-    return jobs
+    shared: dict[str, MixtureScores] = {}
+    found = [_evaluation(chosen, swept, shared) for chosen, swept in _combinations(parse_overrides(overrides), several)]
+    labels = [evaluation.label for evaluation in found]
+    duplicate = next((label for label in labels if labels.count(label) > 1), None)
+    if duplicate is not None:
+        raise ValueError(f"combinations must differ, got {duplicate} twice")
+    return found
 
 
 def _combinations(parsed: Sequence[Override], several: bool) -> list[tuple[list[Override], set[str]]]:  # noqa: FBT001
-    """Overrides of one value each, and which keys differ from one combination to another."""
+    """Overrides of one value each, and the keys that vary."""
     choices: list[list[Override]] = []
     swept: set[str] = set()
     parser = OverridesParser.create()
@@ -68,34 +62,24 @@ def _combinations(parsed: Sequence[Override], several: bool) -> list[tuple[list[
     return [(list(combination), swept) for combination in itertools.product(*choices)]
 
 
-def _evaluation(overrides: Sequence[Override], swept: set[str]) -> Evaluation:
-    choice, parameters, rest, label = "hpss", OmegaConf.create(), [], []
-    for override in overrides:
-        key = override.key_or_group
-        if key == _SEPARATOR:
-            choice = str(override.value())
-        elif key.startswith(f"{_SEPARATOR}."):
-            OmegaConf.update(parameters, key.partition(".")[2], override.value())
-        else:
-            rest.append(override.input_line or "")
-        if key in swept and key != _SEPARATOR:
-            label.append(f"{key.removeprefix(f'{_SEPARATOR}.')}={override.get_value_string()}")
-    try:
-        config = compose(rest)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ValueError(" ".join(str(error).split())) from None
+def _evaluation(overrides: Sequence[Override], swept: set[str], shared: dict[str, MixtureScores]) -> Evaluation:
+    config, choice = configure([override.input_line or "" for override in overrides])
     if config.get("data") is None:
         raise ValueError(f"data must be chosen, as in data=scenes; there are {', '.join(_data_sets())}")
-    given: Any = OmegaConf.to_container(parameters, resolve=True)
-    separator = chosen_separator(choice, given, with_sources=True)
-    name = _checkpoint_name(choice) if isinstance(separator, Separator) else separator["name"]
-    return Evaluation(separator, ",".join((name, *label)).replace("/", "_"), config)
+    choice.check(has_sources=True)
+    label = [
+        f"{override.key_or_group.removeprefix(f'{_SEPARATOR}.')}={override.get_value_string()}"
+        for override in overrides
+        if override.key_or_group in swept and override.key_or_group != _SEPARATOR
+    ]
+    scores = shared.setdefault(_key(config.data), MixtureScores())
+    return Evaluation(choice, ",".join((choice.label, *label)).replace("/", "_"), config, scores)
 
 
-def _checkpoint_name(choice: str) -> str:
-    path = Path(choice)
-    return path.absolute().parent.name if path.name == "model.safetensors" else path.stem
+def _key(data: Any) -> str:
+    return json.dumps(plain(data), sort_keys=True, default=str)
 
 
 def _data_sets() -> list[str]:
-    return sorted(path.stem for path in (resource_folder("configs") / "data").glob("*.yaml"))
+    names = (path.stem for path in (resource_folder("configs") / "data").glob("*.yaml"))
+    return sorted(name for name in names if not name.startswith("_"))

@@ -1,4 +1,4 @@
-"""Released models: weights, what they are in words and in JSON, and the network as a graph, in one folder."""
+"""Export of a model for release: weights, configuration, model card and network graph, in one folder."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from torchsep.engine.export.model_card import model_card
 from torchsep.networks import Network
 from torchsep.separators import Separator
 
-__all__ = ["ExportOptions", "export"]
+__all__ = ["ExportOptions", "export_model"]
 
 MODEL, CONFIG, CARD, ONNX, PROGRAM = "model.safetensors", "config.json", "README.md", "network.onnx", "network.pt2"
 _OURS = {MODEL, CONFIG, CARD, ONNX, f"{ONNX}.data", PROGRAM}
@@ -31,13 +31,13 @@ _PREFIX = "separator."
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What to write, and over what.
+    """What is written.
 
     Args:
-        half: whether the weights are stored in half precision; single precision comes back, of fewer digits.
-        onnx: whether to write the network as ONNX too.
-        program: whether to write it as a program of ``torch.export`` too.
-        overwrite: whether an earlier export in the folder may be replaced.
+        half: whether the weights are stored in half precision; they are loaded in single precision.
+        onnx: whether to also write the network as ONNX.
+        program: whether to also write it as a program of ``torch.export``.
+        overwrite: whether an existing export in the folder may be replaced.
     """
 
     half: bool = False
@@ -46,35 +46,35 @@ class ExportOptions:
     overwrite: bool = False
 
 
-def export(
+def export_model(
     source: str | os.PathLike[str],
     folder: str | os.PathLike[str],
     options: ExportOptions | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> list[Path]:
-    """Write a released model to a folder, and return the files in it.
+    """Write a model for release to a folder; returns the files.
 
-    They are ``model.safetensors`` for :func:`torchsep.load`, ``config.json`` and ``README.md``, a card, for people, and
-    as asked for ``network.onnx`` and ``network.pt2``. The folder appears whole or not at all.
+    They are ``model.safetensors`` for :func:`torchsep.load`, ``config.json``, the model card ``README.md`` and, if
+    requested, ``network.onnx`` and ``network.pt2``. The folder is created atomically.
 
     Args:
-        source: whatever :func:`torchsep.load` takes, or a ``.ckpt`` of a training run. Of averaged weights it holds,
-            the averages are taken.
-        folder: new or empty, or one that an export has written where it may be overwritten.
-        options: what to write; the plain model if None.
-        about: what to tell of the model, see :func:`torchsep.save`: beside, or in the place of, what its source tells.
+        source: anything that :func:`torchsep.load` takes, or a ``.ckpt`` of a training run, of which the averaged
+            weights are used if there are any.
+        folder: a new or empty folder, or an existing export that may be overwritten.
+        options: what to write; only the model if None.
+        about: metadata, see :func:`torchsep.save`, merged into that of the source.
 
     Raises:
-        FileNotFoundError: if there is no such source.
-        ValueError: if it is no checkpoint, the folder holds something else, or there is no network to write.
-        ImportError: if what ONNX needs is not installed.
+        FileNotFoundError: if the source does not exist.
+        ValueError: if it is not a checkpoint, the folder has other files, or there is no network to write.
+        ImportError: if a package for ONNX is not installed.
     """
     options = options or ExportOptions()
     folder = Path(folder).absolute()
     _check_folder(folder, overwrite=options.overwrite)
-    separator, told = _separator_and_about(source)
-    with _appearing(folder) as place:
-        path = save(separator, place / MODEL, _merged(told, about or {}), torch.float16 if options.half else None)
+    separator, known = _separator_and_about(source)
+    with _atomic_folder(folder) as place:
+        path = save(separator, place / MODEL, _merged(known, about or {}), torch.float16 if options.half else None)
         released = load(path)
         if options.onnx:
             to_onnx(_network(released), place / ONNX)
@@ -87,7 +87,7 @@ def export(
 
 
 def _separator_and_about(source: str | os.PathLike[str]) -> tuple[Separator, dict[str, Any]]:
-    """The separator of a released checkpoint or of a training run, and what is told of it."""
+    """The separator of a released checkpoint or of a training run, and its metadata."""
     if not str(source).endswith(".ckpt"):
         separator = load(source)
         return separator, read_header(source)["about"]
@@ -96,20 +96,20 @@ def _separator_and_about(source: str | os.PathLike[str]) -> tuple[Separator, dic
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is not there") from None
-    except Exception as error:  # noqa: BLE001 - a broken file may break its reader in any way
+    except Exception as error:  # noqa: BLE001 - a damaged file can raise anything
         reason = re.sub(r"\s+", " ", str(error))[:200]
         raise ValueError(f"{path} is not a checkpoint of a training run, or is damaged: {reason}") from None
     entry = content.get("torchsep") if isinstance(content, dict) else None
     if not isinstance(entry, dict) or not isinstance(entry.get("config"), dict) or "state_dict" not in content:
-        raise ValueError(f"{path} is not a checkpoint of `torchsep train`: it does not say what its weights belong to")
-    # Lightning puts averaged weights in the place of the others; before the first average they mean nothing.
+        raise ValueError(f"{path} is not a checkpoint of `torchsep train`: it has no configuration")
+    # Lightning stores the averaged weights as state_dict; before the first average they are undefined.
     is_averaged = content.get("averaging_state", {}).get("n_averaged", 1) > 0
     state = content["state_dict"] if is_averaged else content["current_model_state"]
     tensors = {name.removeprefix(_PREFIX): tensor for name, tensor in state.items() if name.startswith(_PREFIX)}
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
     separator = construct(entry["config"], shapes, path.stat().st_size, path)
-    told = entry.get("about") or {"training": {"steps": content.get("global_step")}}
-    return fill(separator, tensors, path).eval(), told
+    about = entry.get("about") or {"training": {"steps": content.get("global_step")}}
+    return fill(separator, tensors, path).eval(), about
 
 
 def _network(separator: Separator) -> Network:
@@ -129,33 +129,33 @@ def _outermost_networks(module: nn.Module) -> Iterator[Network]:
             yield from _outermost_networks(child)
 
 
-def _merged(told: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """Both, mappings within them entry by entry, the second where they differ."""
-    both = {**told, **more}
-    for field in told.keys() & more.keys():
-        if isinstance(told[field], Mapping) and isinstance(more[field], Mapping):
-            both[field] = {**told[field], **more[field]}
+def _merged(known: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, merged two levels deep; the second takes precedence."""
+    both = {**known, **more}
+    for field in known.keys() & more.keys():
+        if isinstance(known[field], Mapping) and isinstance(more[field], Mapping):
+            both[field] = {**known[field], **more[field]}
     return both
 
 
 def _check_folder(folder: Path, *, overwrite: bool) -> None:
-    """Raise unless a folder may be made there: what is not an export's is never replaced."""
+    """Raise unless the folder may be written: files other than those of an export are never replaced."""
     if not folder.exists():
         return
     if not folder.is_dir():
         raise ValueError(f"folder must be new or empty, got the file {folder}")
-    held = {path.name for path in folder.iterdir()}
-    if held and not overwrite:
-        raise ValueError(f"folder must be new or empty unless it may be overwritten, {folder} holds {min(held)}")
-    if held - _OURS:
+    existing = {path.name for path in folder.iterdir()}
+    if existing and not overwrite:
+        raise ValueError(f"folder must be new or empty unless it may be overwritten, {folder} has {min(existing)}")
+    if existing - _OURS:
         raise ValueError(
-            f"folder must hold nothing but an export to be overwritten, {folder} holds {min(held - _OURS)}"
+            f"folder must have only files of an export to be overwritten, {folder} has {min(existing - _OURS)}"
         )
 
 
 @contextmanager
-def _appearing(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which takes its name when all went well and disappears when not."""
+def _atomic_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder that is renamed on success and deleted on failure."""
     fresh, stale = (folder.with_name(f".{folder.name}.{os.getpid()}.{kind}") for kind in ("tmp", "old"))
     fresh.mkdir(parents=True)
     try:

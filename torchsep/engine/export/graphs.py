@@ -1,4 +1,4 @@
-"""Networks as graphs that run without their code: ``torch.export`` programs, and ONNX."""
+"""Export of networks as graphs: ``torch.export`` programs and ONNX."""
 
 import copy
 import logging
@@ -21,27 +21,27 @@ from torchsep.networks import ConvTasNet, EmbeddingNetwork, HDemucs, MaskNetwork
 
 __all__ = ["to_onnx", "to_program"]
 
-# Neither small numbers, which are taken for constants, nor numbers that are those of something else.
+# Sizes of the example input: 0 and 1 would be specialised, and others must not equal a size of the network.
 _EXAMPLE_BATCH, _EXAMPLE_LENGTH = 3, 184
 
-# Of what a graph is tried on: in strides where whole ones are needed.
+# Sizes of the input with which a graph is checked; the length is in strides.
 _TRIAL_BATCH, _TRIAL_LENGTH = 2, 101
 
 
 def to_program(network: Network) -> ExportedProgram:
-    """A network as a program of PyTorch, for batches of any size and signals of any length.
+    """A network as a ``torch.export`` program, for any batch size and length.
 
-    Of a spectrogram there must be two frames, as there always are. :class:`ConvTasNet` takes whole strides, multiples
-    of half its ``kernel_size``: a signal is padded with zeros to such a length.
+    Spectrograms need at least two frames. :class:`ConvTasNet` needs lengths that are multiples of its stride, half of
+    ``kernel_size``; pad the signal with zeros.
 
-    ``torch.export.save`` writes it; what loads it needs PyTorch and nothing of this library. ``program.module()`` takes
-    what the network takes. It computes what the network does in evaluation, in its present precision.
+    ``torch.export.save`` writes the program; loading it needs only PyTorch. ``program.module()`` takes the same input
+    as the network and computes its output in evaluation mode, in its current precision.
 
     Args:
         network: on the CPU.
 
     Raises:
-        ValueError: if the network cannot be written so.
+        ValueError: if the network cannot be exported.
 
     Example:
         >>> from torchsep.networks import UNet
@@ -50,12 +50,12 @@ def to_program(network: Network) -> ExportedProgram:
         torch.Size([2, 2, 1, 5, 100])
     """
     ready, example, dimensions = _prepared(network, ScannedRecurrence)
-    # Sizes of the example, zero and one among them, must not be taken for special: what is asked of them is put off.
+    # The sizes of the example must not be specialised: assertions on them are deferred.
     with _tracing(), sizes.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
         program = torch.export.export(
             ready, (example,), dynamic_shapes=(dimensions,), prefer_deferred_runtime_asserts_over_guards=True
         )
-    _check_alike(program.module(), network)
+    _check_equal(program.module(), network)
     return program
 
 
@@ -73,7 +73,7 @@ def to_onnx(network: Network, path: str | os.PathLike[str]) -> Path:
         ImportError: if what reads, writes and runs ONNX is not installed.
     """
     try:
-        import onnx  # noqa: F401 - here to be missed
+        import onnx  # noqa: F401 - only checked
         import onnxruntime
         import onnxscript  # noqa: F401
     except ImportError as error:
@@ -90,7 +90,7 @@ def to_onnx(network: Network, path: str | os.PathLike[str]) -> Path:
         return torch.from_numpy(session.run(["result"], {"mixture": mixture.numpy()})[0])
 
     try:
-        _check_alike(run, network)
+        _check_equal(run, network)
     except ValueError:
         path.unlink()
         raise
@@ -98,14 +98,14 @@ def to_onnx(network: Network, path: str | os.PathLike[str]) -> Path:
 
 
 def _prepared(network: Network, kind: Any) -> tuple[Network, Tensor, dict[int, Any]]:
-    """A copy that can be written down, an example for it, and what may vary in the example."""
+    """A copy that can be exported, an example input, and its dynamic dimensions."""
     if isinstance(network, HDemucs):
         name = registry_name(type(network))
-        raise ValueError(f"network must be one without complex numbers inside, got {name}, which has its own STFT")
+        raise ValueError(f"network must have no complex tensors, got {name}, which contains an STFT")
     if not isinstance(network, MaskNetwork | EmbeddingNetwork | WaveformNetwork):
-        raise ValueError(f"network must give masks, an embedding or waveforms, got {type(network).__name__}")
+        raise ValueError(f"network must be a mask, embedding or waveform network, got {type(network).__name__}")
     if any(tensor.device.type != "cpu" for tensor in network.state_dict().values()):
-        raise ValueError("network must be on the CPU, got one elsewhere")
+        raise ValueError("network must be on the CPU")
     ready = copy.deepcopy(network).eval().requires_grad_(False)
     replace_recurrences(ready, kind)
     example = _like_input(network, _EXAMPLE_BATCH, _EXAMPLE_LENGTH)
@@ -116,20 +116,20 @@ def _prepared(network: Network, kind: Any) -> tuple[Network, Tensor, dict[int, A
 
 
 def _stride(network: Network) -> int:
-    """Of what the length must be a multiple."""
+    """The length must be a multiple of this."""
     return network.kernel_size // 2 if isinstance(network, ConvTasNet) else 1
 
 
 def _like_input(network: Network, batch: int, length: int) -> Tensor:
-    """Something that a network takes, the same on every call."""
+    """A deterministic input of a network."""
     middle = () if isinstance(network, WaveformNetwork) else (network.num_bins,)
     dtype = next((parameter.dtype for parameter in network.parameters()), torch.get_default_dtype())
     shape = (batch, network.channels, *middle, length * _stride(network))
     return torch.arange(math.prod(shape), dtype=torch.float64).sin().abs().reshape(shape).to(dtype)
 
 
-def _check_alike(run: Callable[[Tensor], Tensor], network: Network) -> None:
-    """Raise unless a graph gives a network's numbers, for other sizes than those of the example."""
+def _check_equal(run: Callable[[Tensor], Tensor], network: Network) -> None:
+    """Raise unless the output of a graph equals that of the network, for other sizes than those of the example."""
     inputs = _like_input(network, _TRIAL_BATCH, _TRIAL_LENGTH)
     was_training = network.training
     with torch.no_grad():
@@ -138,12 +138,12 @@ def _check_alike(run: Callable[[Tensor], Tensor], network: Network) -> None:
         result = run(inputs)
     error = (result - expected).abs().max().item()
     if not error <= 1e-4 * expected.abs().max().item():
-        raise ValueError(f"network must be one that can be traced for every length, its graph is off by {error:.2g}")
+        raise ValueError(f"network must be traceable for any length, the error of its graph is {error:.2g}")
 
 
 @contextmanager
 def _tracing() -> Iterator[None]:
-    """Without a gradient, and without what the exporters say of other people's code."""
+    """Without gradients, and without warnings of the exporters about third-party code."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -151,8 +151,8 @@ def _tracing() -> Iterator[None]:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             yield
-    except Exception as error:  # noqa: BLE001 - of whatever part of the exporters
+    except Exception as error:  # noqa: BLE001 - exporters can raise anything
         reason = " ".join(str(error).split())[:300]
-        raise ValueError(f"network must be one that can be traced: {type(error).__name__}: {reason}") from None
+        raise ValueError(f"network must be traceable: {type(error).__name__}: {reason}") from None
     finally:
         logger.setLevel(level)

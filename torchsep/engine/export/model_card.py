@@ -1,4 +1,4 @@
-"""The card of a released model: what it is, how it is used, where it comes from and what it reaches."""
+"""The card of a released model: summary, usage, training, metrics, licences and references."""
 
 import hashlib
 import json
@@ -15,13 +15,13 @@ __all__ = ["model_card"]
 
 
 def model_card(name: str, header: Mapping[str, Any], separator: Separator, path: Path) -> str:
-    """Markdown with the front matter that the Hugging Face hub reads.
+    """A model card in Markdown, with front matter for the Hugging Face hub.
 
     Args:
         name: of the model.
         header: of the checkpoint, see :func:`torchsep.checkpoint.read_header`.
-        separator: that it builds.
-        path: of the checkpoint's file.
+        separator: the loaded separator.
+        path: of the checkpoint file.
     """
     about = header["about"]
     sections = (_front_matter(separator, about), _heading(name, separator, about, path), _use(name, separator))
@@ -75,7 +75,7 @@ def _metrics(about: Mapping[str, Any]) -> Iterator[str]:
             value = f"{metric['value']:.4g} {metric.get('unit', '')}".strip()
             cells = (metric["name"], value, metric.get("data", ""), metric["definition"])
             rows.append(f"| {' | '.join(_text(cell) for cell in cells)} |")
-        yield "## What it reaches\n\n" + "\n".join(rows)
+        yield "## Metrics\n\n" + "\n".join(rows)
 
 
 def _lists(about: Mapping[str, Any]) -> Iterator[str]:
@@ -88,8 +88,8 @@ def _lists(about: Mapping[str, Any]) -> Iterator[str]:
 def _file(header: Mapping[str, Any], path: Path) -> str:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return (
-        f"## File\n\n`{path.name}`, SHA-256 `{digest}`. Loading it runs no code from it. Its header, of format "
-        f"version {header['format_version']}, is in `config.json`."
+        f"## File\n\n`{path.name}`, SHA-256 `{digest}`. Loading executes no code from it. Its header (format "
+        f"version {header['format_version']}) is in `config.json`."
     )
 
 
@@ -109,5 +109,5 @@ def _value(key: str, value: Any) -> str:
 
 
 def _text(value: object) -> str:
-    """A text that stays in its line and cell, and is no HTML."""
+    """A text that is safe in one line or table cell, without HTML."""
     return re.sub(r"\s+", " ", str(value)).replace("|", "\\|").replace("<", "&lt;").strip()

@@ -1,6 +1,6 @@
-"""Recurrent layers in forms that can be written down for signals of any length.
+"""Recurrent layers in a form that can be exported for any length.
 
-What traces a network would unroll torch's own layers over the frames of its example.
+Tracing would unroll the layers of torch over the frames of the example.
 """
 
 from typing import Any, cast
@@ -13,17 +13,17 @@ __all__ = ["ONNXRecurrence", "ScannedRecurrence", "replace_recurrences"]
 
 Frames = Float[Tensor, "B N K"]
 
-# Places of the gates in the rows of torch's weights, in the order of ONNX's operators.
+# Indices of the gates in the weights of torch, in the order of the ONNX operators.
 _GATES = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}
 
 _OPSET = 18
 
 
 class ScannedRecurrence(nn.Module):
-    """A loop over the frames as one operation, which ``torch.export`` takes as it is.
+    """A recurrent layer as a scan over the frames, which ``torch.export`` supports.
 
     Args:
-        layers: of torch, with ``batch_first``.
+        layers: recurrent layers of torch, with ``batch_first``.
     """
 
     def __init__(self, layers: nn.LSTM | nn.GRU) -> None:
@@ -31,7 +31,7 @@ class ScannedRecurrence(nn.Module):
         self.layers = layers
 
     def forward(self, frames: Frames) -> tuple[Frames, None]:
-        """What the last layer says of every frame; no state."""
+        """The outputs of the last layer, and None for the state."""
         for layer in range(self.layers.num_layers):
             directions = [self._run(frames, f"_l{layer}", reverse=False)]
             if self.layers.bidirectional:
@@ -46,40 +46,40 @@ class ScannedRecurrence(nn.Module):
             getattr(self.layers, f"{name}{suffix}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         )
 
-        def long_short_term(state: tuple[Tensor, Tensor], heard: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        def lstm(state: tuple[Tensor, Tensor], inputs: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
             output, cell = state
-            keep_in, forget, new, keep_out = (heard + nn.functional.linear(output, recurrent, recurrent_bias)).chunk(
+            keep_in, forget, new, keep_out = (inputs + nn.functional.linear(output, recurrent, recurrent_bias)).chunk(
                 4, -1
             )
             cell = forget.sigmoid() * cell + keep_in.sigmoid() * new.tanh()
             output = keep_out.sigmoid() * cell.tanh()
             return (output, cell), output.clone()
 
-        def gated(state: tuple[Tensor], heard: Tensor) -> tuple[tuple[Tensor], Tensor]:
+        def gru(state: tuple[Tensor], inputs: Tensor) -> tuple[tuple[Tensor], Tensor]:
             (output,) = state
-            recalled = nn.functional.linear(output, recurrent, recurrent_bias)
-            reset, update, new = heard.chunk(3, -1)
-            recalled_reset, recalled_update, recalled_new = recalled.chunk(3, -1)
-            update = (update + recalled_update).sigmoid()
-            new = (new + (reset + recalled_reset).sigmoid() * recalled_new).tanh()
+            recurrent_inputs = nn.functional.linear(output, recurrent, recurrent_bias)
+            reset, update, new = inputs.chunk(3, -1)
+            recurrent_inputs_reset, recurrent_inputs_update, recurrent_inputs_new = recurrent_inputs.chunk(3, -1)
+            update = (update + recurrent_inputs_update).sigmoid()
+            new = (new + (reset + recurrent_inputs_reset).sigmoid() * recurrent_inputs_new).tanh()
             output = new + update * (output - new)
             return (output,), output.clone()
 
         start = frames.new_zeros(frames.shape[0], self.layers.hidden_size)
         states: tuple[Tensor, ...] = (start, start.clone())
-        step = long_short_term
+        step = lstm
         if self.layers.mode == "GRU":
-            states, step = (start,), gated  # type: ignore[assignment]
-        heard = nn.functional.linear(frames, weight, bias)
-        _, outputs = scan(step, states, heard.transpose(0, 1), reverse=reverse)
+            states, step = (start,), gru  # type: ignore[assignment]
+        inputs = nn.functional.linear(frames, weight, bias)
+        _, outputs = scan(step, states, inputs.transpose(0, 1), reverse=reverse)
         return cast("Tensor", outputs).transpose(0, 1)
 
 
 class ONNXRecurrence(nn.Module):
-    """The operators ``LSTM`` and ``GRU`` of ONNX, which nothing but its exporter runs.
+    """The operators ``LSTM`` and ``GRU`` of ONNX; only its exporter can run this module.
 
     Args:
-        layers: of torch, with ``batch_first``.
+        layers: recurrent layers of torch, with ``batch_first``.
     """
 
     def __init__(self, layers: nn.LSTM | nn.GRU) -> None:
@@ -99,31 +99,31 @@ class ONNXRecurrence(nn.Module):
                 self.register_buffer(f"{part}_{layer}", torch.stack(rows))
 
     def forward(self, frames: Frames) -> tuple[Frames, None]:
-        """What the last layer says of every frame; no state."""
+        """The outputs of the last layer, and None for the state."""
         attributes: dict[str, Any] = {
             "hidden_size": self.hidden_size,
             "direction": "bidirectional" if self.directions == 2 else "forward",
             **({"linear_before_reset": 1} if self.kind == "GRU" else {}),
         }
         batch, count = frames.shape[:2]
-        heard = frames.transpose(0, 1)
+        inputs = frames.transpose(0, 1)
         for layer in range(self.num_layers):
             weights = [getattr(self, f"{part}_{layer}") for part in ("input", "recurrent", "bias")]
             shape = (count, self.directions, batch, self.hidden_size)
             outputs = torch.onnx.ops.symbolic(
-                self.kind, [heard, *weights], attributes, dtype=frames.dtype, shape=shape, version=_OPSET
+                self.kind, [inputs, *weights], attributes, dtype=frames.dtype, shape=shape, version=_OPSET
             )
-            heard = outputs.transpose(1, 2).flatten(2)
-        return heard.transpose(0, 1), None
+            inputs = outputs.transpose(1, 2).flatten(2)
+        return inputs.transpose(0, 1), None
 
     def _ordered(self, layers: nn.LSTM | nn.GRU, name: str) -> Tensor:
-        """Weights or biases with their gates in ONNX's order."""
+        """Weights or biases with the gates in the order of ONNX."""
         gates = _GATES[self.kind]
         return cast("Tensor", getattr(layers, name)).detach().unflatten(0, (len(gates), -1))[list(gates)].flatten(0, 1)
 
 
 def replace_recurrences(module: nn.Module, kind: type[ScannedRecurrence] | type[ONNXRecurrence]) -> None:
-    """Put such a form in the place of every recurrent layer in a module."""
+    """Replace every recurrent layer in a module."""
     for name, child in module.named_children():
         if isinstance(child, nn.LSTM | nn.GRU):
             setattr(module, name, kind(child))

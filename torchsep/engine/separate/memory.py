@@ -1,4 +1,4 @@
-"""How much memory there is."""
+"""Available memory."""
 
 import os
 from pathlib import Path
@@ -7,13 +7,13 @@ import torch
 
 __all__ = ["available_memory"]
 
-_UNLIMITED = 2**60  # bytes; control groups without a limit say more than this, or "max"
+_UNLIMITED = 2**60  # bytes; control groups without a limit report more than this, or "max"
 
 
 def available_memory(device: torch.device) -> int | None:
-    """Bytes that can be had on a device, as far as the system says; None where it does not.
+    """The available memory of a device in bytes; None if unknown.
 
-    On a processor those that are free or only used to cache files, within the limits of the process's control group.
+    On a CPU, memory that is free or used as file cache, within the limits of the control groups of the process.
 
     Example:
         >>> available = available_memory(torch.device("cpu"))
@@ -30,18 +30,18 @@ def available_memory(device: torch.device) -> int | None:
 
 
 def _of_system() -> int | None:
-    """What is free; where only that is known, all that there is."""
+    """Available memory of the system; the total if only that is known."""
     fields = _fields(Path("/proc/meminfo"))
     if "MemAvailable:" in fields:
         return fields["MemAvailable:"] * 1024
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not a POSIX system, or one that does not say
+    except (AttributeError, ValueError, OSError):  # not a POSIX system, or unknown
         return None
 
 
 def _of_control_groups(mount: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
-    """What the control groups leave that the process is in; of the first version its own, of the second all above."""
+    """Memory left by the control groups of the process: its own (version 1), and all parents (version 2)."""
     left = []
     for line in _text(own).splitlines():
         _, controllers, name = line.split(":", 2)
@@ -63,7 +63,7 @@ def _of_control_groups(mount: Path = Path("/sys/fs/cgroup"), own: Path = Path("/
 
 
 def _fields(path: Path) -> dict[str, int]:
-    """Lines of a name and a number."""
+    """The numbers in lines of a name and a number."""
     lines = [line.split() for line in _text(path).splitlines()]
     return {words[0]: int(words[1]) for words in lines if len(words) > 1 and words[1].isdigit()}
 

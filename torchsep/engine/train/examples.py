@@ -1,4 +1,4 @@
-"""What a training sounds and looks like: a few validation items, separated after each validation."""
+"""Audio and spectrograms of a few validation items, after each validation."""
 
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from torchsep import audio
-from torchsep.functional.magnitude import magnitude
-from torchsep.metrics import match_estimates, si_sdr
+from torchsep.functional import magnitude
 from torchsep.transforms import STFT
 
 __all__ = ["Examples", "picture"]
@@ -36,9 +35,9 @@ def picture(waveform: Tensor, sample_rate: int) -> Tensor:
 
 
 class Examples(pl.Callback):
-    """Separates the first validation items after each validation, to listen to and to look at.
+    """Save the first validation items with their estimates after each validation.
 
-    With TensorBoard they are in its tabs for audio and images; the files of the last validation are in the folder too.
+    Their audio is written to the folder, and shown by TensorBoard with the spectrograms if it is installed.
 
     Args:
         count: number of items.
@@ -53,22 +52,19 @@ class Examples(pl.Callback):
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Keep items of the first batches."""
+        """Keep the items and estimates of the first batches."""
         if trainer.is_global_zero and not trainer.sanity_checking:
             for number in range(min(self.count - len(self._items), len(batch["id"]))):
                 chosen = {key: batch[key][number] for key in ("mixture", "sources", "id")}
-                self._items.append({**chosen, "sample_rate": batch["sample_rate"]})
+                estimates = outputs["estimates"][number]
+                self._items.append({**chosen, "estimates": estimates, "sample_rate": batch["sample_rate"]})
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Separate them, while the weights are those that were validated."""
+        """Write them."""
         items, self._items = self._items, []
         for number, item in enumerate(items):
-            separator, mixture, sources = pl_module.separator, item["mixture"], item["sources"]
-            required = {name: item[name] for name in separator.requires}
-            with torch.no_grad():
-                estimates = match_estimates(si_sdr, separator(mixture, **required), sources).estimates
-            sounds = {"mixture": mixture}
-            for index, (source, estimate) in enumerate(zip(sources, estimates, strict=True), 1):
+            sounds = {"mixture": item["mixture"]}
+            for index, (source, estimate) in enumerate(zip(item["sources"], item["estimates"], strict=True), 1):
                 sounds |= {f"source_{index}": source, f"estimate_{index}": estimate}
             self._show(trainer, f"example_{number + 1}", sounds, item["sample_rate"])
 

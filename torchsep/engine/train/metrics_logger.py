@@ -1,4 +1,4 @@
-"""The curves of a training run, in a table that goes on where the run does."""
+"""The learning curves of a training run as a CSV file that a resumed run continues."""
 
 import csv
 from pathlib import Path
@@ -10,11 +10,11 @@ __all__ = ["ResumableCSVLogger"]
 
 
 class ResumableCSVLogger(CSVLogger):
-    """Writes what is logged to ``metrics.csv``, a row for each step; those of steps before the first are kept.
+    """Log to ``metrics.csv``, one row for each step; rows of steps before the first one are kept.
 
     Args:
         folder: of the run.
-        first_step: of what will be logged; zero for a run that begins.
+        first_step: first step that will be logged; zero for a new run.
     """
 
     def __init__(self, folder: Path, first_step: int) -> None:
@@ -23,9 +23,9 @@ class ResumableCSVLogger(CSVLogger):
 
     @property
     def experiment(self) -> Any:
-        """What writes; the rows that are kept are the first it writes."""
+        """The writer, which first writes the rows that are kept."""
         begins = self._experiment is None
-        writer = super().experiment  # which takes an old table away
+        writer = super().experiment  # deletes an existing file
         if begins and self._experiment is not None:
             writer.metrics = [*self._kept]
             writer.save()
@@ -33,7 +33,7 @@ class ResumableCSVLogger(CSVLogger):
 
 
 def _rows(path: Path, end: int) -> list[dict[str, str]]:
-    """The rows of steps before the end, without one that was being written when the process was killed."""
+    """The rows of steps before the end, without a line cut by a killed process."""
     if not path.is_file():
         return []
     with path.open(newline="") as file:

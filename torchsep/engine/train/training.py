@@ -1,11 +1,7 @@
-"""Training runs: from a configuration to a checkpoint that every command takes."""
+"""Training runs: from a configuration to a checkpoint."""
 
-import logging
 import math
-import signal
-import warnings
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,10 +9,8 @@ from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
-from hydra.errors import HydraException
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.callbacks import (
     EarlyStopping,
     EMAWeightAveraging,
@@ -26,31 +20,34 @@ from pytorch_lightning.callbacks import (
 )
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
-from torchsep import checkpoint, registry
+from torchsep import checkpoint
 from torchsep.data import SeparationData
-from torchsep.engine.config import compose, instance
+from torchsep.engine.config import instance, plain
+from torchsep.engine.lightning import interruptible, quiet
 from torchsep.engine.separation_task import IMPROVEMENT, SeparationTask
-from torchsep.engine.train.callbacks import Announce, ResumeCheckpoint, StepSeeds
+from torchsep.engine.separator_choice import SeparatorChoice, configure
+from torchsep.engine.train.callbacks import ProgressReport, ResumeCheckpoint, StepSeeds
 from torchsep.engine.train.examples import Examples
-from torchsep.engine.train.initial_weights import start_from
+from torchsep.engine.train.initial_weights import load_initial_weights
 from torchsep.engine.train.metrics_logger import ResumableCSVLogger
-from torchsep.separators import Separator
 
-__all__ = ["Trained", "Training", "train", "training"]
+__all__ = ["Trained", "Training", "run_training", "training"]
 
-_NEEDED = ("separator", "objective", "optimizer", "train_data")
-_DECISIVE = ("separator", "objective", "optimizer", "scheduler", "sample_rate", "train_data", "batches", "training")
+_REQUIRED = ("separator", "objective", "optimizer", "train_data")
+_IDENTIFYING = ("separator", "objective", "optimizer", "scheduler", "sample_rate", "train_data", "batches", "training")
 
 
 @dataclass(frozen=True)
 class Training:
-    """What is trained, and where its results lie.
+    """What is trained, and where its results are written.
 
     Args:
         config: a composed configuration with ``separator``, ``objective``, ``optimizer``, ``train_data`` and more.
+        choice: of the separator.
     """
 
     config: DictConfig
+    choice: SeparatorChoice
 
     @property
     def output(self) -> Path:
@@ -60,14 +57,14 @@ class Training:
 
 @dataclass(frozen=True)
 class Trained:
-    """What came of a training run.
+    """The outcome of a training run.
 
     Args:
         path: of the checkpoint that :func:`torchsep.load` reads.
-        steps: optimised in all.
-        improvement: of the SI-SDR in dB on the validation data, where there is any.
-        waiting: share of the time in which data was waited for, in this session.
-        steps_per_second: in this session, validation not counted.
+        steps: number of optimiser steps in total.
+        improvement: SI-SDR improvement in dB on the validation data, if there is any.
+        waiting: fraction of the time spent waiting for data, in this session.
+        steps_per_second: in this session, without validation.
     """
 
     path: Path
@@ -81,40 +78,39 @@ def training(overrides: Sequence[str]) -> Training:
     """The training that Hydra overrides describe.
 
     Raises:
-        ValueError: if an override cannot be read or names nothing, or there is too little to train.
+        ValueError: if an override cannot be parsed or is unknown, or a required part is missing.
     """
-    try:
-        config = compose(overrides)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ValueError(" ".join(str(error).split())) from None
-    missing = [name for name in _NEEDED if config.get(name) is None]
+    config, choice = configure(overrides)
+    missing = [name for name in _REQUIRED if config.get(name) is None]
     if missing:
         raise ValueError(f"{', '.join(missing)} must be chosen, or an experiment, as in experiment=speech8k_dpcl")
-    return Training(config)
+    if "network" in choice.config and choice.config["network"] is None:
+        raise ValueError(f"network must be chosen for {choice.name}, as in network=chimera")
+    return Training(config, choice)
 
 
-def train(job: Training, say: Callable[[str], None] = lambda _: None, *, progress: bool = False) -> Trained:
-    """Train, or go on where a run in the same folder was interrupted, and write the checkpoint.
+def run_training(job: Training, say: Callable[[str], None] = lambda _: None, *, progress: bool = False) -> Trained:
+    """Train, or resume an interrupted run in the same folder, and write the checkpoint.
 
-    The folder holds ``config.yaml``, ``checkpoints/last.ckpt`` to go on from, ``checkpoints/best.ckpt`` by the gain on
-    the validation data, the curves in ``metrics.csv``, and for TensorBoard where it is installed, examples of the last
-    validation, and in the end ``model.safetensors``.
+    The folder holds ``config.yaml``, ``checkpoints/last.ckpt`` to resume from, ``checkpoints/best.ckpt`` by the
+    improvement on the validation data, the learning curves in ``metrics.csv`` (and for TensorBoard if it is installed),
+    examples of the last validation, and at the end ``model.safetensors``.
 
     Args:
         job: what to train.
-        say: takes lines on what happens.
-        progress: whether a bar on the terminal shows every step.
+        say: receives progress messages.
+        progress: whether to show a progress bar of the steps.
 
     Raises:
         ValueError: if the configuration is wrong, or the folder holds another run.
         NonFiniteLossError: if the loss is not finite; the batch is in the folder.
-        KeyboardInterrupt: if interrupted; the same command goes on from the last checkpoint.
+        KeyboardInterrupt: if interrupted; the same command resumes from the last checkpoint.
     """
     config, folder = job.config, job.output
     if config.training.patience is not None and config.valid_data is None:
         raise ValueError("valid_data must be chosen for training.patience, which counts validations")
     pl.seed_everything(config.training.seed, verbose=False)
-    separator = _separator(config)
+    separator = job.choice.at(config.sample_rate).train()
     data = SeparationData(
         train=instance(config.train_data, "train_data"),
         valid=None if config.valid_data is None else instance(config.valid_data, "valid_data"),
@@ -127,23 +123,22 @@ def train(job: Training, say: Callable[[str], None] = lambda _: None, *, progres
         instance(config.optimizer, "optimizer"),
         None if config.scheduler is None else instance(config.scheduler, "scheduler"),
         config.schedule,
-        folder,
+        folder=folder,
     )
     resume = _prepare(folder, config)
     if resume is None and config.training.start is not None:
-        start_from(separator, config.training.start, say)
-    announce = Announce(say)
+        load_initial_weights(separator, config.training.start, say)
+    report = ProgressReport(say)
     best = None if data.valid is None else _keep_best(folder)
     last = ResumeCheckpoint(folder / "checkpoints" / "last.ckpt", config.training.checkpoint_every)
     if resume is not None:
-        say(f"going on from {resume}")
-    with _quiet():
-        bar = [RichProgressBar(leave=False)] if progress else []
-        keepers = [] if best is None else [best]
-        watching = [StepSeeds(config.training.seed), announce, last, *_extras(config, folder), *bar, *keepers]
-        trainer = _trainer(config, folder, watching, 0 if resume is None else _steps(resume))
+        say(f"resuming from {resume}")
+    with quiet():
+        optional = [*([RichProgressBar(leave=False)] if progress else []), *([] if best is None else [best])]
+        callbacks = [StepSeeds(config.training.seed), report, last, *_extras(config, folder), *optional]
+        trainer = _trainer(config, folder, callbacks, 0 if resume is None else _steps(resume))
         _fit(trainer, task, data, resume)
-        if best is not None and not best.best_model_path:  # it ended before the first validation
+        if best is not None and not best.best_model_path:  # the run ended before the first validation
             trainer.validate(task, datamodule=data, verbose=False)
     if best is not None and best.best_model_path:
         state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
@@ -151,27 +146,20 @@ def train(job: Training, say: Callable[[str], None] = lambda _: None, *, progres
     improvement = None if best is None else _improvement(best, trainer)
     path = folder / "model.safetensors"
     if trainer.is_global_zero:
-        about = _about(job, trainer, announce, improvement)
+        about = _about(job, trainer, report, improvement)
         checkpoint.save(separator, path, about)
         say(f"written: {path}")
-    return Trained(path, trainer.global_step, improvement, announce.waiting, announce.steps_per_second)
-
-
-def _separator(config: DictConfig) -> Separator:
-    given: Any = OmegaConf.to_container(config.separator, resolve=True)
-    if "network" in given and given["network"] is None:
-        raise ValueError(f"network must be chosen for {given['name']}, as in network=chimera")
-    return registry.build(given, sample_rate=config.sample_rate)
+    return Trained(path, trainer.global_step, improvement, report.waiting, report.steps_per_second)
 
 
 def _prepare(folder: Path, config: DictConfig) -> Path | None:
-    """The checkpoint to go on from, if there is one; else a fresh folder with the configuration in it."""
+    """The checkpoint to resume from, if there is one; else prepare the folder, with the configuration in it."""
     last, described = folder / "checkpoints" / "last.ckpt", folder / "config.yaml"
     if last.is_file() and described.is_file() and not config.overwrite:
         before = cast("DictConfig", OmegaConf.load(described))
-        other = [name for name in _DECISIVE if _plain(before.get(name)) != _plain(config.get(name))]
+        other = [name for name in _IDENTIFYING if plain(before.get(name)) != plain(config.get(name))]
         if other:
-            advice = "choose another output, or overwrite=true to begin anew"
+            advice = "choose another output, or overwrite=true to start again"
             raise ValueError(f"output must not hold another run, {folder} differs in {', '.join(other)}; {advice}")
         return last
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -181,18 +169,14 @@ def _prepare(folder: Path, config: DictConfig) -> Path | None:
     return None
 
 
-def _plain(part: Any) -> Any:
-    return OmegaConf.to_container(part, resolve=True) if OmegaConf.is_config(part) else part
-
-
 def _keep_best(folder: Path) -> ModelCheckpoint:
-    """What keeps the weights that gain most on the validation data."""
+    """The callback that keeps the weights with the largest improvement on the validation data."""
     where: dict[str, Any] = {"dirpath": folder / "checkpoints", "enable_version_counter": False}
     return ModelCheckpoint(filename="best", monitor=IMPROVEMENT, mode="max", **where)
 
 
 def _improvement(best: ModelCheckpoint, trainer: pl.Trainer) -> float | None:
-    """Of the weights that are kept; None where validation was switched off."""
+    """Of the weights that are kept; None if validation was switched off."""
     score = trainer.callback_metrics.get(IMPROVEMENT) if best.best_model_score is None else best.best_model_score
     return None if score is None else float(score)
 
@@ -210,7 +194,7 @@ def _extras(config: DictConfig, folder: Path) -> list[pl.Callback]:
 
 
 def _steps(path: Path) -> int:
-    """How many steps a checkpoint has behind it."""
+    """The number of optimiser steps of a checkpoint."""
     return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["global_step"])
 
 
@@ -230,18 +214,15 @@ def _trainer(config: DictConfig, folder: Path, callbacks: Sequence[pl.Callback],
 
 
 def _fit(trainer: pl.Trainer, task: SeparationTask, data: SeparationData, resume: Path | None) -> None:
-    heed = signal.getsignal(signal.SIGINT)
     try:
-        trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
-    except SystemExit as stop:  # what Lightning makes of an interrupt, after which it takes no more of them
-        signal.signal(signal.SIGINT, heed)
-        raise KeyboardInterrupt from stop
+        with interruptible():
+            trainer.fit(task, datamodule=data, ckpt_path=resume, weights_only=True)
     except MisconfigurationException as error:
         raise ValueError(str(error)) from None
 
 
-def _about(job: Training, trainer: pl.Trainer, announce: Announce, improvement: float | None) -> dict[str, Any]:
-    """What travels with the weights."""
+def _about(job: Training, trainer: pl.Trainer, report: ProgressReport, improvement: float | None) -> dict[str, Any]:
+    """The training summary saved with the weights."""
     config = job.config
     metrics = []
     if improvement is not None and math.isfinite(improvement):
@@ -254,27 +235,13 @@ def _about(job: Training, trainer: pl.Trainer, announce: Announce, improvement: 
             "label": config.label,
             "steps": trainer.global_step,
             "epochs": trainer.current_epoch,
-            "hours_of_audio": announce.audio_seconds / 3600,
-            "seconds": announce.seconds,
+            "hours_of_audio": report.audio_seconds / 3600,
+            "seconds": report.seconds,
             "device": str(trainer.strategy.root_device),
             "start": config.training.start,
-            "objective": _plain(config.objective),
-            "optimizer": _plain(config.optimizer),
-            "data": _plain(config.train_data),
+            "objective": plain(config.objective),
+            "optimizer": plain(config.optimizer),
+            "data": plain(config.train_data),
         },
         "metrics": metrics,
     }
-
-
-@contextmanager
-def _quiet() -> Any:
-    """Without Lightning's announcements, and without its advice that does not apply."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own use of torch
-        warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
-        warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
-        warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero.*")  # no validation
-        warnings.filterwarnings("ignore", message=".*could not find the monitored key.*")  # before the first validation
-        yield

@@ -1,4 +1,4 @@
-"""One iteration of expectation and maximisation for a mixture of Gaussians, and its gradient, some points at a time."""
+"""EM iterations of Gaussian mixtures and their gradient, in blocks of points."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -9,17 +9,17 @@ from torch import Tensor
 
 from torchsep.functional._chunks import BlockSize
 
-__all__ = ["fitted", "fitted_gradient", "items_together", "log_joint"]
+__all__ = ["fit_em", "fit_em_gradient", "items_per_group", "log_joint"]
 
-# Log weights (B, K), means (B, K, D), covariances in the shape of their type.
+# Log weights (B, K), means (B, K, D), and covariances, whose shape depends on their type.
 State = tuple[Tensor, Tensor, Tensor]
 
-# Values worked out together: for each point and component as many as there are features.
-_TOGETHER = BlockSize(cpu=1 << 20, accelerator=1 << 26)
+# Elements of a block: points times components times features.
+_BLOCK = BlockSize(cpu=1 << 20, accelerator=1 << 26)
 
 
 def log_joint(points: Float[Tensor, "*any D P"], state: State, kind: str) -> Float[Tensor, "*any K P"]:
-    """The logarithm of the density of each component at each point, times the weight of the component."""
+    """The log-density of each component at each point, plus its log-weight."""
     log_weights, means, covariances = state
     difference = points[..., None, :, :] - means[..., None]
     features = means.shape[-1]
@@ -36,140 +36,139 @@ def log_joint(points: Float[Tensor, "*any D P"], state: State, kind: str) -> Flo
     return constant[..., None] - 0.5 * white.square().sum(-2)
 
 
-def items_together(points: Float[Tensor, "B D P"], n_components: int) -> int:
-    """How many items to fit at a time."""
-    return max(1, _TOGETHER.on(points.device) // (points[0].numel() * n_components))
+def items_per_group(points: Float[Tensor, "B D P"], n_components: int) -> int:
+    """The number of items that are fitted at once."""
+    return max(1, _BLOCK.on(points.device) // (points[0].numel() * n_components))
 
 
-def fitted(
-    data: tuple[Tensor, Tensor, Tensor], start: Int[Tensor, "B P"] | State, settings: tuple[str, int, int, float]
+def fit_em(
+    data: tuple[Tensor, Tensor, Tensor], init: Int[Tensor, "B P"] | State, settings: tuple[str, int, int, float]
 ) -> tuple[State, Int[Tensor, " B"], Float[Tensor, " B"]]:
-    """The state at which the likelihood of an item no longer grows, the iterations until then, and the likelihood.
+    """The converged state, the number of iterations, and the likelihood of each item.
 
     Args:
-        data: points ``(B, D, P)``, weights ``(B, P)``, and what is added to the variances, ``(B,)``.
-        start: labels, or a state.
-        settings: covariance type, number of components, the most iterations and tolerance.
+        data: points ``(B, D, P)``, weights ``(B, P)``, and the regularisation of the variances, ``(B,)``.
+        init: labels, or a state.
+        settings: covariance type, number of components, maximum number of iterations and tolerance.
     """
     kind, count, max_iter, tol = settings
-    state = _first_state(data, start, kind, count)
-    before = torch.full_like(data[2], -torch.inf)
-    moving = torch.ones_like(before, dtype=torch.bool)
-    iterations = torch.zeros_like(before, dtype=torch.long)
+    state = _initial_state(data, init, kind, count)
+    previous = torch.full_like(data[2], -torch.inf)
+    active = torch.ones_like(previous, dtype=torch.bool)
+    iterations = torch.zeros_like(previous, dtype=torch.long)
     for _ in range(max_iter):
         statistics = _statistics(data, state, kind)
         likelihood = statistics[-1]
-        moved = _maximised(statistics, state[1], data[2], kind)
-        state = _chosen(moving, moved, state)
-        iterations += moving
-        moving &= ~((likelihood - before).abs() < tol)
-        before = likelihood
-        if not moving.any():
+        moved = _maximise(statistics, state[1], data[2], kind)
+        state = _select(active, moved, state)
+        iterations += active
+        active &= ~((likelihood - previous).abs() < tol)
+        previous = likelihood
+        if not active.any():
             break
     return state, iterations, _statistics(data, state, kind)[-1]
 
 
-def fitted_gradient(
+def fit_em_gradient(
     data: tuple[Tensor, Tensor, Tensor],
-    start: Int[Tensor, "B P"] | State,
+    init: Int[Tensor, "B P"] | State,
     settings: tuple[str, int],
     iterations: Int[Tensor, " B"],
     gradients: Sequence[Tensor],
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """The gradient of a fitted state with respect to the data, and to the state that it began with, if it did.
+    """The gradients of data, and of the initial state if there was one, given those of the fitted state.
 
-    The states are found again. Then each iteration, the last first, is worked out and differentiated for some points
-    at a time, so that nothing is kept but states.
+    All states are recomputed and stored. Then each iteration, from last to first, is recomputed and differentiated in
+    blocks of points.
     """
     kind, count = settings
-    states = [_first_state(data, start, kind, count)]
+    states = [_initial_state(data, init, kind, count)]
     total = int(iterations.max())
     for number in range(total):
-        moved = _maximised(_statistics(data, states[-1], kind), states[-1][1], data[2], kind)
-        states.append(_chosen(number < iterations, moved, states[-1]))
+        moved = _maximise(_statistics(data, states[-1], kind), states[-1][1], data[2], kind)
+        states.append(_select(number < iterations, moved, states[-1]))
     to_data = [torch.zeros_like(tensor) for tensor in data]
     upstream = list(gradients)
     for number in reversed(range(total)):
-        moving = number < iterations
-        active = [_masked(gradient, moving) for gradient in upstream]
-        rest = [_masked(gradient, ~moving) for gradient in upstream]
-        through = _step_gradient(data, states[number], kind, active, to_data)
-        upstream = [kept + passed for kept, passed in zip(rest, through, strict=True)]
-    if isinstance(start, Tensor):
-        _step_gradient(data, _members(start, count, data[0].dtype), kind, upstream, to_data)
+        active = number < iterations
+        own = [_masked(gradient, active) for gradient in upstream]
+        passed = [_masked(gradient, ~active) for gradient in upstream]
+        through = _step_gradient(data, states[number], kind, own, to_data)
+        upstream = [one + other for one, other in zip(passed, through, strict=True)]
+    if isinstance(init, Tensor):
+        _step_gradient(data, _one_hot(init, count, data[0].dtype), kind, upstream, to_data)
     return to_data, upstream
 
 
 def _factor(covariances: Float[Tensor, "*any D D"]) -> Float[Tensor, "*any D D"]:
-    """Cholesky factors; what has none, by rounding, counts as a sphere of the same mean variance."""
+    """Cholesky factors; covariances without one, by rounding, are replaced by spherical ones of the same variance."""
     _, failed = torch.linalg.cholesky_ex(covariances.detach())
     eye = torch.eye(covariances.shape[-1], dtype=covariances.dtype, device=covariances.device)
     variance = covariances.diagonal(dim1=-2, dim2=-1).abs().mean(-1)
     variance = variance.masked_fill(~(variance > 0), 1.0)[..., None, None]
-    sound = torch.where((failed > 0)[..., None, None], variance * eye, covariances)
-    return torch.linalg.cholesky_ex(sound).L
+    valid = torch.where((failed > 0)[..., None, None], variance * eye, covariances)
+    return torch.linalg.cholesky_ex(valid).L
 
 
-def _parts(data: tuple[Tensor, Tensor, Tensor], count: int) -> Iterator[slice]:
+def _blocks(data: tuple[Tensor, Tensor, Tensor], count: int) -> Iterator[slice]:
     points = data[0]
-    # The points worked on together do not depend on the other items.
-    room = _TOGETHER.on(points.device) // (points.shape[1] * count)
-    together = max(1, min(room, points.shape[-1]))
-    for first in range(0, points.shape[-1], together):
-        yield slice(first, first + together)
+    # The block size does not depend on the number of items.
+    size = max(1, min(_BLOCK.on(points.device) // (points.shape[1] * count), points.shape[-1]))
+    for first in range(0, points.shape[-1], size):
+        yield slice(first, first + size)
 
 
-def _shares(
-    points: Tensor, guide: State | Tensor, part: slice, kind: str
+def _responsibilities(
+    points: Tensor, source: State | Tensor, block: slice, kind: str
 ) -> tuple[Float[Tensor, "B K n"], Float[Tensor, "B n"] | None]:
-    """How much of each point each component has, by a state or by given memberships, and the log density there."""
-    if isinstance(guide, Tensor):
-        return guide[..., part], None
-    joint = log_joint(points, guide, kind)
+    """Responsibilities and log-density for a state; given memberships are returned as they are."""
+    if isinstance(source, Tensor):
+        return source[..., block], None
+    joint = log_joint(points, source, kind)
     density = torch.logsumexp(joint, 1)
     return (joint - density[:, None]).exp(), density
 
 
-def _part_statistics(
-    points: Tensor, weights: Tensor, shares: Tensor, centres: Float[Tensor, "B K D"], kind: str
+def _block_statistics(
+    points: Tensor, weights: Tensor, responsibilities: Tensor, centres: Float[Tensor, "B K D"], kind: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Weighted counts, and first and second moments about given centres."""
-    shares = shares * weights[:, None]
+    responsibilities = responsibilities * weights[:, None]
     difference = points[:, None] - centres[..., None]
-    first = (difference @ shares[..., None])[..., 0]
+    first = (difference @ responsibilities[..., None])[..., 0]
     if kind in {"full", "tied"}:
-        second = (difference * shares[:, :, None]) @ difference.mT
-        return shares.sum(-1), first, second.sum(1) if kind == "tied" else second
-    second = (difference.square() @ shares[..., None])[..., 0]
-    return shares.sum(-1), first, second.mean(-1) if kind == "spherical" else second
+        second = (difference * responsibilities[:, :, None]) @ difference.mT
+        return responsibilities.sum(-1), first, second.sum(1) if kind == "tied" else second
+    second = (difference.square() @ responsibilities[..., None])[..., 0]
+    return responsibilities.sum(-1), first, second.mean(-1) if kind == "spherical" else second
 
 
-def _centres(data: tuple[Tensor, Tensor, Tensor], guide: State | Tensor) -> Float[Tensor, "B K D"]:
-    """Points near the means to come, about which moments lose no digits."""
-    if not isinstance(guide, Tensor):
-        return guide[1]
-    shares = guide * data[1][:, None]
-    return shares @ data[0].mT / shares.sum(-1, keepdim=True).clamp(min=1.0)
+def _centres(data: tuple[Tensor, Tensor, Tensor], source: State | Tensor) -> Float[Tensor, "B K D"]:
+    """Approximate means, about which moments are computed without cancellation."""
+    if not isinstance(source, Tensor):
+        return source[1]
+    responsibilities = source * data[1][:, None]
+    return responsibilities @ data[0].mT / responsibilities.sum(-1, keepdim=True).clamp(min=1.0)
 
 
-def _statistics(data: tuple[Tensor, Tensor, Tensor], guide: State | Tensor, kind: str) -> tuple[Tensor, ...]:
-    """Counts and moments over all points, and the mean log density, zero where memberships are given."""
+def _statistics(data: tuple[Tensor, Tensor, Tensor], source: State | Tensor, kind: str) -> tuple[Tensor, ...]:
+    """Counts and moments over all points, and the mean log-density, zero for given memberships."""
     points, weights, _ = data
-    centres = _centres(data, guide)
+    centres = _centres(data, source)
     counts, first, second, likelihood = (centres.new_zeros(()) for _ in range(4))
-    for part in _parts(data, centres.shape[1]):
-        shares, density = _shares(points[..., part], guide, part, kind)
-        sums = _part_statistics(points[..., part], weights[:, part], shares, centres, kind)
+    for block in _blocks(data, centres.shape[1]):
+        responsibilities, density = _responsibilities(points[..., block], source, block, kind)
+        sums = _block_statistics(points[..., block], weights[:, block], responsibilities, centres, kind)
         counts, first, second = counts + sums[0], first + sums[1], second + sums[2]
         if density is not None:
-            likelihood = likelihood + (density * weights[:, part]).sum(-1)
+            likelihood = likelihood + (density * weights[:, block]).sum(-1)
     return counts, first, second, likelihood / weights.sum(-1)
 
 
-def _maximised(statistics: Sequence[Tensor], centres: Tensor, floor: Float[Tensor, " B"], kind: str) -> State:
-    """The state that the counts and moments about given centres ask for."""
+def _maximise(statistics: Sequence[Tensor], centres: Tensor, floor: Float[Tensor, " B"], kind: str) -> State:
+    """M-step: the state for given counts and moments about given centres."""
     counts, first, second = statistics[:3]
-    # A component that has lost all points stays where it is, at a weight that plays no part.
+    # The mean of an empty component stays unchanged, with a negligible weight.
     counts = counts + 10 * torch.finfo(counts.dtype).eps
     log_weights = (counts / counts.sum(-1, keepdim=True)).log()
     shift = first / counts[..., None]
@@ -191,50 +190,50 @@ def _maximised(statistics: Sequence[Tensor], centres: Tensor, floor: Float[Tenso
 
 def _step_gradient(
     data: tuple[Tensor, Tensor, Tensor],
-    guide: State | Tensor,
+    source: State | Tensor,
     kind: str,
     upstream: Sequence[Tensor],
     to_data: list[Tensor],
 ) -> list[Tensor]:
-    """Add the gradient of one step to those of the data, and give that of the state which the step began with."""
+    """Accumulate the gradients of the data in one step, and return the gradient of the state before it."""
     points, weights, floor = data
-    centres, sums = _centres(data, guide), _statistics(data, guide, kind)[:3]
+    centres, sums = _centres(data, source), _statistics(data, source, kind)[:3]
     with torch.enable_grad():
         leaves = [tensor.detach().requires_grad_() for tensor in (*sums, floor)]
-        state = _maximised(leaves[:3], centres, leaves[3], kind)
+        state = _maximise(leaves[:3], centres, leaves[3], kind)
         *to_sums, to_floor = torch.autograd.grad(state, leaves, upstream)
     to_data[2] += to_floor
-    to_state = [torch.zeros_like(tensor) for tensor in guide] if not isinstance(guide, Tensor) else []
-    for part in _parts(data, centres.shape[1]):
+    to_state = [torch.zeros_like(tensor) for tensor in source] if not isinstance(source, Tensor) else []
+    for block in _blocks(data, centres.shape[1]):
         with torch.enable_grad():
-            own = [points[..., part].detach().requires_grad_(), weights[:, part].detach().requires_grad_()]
-            if isinstance(guide, Tensor):
-                shares, before = guide[..., part], []
+            own = [points[..., block].detach().requires_grad_(), weights[:, block].detach().requires_grad_()]
+            if isinstance(source, Tensor):
+                responsibilities, previous = source[..., block], []
             else:
-                before = [tensor.detach().requires_grad_() for tensor in guide]
-                shares, _ = _shares(own[0], (before[0], before[1], before[2]), part, kind)
-            results = _part_statistics(own[0], own[1], shares, centres, kind)
-            found = torch.autograd.grad(results, [*own, *before], to_sums)
-        to_data[0][..., part] += found[0]
-        to_data[1][:, part] += found[1]
-        to_state = [old + new for old, new in zip(to_state, found[2:], strict=True)]
+                previous = [tensor.detach().requires_grad_() for tensor in source]
+                responsibilities, _ = _responsibilities(own[0], (previous[0], previous[1], previous[2]), block, kind)
+            results = _block_statistics(own[0], own[1], responsibilities, centres, kind)
+            gradients = torch.autograd.grad(results, [*own, *previous], to_sums)
+        to_data[0][..., block] += gradients[0]
+        to_data[1][:, block] += gradients[1]
+        to_state = [old + new for old, new in zip(to_state, gradients[2:], strict=True)]
     return to_state
 
 
-def _first_state(data: tuple[Tensor, Tensor, Tensor], start: Tensor | State, kind: str, count: int) -> State:
-    if not isinstance(start, Tensor):
-        return start
-    guide = _members(start, count, data[0].dtype)
-    return _maximised(_statistics(data, guide, kind), _centres(data, guide), data[2], kind)
+def _initial_state(data: tuple[Tensor, Tensor, Tensor], init: Tensor | State, kind: str, count: int) -> State:
+    if not isinstance(init, Tensor):
+        return init
+    source = _one_hot(init, count, data[0].dtype)
+    return _maximise(_statistics(data, source, kind), _centres(data, source), data[2], kind)
 
 
-def _members(labels: Int[Tensor, "B P"], count: int, dtype: torch.dtype) -> Float[Tensor, "B K P"]:
+def _one_hot(labels: Int[Tensor, "B P"], count: int, dtype: torch.dtype) -> Float[Tensor, "B K P"]:
     return (labels[:, None] == torch.arange(count, device=labels.device)[:, None]).to(dtype)
 
 
-def _chosen(moving: Tensor, moved: State, state: State) -> State:
+def _select(active: Tensor, moved: State, state: State) -> State:
     log_weights, means, covariances = (
-        torch.where(moving.view(-1, *[1] * (new.dim() - 1)), new, old) for new, old in zip(moved, state, strict=True)
+        torch.where(active.view(-1, *[1] * (new.dim() - 1)), new, old) for new, old in zip(moved, state, strict=True)
     )
     return log_weights, means, covariances
 

@@ -1,4 +1,4 @@
-"""The fit of a mixture of Gaussians as an operator, and its gradient as another."""
+"""Custom operators of the EM fit of Gaussian mixtures and its gradient."""
 
 from functools import reduce
 from typing import Any
@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from torchsep.functional._custom_ops import operator, register_gradient
-from torchsep.functional.clustering._em import fitted, fitted_gradient, items_together
+from torchsep.functional.clustering._em import fit_em, fit_em_gradient, items_per_group
 from torchsep.functional.clustering.kmeans import kmeans
 
 __all__ = ["fit_mixture"]
 
 
-def _no_mixture(points: Tensor, weights: Tensor, floor: Tensor, *rest: Any) -> tuple[Tensor, ...]:  # noqa: ARG001
+def _empty_mixture(points: Tensor, weights: Tensor, floor: Tensor, *rest: Any) -> tuple[Tensor, ...]:  # noqa: ARG001
     count, kind = rest[3], rest[4]
     items, features = points.shape[:2]
     shapes = {
@@ -28,7 +28,7 @@ def _no_mixture(points: Tensor, weights: Tensor, floor: Tensor, *rest: Any) -> t
     return log_weights, means, covariances, labels, points.new_empty(items, dtype=torch.long)
 
 
-@operator(_no_mixture)
+@operator(_empty_mixture)
 def fit_mixture(  # noqa: PLR0913, PLR0917
     points: Tensor,
     weights: Tensor,
@@ -43,22 +43,22 @@ def fit_mixture(  # noqa: PLR0913, PLR0917
     n_init: int,
     seed: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The fitted state of each item, the labels that it began with, and the number of iterations."""
+    """The fitted state of each item, its initial labels, and the number of iterations."""
     settings = kind, count, max_iter, tol
     whole: list[tuple[Tensor, ...]] = []
-    together = items_together(points, count)
-    for first in range(0, len(points), together):
-        group = slice(first, first + together)
+    size = items_per_group(points, count)
+    for first in range(0, len(points), size):
+        group = slice(first, first + size)
         data = points[group], weights[group], floor[group]
         labels = torch.zeros_like(weights[group], dtype=torch.long)
         if log_weights is not None and means is not None and covariances is not None:
-            state, iterations, _ = fitted(data, (log_weights[group], means[group], covariances[group]), settings)
+            state, iterations, _ = fit_em(data, (log_weights[group], means[group], covariances[group]), settings)
             whole.append((*state, labels, iterations))
             continue
         fits: list[tuple[Tensor, ...]] = []
         for attempt in range(seed, seed + n_init):
             labels = kmeans(data[0].mT, count, weights=data[1], seed=attempt).labels
-            state, iterations, likelihood = fitted(data, labels, settings)
+            state, iterations, likelihood = fit_em(data, labels, settings)
             fits.append((*state, labels, iterations, likelihood))
         whole.append(reduce(_likelier, fits)[:-1])
     a, b, c, d, e = (torch.cat(parts) for parts in zip(*whole, strict=True))
@@ -66,20 +66,20 @@ def fit_mixture(  # noqa: PLR0913, PLR0917
 
 
 def _likelier(one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Of each item the fit of the larger likelihood, which comes last; the one if they are equal."""
+    """The fit with the larger likelihood, its last element, for each item; the first one if they are equal."""
     better = other[-1] > one[-1]
     return tuple(
         torch.where(better.view(-1, *[1] * (new.dim() - 1)), new, old) for old, new in zip(one, other, strict=True)
     )
 
 
-def _no_gradient(points: Tensor, weights: Tensor, floor: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+def _empty_gradient(points: Tensor, weights: Tensor, floor: Tensor, *rest: Any) -> tuple[Tensor, ...]:
     return tuple(
         torch.empty_like(t, memory_format=torch.contiguous_format) for t in (points, weights, floor, *rest[5:8])
     )
 
 
-@operator(_no_gradient)
+@operator(_empty_gradient)
 def _mixture_gradient(  # noqa: PLR0913, PLR0917
     points: Tensor,
     weights: Tensor,
@@ -97,15 +97,15 @@ def _mixture_gradient(  # noqa: PLR0913, PLR0917
     count = to_log_weights.shape[1]
     gradients = to_log_weights, to_means, to_covariances
     whole = []
-    together = items_together(points, count)
-    for first in range(0, len(points), together):
-        group = slice(first, first + together)
-        start: Any = labels[group]
+    size = items_per_group(points, count)
+    for first in range(0, len(points), size):
+        group = slice(first, first + size)
+        init: Any = labels[group]
         if log_weights is not None and means is not None and covariances is not None:
-            start = log_weights[group], means[group], covariances[group]
+            init = log_weights[group], means[group], covariances[group]
         data = points[group], weights[group], floor[group]
         upstream = [gradient[group] for gradient in gradients]
-        to_data, to_start = fitted_gradient(data, start, (kind, count), iterations[group], upstream)
+        to_data, to_start = fit_em_gradient(data, init, (kind, count), iterations[group], upstream)
         whole.append((*to_data, *to_start))
     a, b, c, d, e, f = (torch.cat(parts) for parts in zip(*whole, strict=True))
     return a, b, c, d, e, f
@@ -118,9 +118,9 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> Non
 
 def _backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
     points, weights, floor, log_weights, means, covariances, labels, iterations = ctx.saved_tensors
-    start = log_weights, means, covariances
+    init = log_weights, means, covariances
     upstream = gradients[0], gradients[1], gradients[2]
-    found = _mixture_gradient(points, weights, floor, labels, iterations, *start, *upstream, ctx.kind)
+    found = _mixture_gradient(points, weights, floor, labels, iterations, *init, *upstream, ctx.kind)
     return *found[:3], *(found[3:] if means is not None else [None] * 3), *[None] * 6
 
 

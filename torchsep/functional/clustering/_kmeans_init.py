@@ -1,4 +1,4 @@
-"""Starting centres for k-means: points far apart, chosen by hashed numbers."""
+"""k-means++ initialisation with hashed random numbers."""
 
 import math
 
@@ -13,14 +13,14 @@ __all__ = ["draw_points", "kmeans_plus_plus"]
 
 
 def kmeans_plus_plus(points: PackedPoints, n_clusters: int, seed: int) -> Float[Tensor, "B K D"]:
-    """Points as starting centres, each drawn with a probability that grows with its distance to those before it.
+    """Initial centres by greedy k-means++: points drawn in proportion to their squared distance to previous centres.
 
-    At each turn a few candidates are drawn, and that which leaves the least inertia is taken.
+    Each centre is the best of several candidates, by inertia.
 
     Args:
-        points: of some items.
-        n_clusters: how many centres.
-        seed: of the draws, which are the same for all items.
+        points: packed points.
+        n_clusters: number of centres.
+        seed: seed of the draws, which are the same for all items.
 
     References:
         David Arthur, Sergei Vassilvitskii: "k-means++: the advantages of careful seeding", SODA 2007.
@@ -42,31 +42,31 @@ def kmeans_plus_plus(points: PackedPoints, n_clusters: int, seed: int) -> Float[
 def draw_points(
     points: PackedPoints, mass: Float[Tensor, "B C n"], draws: Float[Tensor, " L"]
 ) -> Float[Tensor, "B L D"]:
-    """Points of each item drawn in proportion to their mass; if there is no mass, to their weight."""
+    """Points of each item drawn in proportion to their mass, or to their weight if the total mass is zero."""
     item = torch.arange(len(mass), device=mass.device)[:, None]
     inside, weight = mass.sum(-1, dtype=torch.float64), points.weights
     massless = (inside.sum(-1, keepdim=True) > 0).logical_not_()
     inside = torch.where(massless, weight.sum(-1, dtype=torch.float64), inside)
-    chunk, rest = _where_reached(inside, draws * inside.sum(-1, keepdim=True))
+    chunk, remainder = _inverse_cumulative(inside, draws * inside.sum(-1, keepdim=True))
     within = torch.where(massless[..., None], weight[item, chunk], mass[item, chunk])
-    place, _ = _where_reached(within.double(), rest[..., None])
-    return points.values[item, chunk, place[..., 0]]
+    index, _ = _inverse_cumulative(within.double(), remainder[..., None])
+    return points.values[item, chunk, index[..., 0]]
 
 
-def _where_reached(
+def _inverse_cumulative(
     mass: Float[Tensor, "*any n"], value: Float[Tensor, "*any L"]
 ) -> tuple[Int[Tensor, "*any L"], Float[Tensor, "*any L"]]:
-    """Where the sum of all masses so far first exceeds some values, and by how much it falls short just before."""
-    summed = mass.cumsum(-1)
-    last = torch.searchsorted(summed, summed[..., -1:].contiguous())  # so that rounding cannot choose what has no mass
-    place = torch.searchsorted(summed, value.contiguous(), right=True).minimum(last).clamp_(max=mass.shape[-1] - 1)
-    return place, value - (summed - mass).gather(-1, place)
+    """The first index at which the cumulative mass exceeds each value, and the value minus the mass before it."""
+    cumulative = mass.cumsum(-1)
+    last = torch.searchsorted(cumulative, cumulative[..., -1:].contiguous())  # rounding must not select zero mass
+    index = torch.searchsorted(cumulative, value.contiguous(), right=True).minimum(last).clamp_(max=mass.shape[-1] - 1)
+    return index, value - (cumulative - mass).gather(-1, index)
 
 
 def _distances(
     points: PackedPoints, centres: Float[Tensor, "B L D"], closest: Float[Tensor, "B C n"] | None
 ) -> tuple[Float[Tensor, "B C L n"], Float[Tensor, "B L"]]:
-    """Weighted squared distances to each centre, or to the closest one before if that is less, and their sums."""
+    """Weighted squared distances to each centre or the closest previous one, and their sums."""
     items, chunks, size, _ = points.values.shape
     distances = points.values.new_empty(items, chunks, centres.shape[1], size)
     inertia = centres.new_zeros((), dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Mixtures of Gaussians, fitted by expectation and maximisation."""
+"""Gaussian mixtures, fitted by EM."""
 
 from typing import NamedTuple
 
@@ -17,14 +17,14 @@ COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 
 
 class GaussianMixture(NamedTuple):
-    """A mixture of Gaussians for each item.
+    """A Gaussian mixture for each item.
 
     Args:
-        log_weights: logarithms of the weights of the components, ``(…, K)``.
-        means: ``(…, K, D)``.
-        covariances: full ``(…, K, D, D)``; tied, one for all components, ``(…, D, D)``; diag, variances of the
-            features, ``(…, K, D)``; spherical, one variance, ``(…, K)``.
-        covariance_type: one of these words.
+        log_weights: logarithms of the component weights, ``(…, K)``.
+        means: component means, ``(…, K, D)``.
+        covariances: ``(…, K, D, D)`` if full; one for all components, ``(…, D, D)``, if tied; variances of the
+            features, ``(…, K, D)``, if diag; one variance per component, ``(…, K)``, if spherical.
+        covariance_type: ``full``, ``tied``, ``diag`` or ``spherical``.
     """
 
     log_weights: Float[Tensor, "*any K"]
@@ -46,32 +46,31 @@ def fit_gaussian_mixture(  # noqa: PLR0913
     seed: int = 0,
     reg_covar: float = 1e-6,
 ) -> GaussianMixture:
-    """The mixture of Gaussians under which the points of each item are likely.
+    """The maximum likelihood Gaussian mixture of the points of each item, by EM.
 
-    From the clusters of k-means on, the share of each component in each point and the parameters that these shares ask
-    for are found in turn, until the mean log-likelihood of an item grows no more. Where clusters are of different size
-    and shape this tells more than k-means does. Each item is fitted alone.
+    EM is initialised by k-means, and stops when the mean log-likelihood of an item converges. It is preferable to
+    k-means for clusters of different sizes and shapes. Items are fitted independently.
 
-    An item whose points are all the same is fitted as if its variance were one; one that is not finite gives NaN.
+    An item whose points are all equal is fitted as if its variance were one. Items that are not finite return NaN.
 
     Args:
-        points: of each item.
-        n_components: how many components.
+        points: points of each item.
+        n_components: number of components.
         covariance_type: full, tied (one for all components), diag or spherical.
-        weights: not negative, of each point. A point of weight zero has no part.
-        init: a mixture to begin with, of the same type, in place of the clusters of k-means.
-        max_iter: the most iterations.
-        tol: an item is done when its mean log-likelihood changes by less.
-        n_init: of how many fits from different starts to keep the likeliest.
-        seed: of the starts.
+        weights: non-negative weight of each point. Points of weight zero are ignored.
+        init: initial mixture of the same covariance type, instead of k-means.
+        max_iter: maximum number of iterations.
+        tol: an item has converged when its mean log-likelihood changes by less than this.
+        n_init: number of fits with different initial clusters, of which the likeliest is returned.
+        seed: seed of k-means.
         reg_covar: added to variances, relative to the mean variance of the features of the item.
 
     Raises:
-        ValueError: if an argument is out of bounds or shapes do not agree.
+        ValueError: if an argument is out of bounds or shapes do not match.
 
     Gradient:
-        Exact for points, weights and init, through all iterations; their number and the labels of k-means are held.
-        A point of weight zero has none. Iterations are worked out again in backward, so that nothing is kept of them.
+        Exact for points, weights and init, through all iterations, with their number and the labels of k-means fixed;
+        none for points of weight zero. Iterations are recomputed in backward, and nothing of them is saved.
 
     Example:
         >>> points = torch.tensor([[0.0], [1.0], [10.0], [12.0], [14.0], [12.0]])
@@ -106,15 +105,15 @@ def fit_gaussian_mixture(  # noqa: PLR0913
     )
     floor = (data[0].square() * data[1][:, None]).sum((1, 2)) / (features * data[1].sum(-1))
     floor = reg_covar * torch.where(floor > 0, floor, 1.0)
-    begin: tuple[Tensor | None, Tensor | None, Tensor | None] = None, None, None
+    initial: tuple[Tensor | None, Tensor | None, Tensor | None] = None, None, None
     if init is not None:
         log_weights, means, covariances = (
             tensor.to(points).reshape(len(mean), *tensor.shape[points.dim() - 2 :]) for tensor in init[:3]
         )
         unit = scale.view(-1, *[1] * (covariances.dim() - 1))
-        begin = log_weights, (means - mean[:, None]) / scale[:, None, None], covariances / unit.square()
+        initial = log_weights, (means - mean[:, None]) / scale[:, None, None], covariances / unit.square()
     log_weights, means, covariances, *_ = fit_mixture(
-        *data, floor, *begin, n_components, covariance_type, max_iter, float(tol), n_init, seed
+        *data, floor, *initial, n_components, covariance_type, max_iter, float(tol), n_init, seed
     )
     unit = scale.view(-1, *[1] * (covariances.dim() - 1))
     found = log_weights, means * scale[:, None, None] + mean[:, None], covariances * unit.square()
@@ -127,11 +126,11 @@ def fit_gaussian_mixture(  # noqa: PLR0913
 
 
 def log_likelihood(points: Float[Tensor, "*any P D"], mixture: GaussianMixture) -> Float[Tensor, "*any P"]:
-    """The logarithm of the density of a mixture at each point.
+    """The log-density of a mixture at each point.
 
     Args:
-        points: of each item.
-        mixture: of each item.
+        points: points of each item.
+        mixture: mixture of each item.
 
     Gradient:
         Exact.
@@ -147,11 +146,11 @@ def log_likelihood(points: Float[Tensor, "*any P D"], mixture: GaussianMixture) 
 
 
 def responsibilities(points: Float[Tensor, "*any P D"], mixture: GaussianMixture) -> Float[Tensor, "*any P K"]:
-    """The probability, for each point, that it came from each component.
+    """The posterior probability of each component at each point.
 
     Args:
-        points: of each item.
-        mixture: of each item.
+        points: points of each item.
+        mixture: mixture of each item.
 
     Gradient:
         Exact.
@@ -184,15 +183,15 @@ def _check_init(init: GaussianMixture, shape: tuple[int, ...], covariance_type: 
 
 
 def _normalised(points: Tensor, weights: Tensor | None) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor, Tensor]:
-    """Points ``(B, D, P)`` of mean zero and variance one, weights of mean one; and mean, scale and broken items.
+    """Points ``(B, D, P)`` with zero mean and unit variance, weights with mean one; and mean, scale and broken items.
 
-    The mean and scale are held: what they are makes no difference to the fit but that of rounding.
+    Mean and scale are treated as constant, as the fit is equivariant to them.
     """
     weight = torch.ones_like(points[..., 0])
     if weights is not None:
         empty = weights.detach().sum(-1, keepdim=True) == 0
         weight = torch.where(empty, 1.0, weights)
-        weight = torch.where(weight == 0, 0.0, weight)  # where no gradient is
+        weight = torch.where(weight == 0, 0.0, weight)  # blocks the gradient
         points = torch.where((weight == 0)[..., None], 0.0, points)
     weight = weight / weight.detach().mean(-1, keepdim=True)
     with torch.no_grad():
@@ -200,12 +199,12 @@ def _normalised(points: Tensor, weights: Tensor | None) -> tuple[tuple[Tensor, T
     weight = weight.masked_fill(broken[:, None], 1.0)
     points = points.masked_fill(broken[:, None, None], 0.0)
     with torch.no_grad():
-        held = weight / weight.sum(-1, keepdim=True)
-        mean = (held[:, None] @ points)[:, 0]
-        centred = (points - mean[:, None]).mul_(held[..., None] > 0)
+        normalised = weight / weight.sum(-1, keepdim=True)
+        mean = (normalised[:, None] @ points)[:, 0]
+        centred = (points - mean[:, None]).mul_(normalised[..., None] > 0)
         largest = centred.abs().amax((1, 2))
         largest = largest.masked_fill(largest == 0, 1.0)
-        square = ((centred / largest[:, None, None]).square_().mean(-1) * held).sum(-1)
+        square = ((centred / largest[:, None, None]).square_().mean(-1) * normalised).sum(-1)
         scale = largest * square.masked_fill(square == 0, 1.0).sqrt()
     normal = ((points - mean[:, None]) / scale[:, None, None]).mT
     if weights is not None:

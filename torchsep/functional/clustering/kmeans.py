@@ -1,4 +1,4 @@
-"""Clusters of points: k-means, and its soft form that can be a layer of a network."""
+"""k-means, mini-batch k-means and differentiable soft k-means."""
 
 from typing import NamedTuple
 
@@ -13,12 +13,12 @@ __all__ = ["KMeans", "kmeans", "minibatch_kmeans", "soft_assignment", "soft_kmea
 
 
 class KMeans(NamedTuple):
-    """Clusters of points.
+    """The result of k-means.
 
     Args:
-        centres: the weighted mean of the points of each cluster, ``(…, K, D)``.
-        labels: the cluster of each point, ``(…, P)``.
-        inertia: the weighted sum of the squared distances of the points to the centre of their cluster, ``(…)``.
+        centres: weighted mean of the points of each cluster, ``(…, K, D)``.
+        labels: cluster index of each point, ``(…, P)``.
+        inertia: weighted sum of the squared distances of points to the centre of their cluster, ``(…)``.
     """
 
     centres: Float[Tensor, "*any K D"]
@@ -37,33 +37,31 @@ def kmeans(  # noqa: PLR0913
     n_init: int = 1,
     seed: int = 0,
 ) -> KMeans:
-    r"""The clusters of points that k-means finds: those of small inertia.
+    r"""k-means clustering by Lloyd's algorithm.
 
-    Points are given to the nearest centre and centres moved to the mean of their points, in turn, until an item's
-    centres rest; the first centres are points drawn far apart (k-means++), or of many points the centres of a sample
-    that stands for all (a coreset). Each item is fitted alone.
+    Initial centres are chosen by k-means++, or for many points by k-means on a coreset. Items are fitted independently.
 
-    A cluster that loses all its points is moved to the point that adds most to the inertia. Where there are fewer
-    different points than clusters, the clusters left over have no point and their centre is that of some point. An
-    item in which all weights are zero is fitted as if all were one; one that is not finite gives NaN.
+    An empty cluster is moved to the point that contributes most to the inertia. With fewer distinct points than
+    clusters, some clusters remain empty, with a point as their centre. If all weights of an item are zero, they are
+    treated as one. Items that are not finite return NaN.
 
     Args:
-        points: of each item.
-        n_clusters: how many clusters, :math:`K`.
-        weights: not negative, of each point. A point of weight zero gets a label, and has no other part.
+        points: points of each item.
+        n_clusters: number :math:`K` of clusters.
+        weights: non-negative weight of each point. Points of weight zero are labelled, but otherwise ignored.
         init: initial centres, instead of k-means++.
-        max_iter: the most iterations over all points.
-        tol: an item is done when the squared movement of its centres falls to this share of the mean variance of its
-            features.
-        n_init: of how many fits from different starts to keep that of least inertia.
-        seed: of the draws.
+        max_iter: maximum number of iterations over all points.
+        tol: an item has converged when the squared movement of its centres, relative to the mean variance of its
+            features, is at most this.
+        n_init: number of fits with different initial centres, of which the one with the lowest inertia is returned.
+        seed: seed of the initial centres.
 
     Raises:
-        ValueError: if an argument is out of bounds or shapes do not agree.
+        ValueError: if an argument is out of bounds or shapes do not match.
 
     Gradient:
-        That of the centres and the inertia with the labels held, exact for points and weights; none for the init, nor
-        for a point of weight zero.
+        Exact for points and weights of centres and inertia with the labels fixed; none for init, nor for points of
+        weight zero.
 
     Example:
         >>> points = torch.tensor([[0.0, 0.0], [0.0, 1.0], [5.0, 5.0], [5.0, 7.0]])
@@ -102,25 +100,25 @@ def minibatch_kmeans(  # noqa: PLR0913
     n_init: int = 1,
     seed: int = 0,
 ) -> KMeans:
-    """The clusters of points, found from small samples of them.
+    """Mini-batch k-means clustering.
 
-    Each iteration looks at a few points, drawn in proportion to their weights, and moves each centre to the mean of
-    all that it was given so far. One step over all points ends the fit. For many points this is faster than
-    :func:`kmeans`, and its inertia a little larger.
+    Each iteration assigns a batch of points, drawn in proportion to their weights, and moves each centre to the mean of
+    all points that were assigned to it so far. A last step uses all points. For many points this is faster than
+    :func:`kmeans`, with a slightly larger inertia.
 
     Args:
         points: as for :func:`kmeans`.
         n_clusters: as for :func:`kmeans`.
         weights: as for :func:`kmeans`.
         init: as for :func:`kmeans`.
-        batch_size: how many points each iteration looks at.
-        max_iter: the most iterations.
+        batch_size: number of points per iteration.
+        max_iter: maximum number of iterations.
         tol: as for :func:`kmeans`.
         n_init: as for :func:`kmeans`.
-        seed: of all draws.
+        seed: seed of the initial centres and batches.
 
     Raises:
-        ValueError: if an argument is out of bounds or shapes do not agree.
+        ValueError: if an argument is out of bounds or shapes do not match.
 
     Gradient:
         As for :func:`kmeans`.
@@ -148,22 +146,22 @@ def minibatch_kmeans(  # noqa: PLR0913
 def soft_assignment(
     points: Float[Tensor, "*any P D"], centres: Float[Tensor, "*any K D"], beta: float | Tensor
 ) -> Float[Tensor, "*any P K"]:
-    r"""The share of each cluster in each point, :math:`e^{-\beta d_k} / \sum_j e^{-\beta d_j}`.
+    r"""The soft assignment of points to clusters, :math:`e^{-\beta d_k} / \sum_j e^{-\beta d_j}`.
 
     Args:
-        points: of each item.
-        centres: of each item.
-        beta: how hard the shares are; :math:`d_k` is the distance, not squared, to the centre of cluster :math:`k`.
+        points: points of each item.
+        centres: centres of each item.
+        beta: inverse temperature; :math:`d_k` is the Euclidean distance, not squared, to centre :math:`k`.
 
     Gradient:
-        Exact; that of a distance of zero is zero.
+        Exact; zero for a distance of zero.
 
     Example:
         >>> soft_assignment(torch.tensor([[0.0], [1.0]]), torch.tensor([[0.0], [2.0]]), beta=1.0)
         tensor([[0.8808, 0.1192],
                 [0.5000, 0.5000]])
     """
-    # By differences: as a product of matrices it would be wrong for points far from the origin or near a centre.
+    # Matrix products would be inaccurate for points far from the origin or close to a centre.
     distance = torch.cdist(points, centres, compute_mode="donot_use_mm_for_euclid_dist")
     return torch.softmax(-beta * distance, -1)
 
@@ -175,17 +173,17 @@ def soft_kmeans(
     beta: float | Tensor,
     weights: Float[Tensor, "*any P"] | None = None,
 ) -> Float[Tensor, "*any K D"]:
-    """Centres after some iterations in which each is the mean of all points, by its share in them.
+    """Centres after a number of soft k-means iterations, each the mean of all points weighted by soft assignments.
 
     Args:
-        points: of each item.
-        centres: to begin with.
-        num_iterations: how many.
+        points: points of each item.
+        centres: initial centres.
+        num_iterations: number of iterations.
         beta: as for :func:`soft_assignment`.
-        weights: not negative, of each point.
+        weights: non-negative weight of each point.
 
     Gradient:
-        Exact, through all iterations. The shares of each iteration are kept for backward.
+        Exact, through all iterations. The assignments of each iteration are saved for backward.
 
     Example:
         >>> points = torch.tensor([[0.0], [1.0], [8.0], [9.0]])
@@ -195,11 +193,11 @@ def soft_kmeans(
     """
     check_integer(num_iterations, "num_iterations", at_least=0)
     for _ in range(num_iterations):
-        share = soft_assignment(points, centres, beta)
+        assignment = soft_assignment(points, centres, beta)
         if weights is not None:
-            share = share * weights[..., None]
-        total = share.sum(-2)[..., None]
-        moved = share.mT @ points / total.masked_fill(total == 0, 1.0)
+            assignment = assignment * weights[..., None]
+        total = assignment.sum(-2)[..., None]
+        moved = assignment.mT @ points / total.masked_fill(total == 0, 1.0)
         centres = torch.where(total == 0, centres, moved)
     return centres
 
@@ -217,7 +215,7 @@ def _check(points: Tensor, n_clusters: int, weights: Tensor | None, init: Tensor
 
 
 def _flat(points: Tensor, weights: Tensor | None, init: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """One leading axis for all."""
+    """The arguments with a single leading axis."""
     count, features = points.shape[-2:]
     if weights is not None:
         weights = weights.to(points.dtype).reshape(-1, count)

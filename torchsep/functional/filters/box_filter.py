@@ -1,4 +1,4 @@
-"""The moving average along one axis."""
+"""Box filter (moving average) along one axis."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -14,8 +14,8 @@ def box_filter(
 ) -> Float[Tensor, "*any"]:
     """The mean of each element and its neighbours along one axis; arguments as for :func:`median_filter`.
 
-    Sums of 2, 4, 8, ... neighbours are built from one another, which takes logarithmic time, and, other than a running
-    sum, rounds as a plain sum does.
+    Sums of 2, 4, 8, ... neighbours are built from one another in logarithmic time. Unlike in a running sum, rounding
+    errors do not accumulate.
 
     Example:
         >>> box_filter(torch.tensor([0.0, 3.0, 6.0, 0.0]), 3)

@@ -1,4 +1,4 @@
-"""Masks of harmonic and percussive sounds by median filtering."""
+"""Harmonic-percussive masks by median filtering."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -17,7 +17,7 @@ def hpss_masks(
     power: float | Tensor = 2.0,
     margin: Pair | None = None,
 ) -> tuple[Float[Tensor, "*any F N"], ...]:
-    r"""Masks of the tones, which are smooth along time, and of the onsets, which are smooth along frequency.
+    r"""The masks of harmonic sounds, smooth along time, and of percussive sounds, smooth along frequency.
 
     .. math::
         H_{fn} = \operatorname{median}_{|k| \le h / 2} V_{f, n + k}, \qquad
@@ -26,13 +26,12 @@ def hpss_masks(
 
     Args:
         magnitude: non-negative spectrogram :math:`V`.
-        kernel_size: lengths :math:`h` over frames and :math:`p` over bins.
+        kernel_size: filter lengths :math:`h` in frames and :math:`p` in bins.
         power: exponent :math:`q` of the masks.
-        margin: how many times larger, for the harmonic and the percussive mask, a bin must be in one direction to
-            belong to it rather than to the residual; None for no residual.
+        margin: separation factors :math:`m` of the harmonic and the percussive mask; None for no residual.
 
     Returns:
-        The harmonic and the percussive mask, and with a margin that of the residual, which add up to one.
+        The harmonic and the percussive mask, and with a margin the residual mask; they sum to one.
 
     Example:
         >>> click = torch.zeros(5, 5)
@@ -43,7 +42,7 @@ def hpss_masks(
     """
     harmonic = median_filter(magnitude, kernel_size[0], dim=-1)
     percussive = median_filter(magnitude, kernel_size[1], dim=-2)
-    del magnitude  # of a long signal it is large, and no longer needed
+    del magnitude  # frees memory of long signals
     if margin is None:
         mask = soft_mask(harmonic, percussive, power)
         return mask, 1 - mask

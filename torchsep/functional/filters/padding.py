@@ -14,7 +14,7 @@ BOUNDARY_MODES = ("reflect", "mirror", "nearest", "wrap", "constant")
 def pad(
     x: Float[Tensor, "*any"], before: int, after: int, dim: int = -1, mode: str = "reflect", cval: float = 0.0
 ) -> Float[Tensor, "*any"]:
-    """An axis extended by any number of elements at both ends; modes as for :func:`median_filter`.
+    """A tensor padded along an axis by any number of elements at both ends; modes as for :func:`median_filter`.
 
     Example:
         >>> pad(torch.tensor([1.0, 2.0]), 3, 1, mode="mirror")
@@ -30,7 +30,7 @@ def pad(
 
 
 def check_values(x: Tensor, dim: int) -> None:
-    """Raise unless a tensor is floating point and has elements along an axis."""
+    """Raise unless a tensor is floating point and not empty along an axis."""
     if not x.is_floating_point():
         raise ValueError(f"x must be floating point, got {x.dtype}")
     if x.dim() == 0 or x.shape[dim] == 0:
@@ -38,7 +38,7 @@ def check_values(x: Tensor, dim: int) -> None:
 
 
 def source_positions(length: int, start: int, stop: int, mode: str, device: torch.device) -> Tensor:
-    """Which element stands at each position from start to stop; -1 for the constant."""
+    """The index of the element at each position from start to stop; -1 for the constant."""
     position = torch.arange(start, stop, device=device)
     if mode == "nearest":
         return position.clamp(0, length - 1)

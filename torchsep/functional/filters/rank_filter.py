@@ -1,7 +1,7 @@
-"""Median, rank, maximum, minimum and box filters along one axis, with the boundary rules of scipy.ndimage.
+"""Median, rank, maximum and minimum filters along one axis, with the boundary modes of scipy.ndimage.
 
-The rank filters are one operation, :func:`rank_filter`, computed by a comparator network on
-blocks that stay in cache; nothing of the size of all windows is ever formed.
+All are cases of :func:`rank_filter`, computed by a comparator network on blocks that stay in cache; the tensor of all
+windows is never formed.
 """
 
 import math
@@ -21,7 +21,7 @@ from torchsep.functional.filters.padding import BOUNDARY_MODES, check_values, so
 __all__ = ["maximum_filter", "median_filter", "minimum_filter", "rank_filter"]
 
 
-# Elements of a block: a few times this must fit the last-level cache of a processor, or the memory of a device.
+# Elements of a block: a few blocks must fit the last-level cache of a processor, or the memory of a device.
 _BLOCK = BlockSize(cpu=1 << 21, accelerator=1 << 26)
 
 
@@ -30,23 +30,23 @@ def median_filter(
 ) -> Float[Tensor, "*any"]:
     """The median of each element and its neighbours along one axis.
 
-    The window of element ``i`` reaches from ``i - size // 2`` to ``i + (size - 1) // 2``. For an even size the upper
-    of the two middle values is taken. It removes what is shorter than half the window and keeps edges.
+    The window of element ``i`` extends from ``i - size // 2`` to ``i + (size - 1) // 2``. For an even size the upper
+    of the two middle values is returned. Structures shorter than half the window are removed; edges are preserved.
 
     Args:
-        x: values; a window that holds a NaN gives NaN.
+        x: values; NaN propagates to all windows that contain it.
         size: length of the window.
         dim: axis to filter.
-        mode: what lies beyond the ends: ``reflect`` (d c b a | a b c d | d c b a), ``mirror`` (d c b | a b c d |
+        mode: boundary mode: ``reflect`` (d c b a | a b c d | d c b a), ``mirror`` (d c b | a b c d |
             c b a), ``nearest`` (a a a | a b c d | d d d), ``wrap`` (b c d | a b c d | a b c) or ``constant``.
-        cval: the value beyond the ends for ``constant``.
+        cval: value beyond the ends for ``constant``.
 
     Raises:
         ValueError: if the size is less than one, the mode unknown, or the axis empty.
 
     Gradient:
-        Exact: it goes to the element that is the median, the first where several are. One index of a byte or two an
-        output is kept for backward.
+        Exact: it goes to the selected element, the first one of equal elements. One index of one or two bytes per
+        output is saved for backward.
 
     Example:
         >>> median_filter(torch.tensor([1.0, 9.0, 2.0, 3.0]), 3)
@@ -72,7 +72,7 @@ def minimum_filter(
 def rank_filter(
     x: Float[Tensor, "*any"], size: int, rank: int, dim: int = -1, mode: str = "reflect", cval: float = 0.0
 ) -> Float[Tensor, "*any"]:
-    """The element of a given rank, from 0 for the least, among each element and its neighbours along one axis.
+    """The element of a given rank, from 0 for the minimum, among each element and its neighbours along one axis.
 
     Arguments and gradient as for :func:`median_filter`.
 
@@ -91,7 +91,7 @@ def rank_filter(
 
 
 def _dense(x: Tensor, dim: int) -> Tensor:
-    """The tensor in a layout in which :func:`_rows_first` is a view: its own, where that will do."""
+    """The tensor in a memory layout in which :func:`_rows_first` is a view, without a copy if possible."""
     spectrogram_like = x.dim() > 1 and dim >= x.dim() - 2 and x.mT.is_contiguous()
     return x if spectrogram_like else x.contiguous()
 
@@ -104,7 +104,7 @@ def _rows_first(x: Tensor, dim: int) -> Tensor:
 
 
 def _blocks(rows: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Slices of the last two axes, of such a size that a block stays in cache."""
+    """Slices of the last two axes, sized so that a block stays in cache."""
     length, leading, last = rows.shape
     columns = max(1, _BLOCK.on(rows.device) // length)
     together = max(1, columns // max(last, 1))
@@ -138,14 +138,14 @@ def _rank_filter(x: Tensor, size: int, rank: int, dim: int, mode: str, cval: flo
 
 
 def _offsets_like(x: Tensor, size: int, dim: int) -> Tensor:
-    """Room for an offset in each window."""
+    """An uninitialised tensor for an offset in each window."""
     dtype = torch.uint8 if size <= 256 else torch.int16 if size <= 2**15 else torch.int32
     return torch.empty_like(_dense(x, dim), dtype=dtype)
 
 
 @operator(lambda x, chosen, size, dim, mode, cval: _offsets_like(x, size, dim))  # noqa: ARG005
 def _locate_in_window(x: Tensor, chosen: Tensor, size: int, dim: int, mode: str, cval: float) -> Tensor:
-    """The offset in each window of the first element that equals the chosen value; 0 where none does (NaN)."""
+    """The offset in each window of the first element equal to the chosen value; 0 if none is (NaN)."""
     x = _dense(x, dim)
     offset = _offsets_like(x, size, dim)
     rows, chosen_rows, offset_rows = _rows_first(x, dim), _rows_first(chosen, dim), _rows_first(offset, dim)
@@ -166,7 +166,7 @@ def _locate_in_window(x: Tensor, chosen: Tensor, size: int, dim: int, mode: str,
 
 @operator(lambda gradient, offset, size, dim, mode: torch.empty_like(offset, dtype=gradient.dtype))  # noqa: ARG005
 def _scatter_from_window(gradient: Tensor, offset: Tensor, size: int, dim: int, mode: str) -> Tensor:
-    """The sum, at each element, of the gradients of the windows that chose it."""
+    """The sum, at each element, of the gradients of the windows that selected it."""
     before = size // 2
     gradient = gradient.contiguous() if offset.is_contiguous() else gradient.mT.contiguous().mT
     scattered = torch.empty_like(gradient)

@@ -1,4 +1,4 @@
-"""Rotations of white signals that make them independent."""
+"""FastICA: rotations that make white signals independent."""
 
 from collections.abc import Callable
 
@@ -18,10 +18,10 @@ from torchsep.functional.ica._newton import (
 
 __all__ = ["independent_rotation"]
 
-# Samples that the first iterations use of much longer signals.
+# Number of samples in the first iterations on much longer signals.
 _SAMPLE = 1 << 15
 
-# What is left of an iteration's step each time that it does not come nearer to an end.
+# Factor on the step size when the iterations do not converge further.
 _DAMPING = 0.8
 
 
@@ -34,32 +34,31 @@ def independent_rotation(
     max_iter: int = 200,
     tol: float = 1e-4,
 ) -> Float[Tensor, "B C C"]:
-    r"""The rotations that take white signals to independent ones: FastICA.
+    r"""FastICA: the rotations from white signals to independent sources.
 
-    The fixed-point iterations, of which the first use a part of the samples if there are many, are followed by Newton
-    steps to where the method's estimating equations hold to the last digits: :math:`\sigma_i E[g(s_i) s_j] = \sigma_j
-    E[g(s_j) s_i]` for every pair of sources, with the signs :math:`\sigma` of their curvatures (parallel), or
-    :math:`E[g(s_i) s_j] = 0` for each and all after it (deflation).
+    Fixed-point iterations, first on a subset of the samples of long signals, are followed by Newton steps that solve
+    the estimating equations to machine precision: :math:`\sigma_i E[g(s_i) s_j] = \sigma_j E[g(s_j) s_i]` for every
+    pair of sources, with the signs :math:`\sigma` of their curvatures (parallel), or :math:`E[g(s_i) s_j] = 0` for each
+    source and all later ones (deflation).
 
     Args:
-        signals: of mean zero.
-        whitening: what makes them white, of the identity as covariance; a row of zeros makes a source that is zero.
-        start: rotations to begin with, which do not mix zero signals with others.
-        fun: measure of being far from Gaussian, one of ``logcosh``, ``exp`` and ``cube``.
-        algorithm: all sources together, ``parallel``, or one after the other, ``deflation``.
-        max_iter: the most that are made with a part of the samples, and again with all of them; of each source
-            if one after the other.
-        tol: they stop when no source turns by more; one less the cosine of the angle is compared.
+        signals: zero-mean signals.
+        whitening: whitening matrices of the signals; a row of zeros gives a source that is zero.
+        start: initial rotations, which do not mix zero signals with others.
+        fun: contrast function: ``logcosh``, ``exp`` or ``cube``.
+        algorithm: ``parallel``, all sources jointly, or ``deflation``, one source after the other.
+        max_iter: maximum number of iterations on the subset, and again on all samples; per source for ``deflation``.
+        tol: iterations stop when one minus the cosine of the rotation of every source is below it.
 
     Gradient:
-        Exact where the equations hold, by the implicit function theorem. Nothing of the iterations is kept.
+        Exact where the equations hold, by the implicit function theorem. No intermediate iterate is saved.
 
     Example:
         >>> time = torch.arange(1000.0)
         >>> sources = torch.stack((torch.sin(0.1 * time), torch.sign(torch.sin(0.037 * time))))
         >>> sources = (sources - sources.mean(-1, keepdim=True)) / sources.std(-1, keepdim=True)
-        >>> turned = torch.tensor([[0.6, 0.8], [-0.8, 0.6]]) @ sources
-        >>> rotation = independent_rotation(turned[None], torch.eye(2)[None], torch.eye(2)[None])[0]
+        >>> rotated = torch.tensor([[0.6, 0.8], [-0.8, 0.6]]) @ sources
+        >>> rotation = independent_rotation(rotated[None], torch.eye(2)[None], torch.eye(2)[None])[0]
         >>> (rotation @ torch.tensor([[0.6, 0.8], [-0.8, 0.6]])).abs().round(decimals=1)
         tensor([[0., 1.],
                 [1., 0.]])
@@ -75,8 +74,8 @@ def independent_rotation(
     first, second = torch.triu_indices(size, size, offset=1, device=rotation.device)
     sources = (rotation @ whitening) @ signals
     moments = CONTRASTS[fun](sources)[0] @ sources.mT / signals.shape[-1]
-    lack = weights[:, 0] * moments[:, first, second] - weights[:, 1] * moments[:, second, first]
-    angles = -(inverse @ (lack - lack.detach())[..., None])[..., 0]
+    residual = weights[:, 0] * moments[:, first, second] - weights[:, 1] * moments[:, second, first]
+    angles = -(inverse @ (residual - residual.detach())[..., None])[..., 0]
     return rotation + skew_symmetric(angles, size) @ rotation
 
 
@@ -90,13 +89,13 @@ def independent_rotation(
 def _fast_ica(
     signals: Tensor, whitening: Tensor, start: Tensor, fun: str, algorithm: str, max_iter: int, tol: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Rotations, the weights of the equations that hold for them, and the inverse of these equations' derivative."""
+    """Rotations, the weights of their estimating equations, and the inverse of the derivative of these equations."""
     white = WhiteSignals(signals, whitening)
     rotation = decorrelated(start)
     for part in (white.sample(_SAMPLE), white) if signals.shape[-1] >= 4 * _SAMPLE else (white,):
         rotation = _parallel(part, rotation, fun, max_iter, tol)
     rotation, weights, inverse = refined_rotation(white, rotation, fun, "parallel")
-    if algorithm == "deflation":  # the sources farthest from Gaussian first, which have the least to do with the others
+    if algorithm == "deflation":  # the least Gaussian sources first, since they depend least on the others
         distance = (_updated(white, rotation, fun) * rotation).sum(-1).abs()
         rotation = rotation.take_along_dim(distance.argsort(descending=True, stable=True)[..., None], 1)
         rotation = _deflation(white, rotation, fun, max_iter, tol)
@@ -105,13 +104,13 @@ def _fast_ica(
 
 
 def _updated(white: WhiteSignals, rows: Tensor, fun: str) -> Tensor:
-    """One fixed-point step of some rows ``(B, R, C)``, neither orthogonal nor of length one."""
+    """One fixed-point step of some rows ``(B, R, C)``, not orthonormalised."""
     moments, curvature = torch.zeros_like(rows), rows.new_zeros(rows.shape[:-1])
     unmixing = rows @ white.whitening
     for block in white.blocks():
-        slope, bend = CONTRASTS[fun](unmixing @ block)
-        moments += slope @ block.mT
-        curvature += bend.sum(-1)
+        first, second = CONTRASTS[fun](unmixing @ block)
+        moments += first @ block.mT
+        curvature += second.sum(-1)
     return (moments @ white.whitening.mT - curvature[..., None] * rows) / white.signals.shape[-1]
 
 
@@ -123,13 +122,13 @@ def _deflation(white: WhiteSignals, rotation: Tensor, fun: str, max_iter: int, t
     found = rotation[:, :0]
     for number in range(rotation.shape[1]):
 
-        def freed(row: Tensor, found: Tensor = found) -> Tensor:
-            return _freed(row, found)
+        def normalize(row: Tensor, found: Tensor = found) -> Tensor:
+            return _orthogonalised(row, found)
 
         def update(row: Tensor, found: Tensor = found) -> Tensor:
-            return _freed(_updated(white, row, fun), found)
+            return _orthogonalised(_updated(white, row, fun), found)
 
-        row = _iterated(update, freed, freed(rotation[:, number : number + 1]), max_iter, tol)
+        row = _iterated(update, normalize, normalize(rotation[:, number : number + 1]), max_iter, tol)
         found = torch.cat((found, row), 1)
     return decorrelated(found)
 
@@ -141,32 +140,32 @@ def _iterated(
     max_iter: int,
     tol: float,
 ) -> Tensor:
-    """The rows that an update leaves as they are, but for their signs.
+    """The fixed point of an update of rows, up to sign.
 
-    Where it turns them no less than it did before, as it does in circles where sources are nearly
-    Gaussian, a smaller and smaller part of it is made: so that rounding does not decide where it ends.
+    The step size is reduced whenever the change does not decrease, as in the cycles of nearly Gaussian sources, so
+    that the result does not depend on rounding.
     """
     active = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
-    part, previous = torch.ones_like(rows[:, 0, 0]), torch.full_like(rows[:, 0, 0], torch.inf)
+    step_size, previous = torch.ones_like(rows[:, 0, 0]), torch.full_like(rows[:, 0, 0], torch.inf)
     for _ in range(max_iter):
-        turned = update(rows)
-        cosine = (turned * rows).sum(-1, keepdim=True)
+        updated = update(rows)
+        cosine = (updated * rows).sum(-1, keepdim=True)
         change = (1 - cosine.abs()).abs().amax((-2, -1))
-        part = torch.where(change < previous, part, part * _DAMPING)
+        step_size = torch.where(change < previous, step_size, step_size * _DAMPING)
         previous = change
-        step = part[:, None, None]
-        damped = normalize(step * torch.where(cosine < 0, -turned, turned) + (1 - step) * rows)
-        turned = torch.where(step < 1, damped, turned)
-        rows = torch.where(active[:, None, None], turned, rows)
+        step = step_size[:, None, None]
+        damped = normalize(step * torch.where(cosine < 0, -updated, updated) + (1 - step) * rows)
+        updated = torch.where(step < 1, damped, updated)
+        rows = torch.where(active[:, None, None], updated, rows)
         active = active & (change >= tol)
         if not active.any():
             break
     return rows
 
 
-def _freed(row: Tensor, found: Tensor) -> Tensor:
-    """A row without its part along those found before, of length one."""
-    for _ in range(2):  # once is not enough where little remains
+def _orthogonalised(row: Tensor, found: Tensor) -> Tensor:
+    """A row orthogonalised against those found before, of unit length."""
+    for _ in range(2):  # Gram-Schmidt is repeated, since one pass is inaccurate for small residuals
         row = row - (row @ found.mT) @ found
         length = torch.linalg.vector_norm(row, dim=-1, keepdim=True)
         row = row / length.masked_fill(length == 0, 1.0)

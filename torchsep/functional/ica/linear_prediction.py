@@ -1,4 +1,4 @@
-"""Signals without what their past foretells."""
+"""Linear prediction residual of multichannel signals."""
 
 import torch
 from jaxtyping import Float
@@ -6,20 +6,20 @@ from torch import Tensor
 
 __all__ = ["linear_prediction_residual"]
 
-# The power of noise, relative to that of the signals, that a prediction has to reckon with: so that no tone, which its
-# past foretells to the last digit, is left to rounding.
+# Regularisation: noise power relative to that of the signals. Without it the residual of a tone, which is perfectly
+# predictable, would be rounding noise.
 _NOISE = 1e-3
 
 
 def linear_prediction_residual(signals: Float[Tensor, "B C T"], order: int) -> Float[Tensor, "B C T"]:
-    r"""What linear prediction from some samples before leaves of signals, :math:`x_t - \sum_k a_k x_{t - k}`.
+    r"""The linear prediction residual of signals, :math:`x_t - \sum_k a_k x_{t - k}`.
 
-    All channels of an item have one prediction, that of least error where each is taken at the same level, so that
-    sources mixed by gains stay mixed by the same gains. Before its beginning a signal is zero.
+    All channels of an item share the coefficients that minimise the error summed over level-normalised channels, so
+    the residuals have the same instantaneous mixing matrix as the signals. Signals are zero before their first sample.
 
     Args:
-        signals: of mean zero.
-        order: number of samples before; none that a signal does not have.
+        signals: zero-mean signals.
+        order: prediction order; limited to the number of samples minus one.
 
     Gradient:
         Exact.
@@ -37,22 +37,22 @@ def linear_prediction_residual(signals: Float[Tensor, "B C T"], order: int) -> F
     power = lags[0]
     silent = power == 0
     level = power.masked_fill(silent, 1.0)
-    alike = [(lag / level).masked_fill(silent, 0.0).sum(-1) for lag in lags]
-    coefficients = _prediction([(1 + _NOISE) * alike[0], *alike[1:]])
-    left = signals.clone()
+    normalised = [(lag / level).masked_fill(silent, 0.0).sum(-1) for lag in lags]
+    coefficients = _levinson_durbin([(1 + _NOISE) * normalised[0], *normalised[1:]])
+    residual = signals.clone()
     for lag, coefficient in enumerate(coefficients, start=1):
-        left[..., lag:].addcmul_(signals[..., : length - lag], -coefficient[:, None, None])
-    return left
+        residual[..., lag:].addcmul_(signals[..., : length - lag], -coefficient[:, None, None])
+    return residual
 
 
-def _prediction(autocorrelation: list[Float[Tensor, " B"]]) -> list[Float[Tensor, " B"]]:
-    """The coefficients of least error, by the recursion of Levinson and Durbin."""
+def _levinson_durbin(autocorrelation: list[Float[Tensor, " B"]]) -> list[Float[Tensor, " B"]]:
+    """The prediction coefficients of minimum error, by Levinson-Durbin recursion."""
     found: list[Tensor] = []
     silent = autocorrelation[0] == 0
     error = autocorrelation[0].masked_fill(silent, 1.0)
     for number in range(1, len(autocorrelation)):
-        foretold = sum((own * autocorrelation[number - lag] for lag, own in enumerate(found, start=1)), 0 * error)
-        reflection = (autocorrelation[number] - foretold) / error
+        predicted = sum((own * autocorrelation[number - lag] for lag, own in enumerate(found, start=1)), 0 * error)
+        reflection = (autocorrelation[number] - predicted) / error
         found = [own - reflection * other for own, other in zip(found, reversed(found), strict=True)]
         found.append(reflection)
         error = error * (1 - reflection.square())

@@ -11,8 +11,8 @@ from torchsep.functional.linalg.matrix_functions import eigh, inverse_square_roo
 
 __all__ = ["unmixing_and_mixing"]
 
-# Samples whose products are added up before those of others, so that little is lost to rounding.
-_TOGETHER = 1 << 16
+# Samples per partial sum of products, for accurate summation.
+_BLOCK = 1 << 16
 
 
 def unmixing_and_mixing(
@@ -24,20 +24,19 @@ def unmixing_and_mixing(
     seed: int = 0,
     prediction_order: int = 2,
 ) -> tuple[Float[Tensor, "B C C"], Float[Tensor, "B C C"]]:
-    """The matrices from channels to independent sources, and from sources to channels.
+    """The unmixing matrices, from channels to independent sources, and the mixing matrices.
 
-    A source is as loud as its image in the channel where that is loudest, so that the largest element of each column
-    of the mixing matrix is one. The sources come by the power of their images in all channels, the largest first.
-    Channels that depend on the others linearly make sources that are zero.
+    The sources are scaled so that the largest element of each column of the mixing matrix is one, and ordered by the
+    power of their images in all channels, the largest first. Linearly dependent channels give sources that are zero.
 
     Args:
-        mixture: of at least two channels.
-        fun: measure of being far from Gaussian, one of ``logcosh``, ``exp`` and ``cube``.
+        mixture: signals of at least two channels.
+        fun: contrast function: ``logcosh``, ``exp`` or ``cube``.
         algorithm: ``parallel`` or ``deflation``.
-        max_iter: the most that are made.
-        tol: by which no source may turn any more.
-        seed: of the rotation to begin with.
-        prediction_order: samples before each that foretell it; what they leave of it is what sources are told by.
+        max_iter: maximum number of iterations.
+        tol: tolerance of the rotation, see :func:`independent_rotation`.
+        seed: seed of the initial rotation.
+        prediction_order: order of the linear prediction, on whose residual the matrices are estimated; zero for none.
 
     Example:
         >>> time = torch.arange(2000.0)
@@ -47,11 +46,11 @@ def unmixing_and_mixing(
         tensor([[0.5000, 1.0000],
                 [1.0000, 0.2000]])
     """
-    held = mixture.detach()
-    lowest, highest = held.amin(-1, keepdim=True), held.amax(-1, keepdim=True)
+    detached = mixture.detach()
+    lowest, highest = detached.amin(-1, keepdim=True), detached.amax(-1, keepdim=True)
     bad = ~(lowest.isfinite() & highest.isfinite()).all(-2, keepdim=True)
     mean = mixture.mean(-1, keepdim=True)
-    # Each channel is divided by its own level, held, so that a quiet one is no less than a loud one.
+    # Each channel is normalised by its own level, treated as constant, so that quiet and loud ones weigh the same.
     peak = torch.maximum(highest - mean.detach(), mean.detach() - lowest)
     silent = peak <= 8 * torch.finfo(mixture.dtype).eps * torch.maximum(highest.abs(), lowest.abs())
     gain = peak.reciprocal().masked_fill(silent, 0.0)
@@ -72,8 +71,8 @@ def unmixing_and_mixing(
     rotation = independent_rotation(signals, whitening / level.mT, start, fun, algorithm, max_iter, tol)
     unmixing = rotation @ whitening
     mixing = covariance @ unmixing.mT
-    heard = unmixing.detach() / level.mT
-    power = (heard @ _mean_products(centred.detach()) * heard).sum(-1)
+    scaled = unmixing.detach() / level.mT
+    power = (scaled @ _mean_products(centred.detach()) * scaled).sum(-1)
     level = level * peak.masked_fill(silent, 1.0)
     unmixing = unmixing / level.mT
     order = (mixing.detach() * (level / level.amax(-2, keepdim=True))).square().sum(-2) * power
@@ -89,17 +88,17 @@ def unmixing_and_mixing(
 
 
 def _mean_products(signals: Float[Tensor, "B C T"]) -> Float[Tensor, "B C C"]:
-    parts = (block @ block.mT for block in signals.split(_TOGETHER, -1))
+    parts = (block @ block.mT for block in signals.split(_BLOCK, -1))
     return torch.stack(list(parts)).sum(0) / signals.shape[-1]
 
 
 def _whitening(covariance: Float[Tensor, "B C C"]) -> tuple[Float[Tensor, "B C C"], Tensor]:
-    """What makes channels white, and which of the white signals are not zero."""
+    """The whitening matrices of channels, and whether each of the white signals is non-zero."""
     inverse = inverse_square_root(covariance)
     values, vectors = eigh(covariance)
     alive = values > 10 * covariance.shape[-1] * torch.finfo(covariance.dtype).eps * values[:, -1:]
-    # Of dependent channels the zero signals are set apart; else the basis is that of the channels, which no
-    # eigenvalues that meet can turn.
-    apart = (vectors * alive[:, None]).mT
-    whole = alive.all(-1)[:, None, None]
-    return torch.where(whole, inverse, apart @ inverse), alive
+    # For dependent channels the basis is that of the eigenvectors, in which zero signals are separate rows. Otherwise
+    # it is that of the channels, which is unique for repeated eigenvalues too.
+    eigenbasis = (vectors * alive[:, None]).mT
+    full_rank = alive.all(-1)[:, None, None]
+    return torch.where(full_rank, inverse, eigenbasis @ inverse), alive

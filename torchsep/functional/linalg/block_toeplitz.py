@@ -1,8 +1,7 @@
-r"""Equations of filters that are fitted together: their matrix has blocks that depend on differences of delays alone.
+r"""Symmetric block Toeplitz systems, the normal equations of jointly fitted FIR filters.
 
-With M channels and L delays there are ML equations. The factor of their matrix is found from its first M columns in
-:math:`O(M^3 L^2)` steps, where one that does not know of the blocks takes :math:`O(M^3 L^3)`, and the matrix itself is
-never written out.
+For M channels and L delays there are ML equations. The block Schur algorithm computes the Cholesky factor from the
+first M columns in :math:`O(M^3 L^2)` steps, instead of :math:`O(M^3 L^3)`, without forming the matrix.
 """
 
 from typing import Any
@@ -15,7 +14,7 @@ from torchsep.functional._custom_ops import operator, register_gradient
 
 __all__ = ["solve_block_toeplitz"]
 
-# Tried on the diagonal, relative to it, one after another: channels that are alike leave the solution defined.
+# Relative diagonal loading, increased until the factorisation succeeds, as for identical channels.
 _RIDGES = (1e-14, 1e-12, 1e-10, 1e-8)
 
 
@@ -25,12 +24,12 @@ def solve_block_toeplitz(
     r"""The filters :math:`h` with :math:`\sum_{jq} r_{ij}(p - q)\, h_{cj}(q) = d_{ic}(p)` for all channels and delays.
 
     Args:
-        among: correlations :math:`r_{ij}(k)` of the channels at lags from 0; :math:`r_{ij}(-k) = r_{ji}(k)`. Where the
-            equations have many solutions, or nearly so, one that is not large is taken.
-        wanted: correlations :math:`d_{ic}(k)` of the channels with each of J others, at the same lags.
+        among: correlations :math:`r_{ij}(k)` of the channels at non-negative lags; :math:`r_{ij}(-k) = r_{ji}(k)`.
+            (Nearly) singular systems are regularised.
+        wanted: correlations :math:`d_{ic}(k)` of the channels with each of J targets, at the same lags.
 
     Gradient:
-        Of both, by the implicit function theorem, which takes one more solution.
+        Exact for both arguments, by the implicit function theorem, which solves one more system.
 
     Example:
         >>> among, wanted = torch.tensor([[[2.0, 1.0]]]), torch.tensor([[[4.0, 5.0]]])
@@ -42,11 +41,11 @@ def solve_block_toeplitz(
         S. Chandrasekaran and A. H. Sayed, "Stabilizing the generalized Schur algorithm", SIAM J. Matrix Anal. Appl.,
         1996.
     """
-    # Channels of any level count alike. The solution does not depend on the levels, and so has no gradient by them.
+    # Normalise the channels. The solution does not depend on their levels, so they need no gradient.
     energy = among[..., 0].detach().diagonal(dim1=-2, dim2=-1)
     level = energy.masked_fill(energy <= 0, 1.0).rsqrt()
-    alike = among * level[..., :, None, None] * level[..., None, :, None]
-    solved = _solve_block_toeplitz(alike, wanted * level[..., :, None, None])
+    normalised = among * level[..., :, None, None] * level[..., None, :, None]
+    solved = _solve_block_toeplitz(normalised, wanted * level[..., :, None, None])
     return solved * level[..., None, :, None]
 
 
@@ -56,24 +55,24 @@ def _solve_block_toeplitz(among: Tensor, wanted: Tensor) -> Tensor:
     flat = among.reshape(-1, channels, channels, delays)
     right = wanted.movedim(-1, -3).reshape(-1, delays * channels, others)
     solved = torch.empty_like(right)
-    left = torch.arange(len(flat), device=flat.device)
+    remaining = torch.arange(len(flat), device=flat.device)
     for ridge in _RIDGES:
-        factor, failed = _factor(flat[left], ridge)
-        half = torch.linalg.solve_triangular(factor.mT, right[left], upper=False)
-        solved[left] = torch.linalg.solve_triangular(factor, half, upper=True)
-        left = left[failed & flat[left].isfinite().flatten(1).all(-1)]
-        if not len(left):
+        factor, failed = _factor(flat[remaining], ridge)
+        half = torch.linalg.solve_triangular(factor.mT, right[remaining], upper=False)
+        solved[remaining] = torch.linalg.solve_triangular(factor, half, upper=True)
+        remaining = remaining[failed & flat[remaining].isfinite().flatten(1).all(-1)]
+        if not len(remaining):
             break
     in_order = solved.mT.unflatten(-1, (delays, channels)).mT
     return in_order.reshape(*wanted.shape[:-3], others, channels, delays).contiguous()
 
 
 def _factor(among: Float[Tensor, "B M M L"], ridge: float) -> tuple[Float[Tensor, "B n n"], Tensor]:
-    r"""An upper triangular U with :math:`U^T U` the matrix, its rows ordered by delay first; and where there is none.
+    r"""The upper triangular U with :math:`U^T U` equal to the matrix, delays before channels; and the failed items.
 
-    The matrix less itself one block further along the diagonal is :math:`A^T A - B^T B` with A and B of M rows. Each
-    step turns A and B, so that the first block of B is zero; A then is the next rows of U. The new B is made of the new
-    A, not of the old one, on which the stability rests.
+    The matrix minus its copy shifted by one block along the diagonal is :math:`A^T A - B^T B`, with M rows in A and B.
+    Each step applies a hyperbolic rotation to A and B that makes the first block of B zero; A then contains the next
+    rows of U. For stability the new B is computed from the new A.
     """
     items, channels, _, delays = among.shape
     identity = torch.eye(channels, dtype=among.dtype, device=among.device)
@@ -88,12 +87,12 @@ def _factor(among: Float[Tensor, "B M M L"], ridge: float) -> tuple[Float[Tensor
     failures = [failed]
     for begin in range(channels, delays * channels, channels):
         upper = upper[..., :-channels]
-        turn = torch.linalg.solve_triangular(upper[..., :channels].mT, downward[..., :channels].mT, upper=False)
-        gain, failed = torch.linalg.cholesky_ex(identity - turn @ turn.mT)
-        loss, failed_too = torch.linalg.cholesky_ex(identity - turn.mT @ turn)
+        rotation = torch.linalg.solve_triangular(upper[..., :channels].mT, downward[..., :channels].mT, upper=False)
+        gain, failed = torch.linalg.cholesky_ex(identity - rotation @ rotation.mT)
+        loss, failed_too = torch.linalg.cholesky_ex(identity - rotation.mT @ rotation)
         failures += [failed, failed_too]
-        upper = torch.linalg.solve_triangular(gain, torch.baddbmm(upper, turn, downward, alpha=-1), upper=False)
-        back = torch.linalg.solve_triangular(loss, turn.mT @ gain, upper=False)
+        upper = torch.linalg.solve_triangular(gain, torch.baddbmm(upper, rotation, downward, alpha=-1), upper=False)
+        back = torch.linalg.solve_triangular(loss, rotation.mT @ gain, upper=False)
         downward = torch.baddbmm(loss.mT @ downward, back, upper, alpha=-1)[..., channels:]
         factor[:, begin : begin + channels, begin:] = upper
     return factor, (torch.stack(failures) != 0).any(0)
@@ -105,16 +104,17 @@ def _keep(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
 
 def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
     among, solved = ctx.saved_tensors
-    # The matrix is symmetric: of the right side it is one more solution, of the matrix its product with the first one.
+    # The matrix is symmetric: the gradient of the right-hand side solves the same system, and the gradient of the matrix
+    # is its outer product with the solution.
     other = _solve_block_toeplitz(among, gradient.transpose(-3, -2)).transpose(-3, -2)
     size = 2 * solved.shape[-1]
     first, second = (torch.fft.rfft(filters, size) for filters in (other.transpose(-3, -2), solved))
     lagged = torch.einsum("...cif,...cjf->...ijf", first, second.conj())
     lagged = lagged + torch.einsum("...cif,...cjf->...ijf", second, first.conj())
     of_lags = torch.fft.irfft(lagged, size)[..., : solved.shape[-1]]
-    share = of_lags.new_ones(of_lags.shape[-1])
-    share[0] = 0.5
-    return -share * of_lags, other
+    weight = of_lags.new_ones(of_lags.shape[-1])
+    weight[0] = 0.5  # lag 0 is counted twice
+    return -weight * of_lags, other
 
 
 register_gradient(_solve_block_toeplitz, _keep, _backward)

@@ -12,15 +12,15 @@ __all__ = ["low_rank_mask"]
 def low_rank_mask(
     magnitude: Float[Tensor, "B C F N"], gain: float | Tensor = 1.0, max_iter: int = 100, tol: float = 1e-7
 ) -> Float[Tensor, "B C F N"]:
-    r"""The share of each bin that the part of low rank has, :math:`|L| / (|L| + g |S|)`.
+    r"""The soft mask of the low-rank part of a spectrogram, :math:`|L| / (|L| + g |S|)`.
 
-    The frames of all channels are the columns of one matrix: what is repeated in any of them is of low rank in all.
+    The frames of all channels are the columns of one matrix, so that repetition across channels counts too.
 
     Args:
-        magnitude: non-negative spectrogram. Its level plays no part.
-        gain: :math:`g`, of the sparse part; above one the foreground takes more.
-        max_iter: the most iterations of the decomposition.
-        tol: what the decomposition may lack, relative to the spectrogram.
+        magnitude: non-negative spectrogram; the mask does not depend on its level.
+        gain: weight :math:`g` of the sparse part; values above one assign more to the foreground.
+        max_iter: maximum number of iterations of the decomposition.
+        tol: relative residual norm at which the decomposition has converged.
 
     Example:
         >>> magnitude = torch.ones(1, 1, 16, 16)

@@ -1,4 +1,4 @@
-"""Decompositions in which a bad matrix stays alone, and functions of matrices with gradients where values meet."""
+"""Batched decompositions that isolate non-finite items, and matrix functions with stable gradients."""
 
 import torch
 from jaxtyping import Float, Shaped
@@ -8,7 +8,7 @@ from torchsep.functional.hashing import hashed_uniform
 
 __all__ = ["eigh", "inverse_square_root", "singular_value_threshold", "spectral_norm", "svd", "threshold_derivative"]
 
-# Columns and steps of the iteration that finds the largest singular value. Processors multiply by fewer columns slower.
+# Columns and steps of the subspace iteration for the largest singular value.
 _COLUMNS = 16
 _STEPS = 16
 
@@ -16,19 +16,19 @@ _STEPS = 16
 def eigh(matrix: Shaped[Tensor, "*any M M"]) -> tuple[Float[Tensor, "*any M"], Shaped[Tensor, "*any M M"]]:
     """Eigenvalues in ascending order, and eigenvectors in columns, of Hermitian matrices.
 
-    A matrix with NaN or infinite elements gives NaN, and does not fail those beside it.
+    Results are NaN for matrices with NaN or infinite elements. These do not affect other items of the batch.
 
     Args:
         matrix: real symmetric or complex Hermitian; the lower triangle is used.
 
     Gradient:
-        None: eigenvectors have none where eigenvalues meet. Functions of a matrix do.
+        None, as it does not exist for eigenvectors of repeated eigenvalues.
 
     Example:
         >>> eigh(torch.tensor([[2.0, 1.0], [1.0, 2.0]]))[0]
         tensor([1., 3.])
     """
-    safe, bad = _quarantined(matrix.detach())
+    safe, bad = _quarantine(matrix.detach())
     values, vectors = torch.linalg.eigh(safe)
     return values.masked_fill(bad[..., 0], torch.nan), vectors.masked_fill(bad, torch.nan)
 
@@ -38,19 +38,19 @@ def svd(
 ) -> tuple[Shaped[Tensor, "*any M K"], Float[Tensor, "*any K"], Shaped[Tensor, "*any N K"]]:
     """Left singular vectors in columns, singular values in descending order, and right singular vectors in columns.
 
-    A matrix with NaN or infinite elements gives NaN, and does not fail those beside it.
+    Results are NaN for matrices with NaN or infinite elements. These do not affect other items of the batch.
 
     Args:
-        matrix: of any size.
+        matrix: real or complex matrices of any size.
 
     Gradient:
-        None: singular vectors have none where singular values meet. Functions of a matrix do.
+        None, as it does not exist for singular vectors of repeated singular values.
 
     Example:
         >>> svd(torch.tensor([[0.0, 3.0, 0.0], [2.0, 0.0, 0.0]]))[1]
         tensor([3., 2.])
     """
-    safe, bad = _quarantined(matrix.detach())
+    safe, bad = _quarantine(matrix.detach())
     left, values, right = torch.linalg.svd(safe, full_matrices=False)
     return (
         left.masked_fill(bad, torch.nan),
@@ -60,17 +60,18 @@ def svd(
 
 
 def inverse_square_root(matrix: Float[Tensor, "*any M M"], tolerance: float | None = None) -> Float[Tensor, "*any M M"]:
-    r"""The inverse square root of positive semidefinite matrices, zero on what they take to zero.
+    r"""The inverse square root of positive semidefinite matrices, zero on their null space.
 
-    It whitens: :math:`A^{-1/2} A A^{-1/2}` is the identity, or the projection onto the range of :math:`A`.
+    It is a whitening matrix: :math:`A^{-1/2} A A^{-1/2}` is the identity, or the projection onto the range of
+    :math:`A`.
 
     Args:
         matrix: symmetric :math:`A`.
-        tolerance: eigenvalues of at most so much of the largest one count as zero; if None, ten times the size of the
-            matrix times the precision.
+        tolerance: eigenvalues up to this fraction of the largest one are treated as zero; if None, ten times the size
+            of the matrix times the machine precision.
 
     Gradient:
-        Exact, also where eigenvalues meet; which of them are zero is held.
+        Exact, also for repeated eigenvalues, with the numerical rank fixed.
 
     Example:
         >>> inverse_square_root(torch.diag(torch.tensor([4.0, 0.25])))
@@ -89,8 +90,8 @@ def inverse_square_root(matrix: Float[Tensor, "*any M M"], tolerance: float | No
     result = (vectors * inverse[..., None, :]) @ vectors.mT
     if not (torch.is_grad_enabled() and matrix.requires_grad):
         return result
-    # The divided differences of the inverse square root, without a difference in them: where both values are above
-    # zero; between one above and one at zero they are those of the step from one to the other.
+    # Divided differences of the inverse square root in closed form, without subtraction, for two positive eigenvalues;
+    # and for one positive and one zero eigenvalue.
     x, y = root[..., :, None], root[..., None, :]
     both = -1 / (x * y * (x + y))
     one = inverse[..., :, None] + inverse[..., None, :]
@@ -104,16 +105,16 @@ def inverse_square_root(matrix: Float[Tensor, "*any M M"], tolerance: float | No
 def singular_value_threshold(
     matrix: Float[Tensor, "*any M N"], threshold: float | Float[Tensor, "*any"]
 ) -> Float[Tensor, "*any M N"]:
-    r"""The matrix with its singular values lowered by a threshold, and those below it zero.
+    r"""The matrix with its singular values soft-thresholded.
 
-    This is the matrix :math:`X` that is least in :math:`\tau \|X\|_* + \frac{1}{2} \|X - A\|_F^2`.
+    This is the :math:`X` that minimises :math:`\tau \|X\|_* + \frac{1}{2} \|X - A\|_F^2`.
 
     Args:
         matrix: :math:`A`.
-        threshold: :math:`\tau`, one for all matrices or one for each.
+        threshold: :math:`\tau`, one for all matrices or one per matrix.
 
     Gradient:
-        Exact, also where singular values meet, which singular values are above the threshold held.
+        Exact, also for repeated singular values, with the rank of the result fixed.
 
     Example:
         >>> singular_value_threshold(torch.diag(torch.tensor([3.0, 1.0])), 2.0)
@@ -136,14 +137,14 @@ def singular_value_threshold(
 
 
 def _threshold_of_gram(matrix: Tensor, threshold: Tensor) -> Tensor:
-    """The same from the squares of singular values, which double precision resolves better than single does those."""
-    turned = matrix if matrix.shape[-2] <= matrix.shape[-1] else matrix.mT
-    exact = turned.double()
-    squares, vectors = eigh(exact @ exact.mT)
+    """The same from the eigenvalues of the Gram matrix, in double precision, as these are squares."""
+    wide = matrix if matrix.shape[-2] <= matrix.shape[-1] else matrix.mT
+    double = wide.double()
+    squares, vectors = eigh(double @ double.mT)
     values = squares.clamp(min=0).sqrt()
-    kept = (values - threshold[..., None]).relu() / values.masked_fill(values == 0, 1.0)
-    lowered = ((vectors * kept[..., None, :]) @ vectors.mT).to(matrix.dtype) @ turned
-    return lowered if turned is matrix else lowered.mT
+    gain = (values - threshold[..., None]).relu() / values.masked_fill(values == 0, 1.0)
+    thresholded = ((vectors * gain[..., None, :]) @ vectors.mT).to(matrix.dtype) @ wide
+    return thresholded if wide is matrix else thresholded.mT
 
 
 def threshold_derivative(
@@ -153,17 +154,17 @@ def threshold_derivative(
     threshold: Float[Tensor, "*any"],
     direction: Float[Tensor, "*any M N"],
 ) -> Float[Tensor, "*any M N"]:
-    """How :func:`singular_value_threshold` changes if its matrix changes in a direction.
+    """The directional derivative of :func:`singular_value_threshold`.
 
-    The derivative is its own adjoint: of a gradient with respect to the result it makes that with respect to the
-    matrix. All its weights lie in [0, 1], however near singular values are to one another or to zero.
+    It is self-adjoint: given the gradient of the result it returns the gradient of the matrix. All its weights lie in
+    [0, 1], also for repeated or vanishing singular values.
 
     Args:
-        left: of the matrix's :func:`svd`.
-        values: of the matrix's :func:`svd`.
-        right: of the matrix's :func:`svd`.
-        threshold: one for all matrices or one for each.
-        direction: in which the matrix changes.
+        left: left singular vectors from :func:`svd`.
+        values: singular values from :func:`svd`.
+        right: right singular vectors from :func:`svd`.
+        threshold: one for all matrices or one per matrix.
+        direction: change of the matrix.
 
     Example:
         >>> left, values, right = svd(torch.diag(torch.tensor([3.0, 1.0])))
@@ -175,54 +176,54 @@ def threshold_derivative(
     x, y = values[..., :, None], values[..., None, :]
     above, other = x > tau, y > tau
     large, small = torch.maximum(x, y), torch.minimum(x, y)
-    lowered = (large - tau).relu()
-    # Divided differences of the function, and of its odd continuation across zero.
-    mixed = lowered / (large - small).masked_fill(above == other, 1.0)
+    thresholded = (large - tau).relu()
+    # Divided differences of the soft threshold, and of its odd extension to negative values.
+    mixed = thresholded / (large - small).masked_fill(above == other, 1.0)
     even = torch.where(above == other, (above & other).to(values.dtype), mixed)
     total = (large + small).masked_fill(~(above | other), 1.0)
-    odd = (lowered + (small - tau).relu()) / total
+    odd = (thresholded + (small - tau).relu()) / total
     inside = left.mT @ direction @ right
     symmetric, skew = 0.5 * (inside + inside.mT), 0.5 * (inside - inside.mT)
     change = left @ (even * symmetric + odd * skew) @ right.mT
-    share = ((values - threshold[..., None]).relu() / values.masked_fill(values == 0, 1.0))[..., None, :]
+    gain = ((values - threshold[..., None]).relu() / values.masked_fill(values == 0, 1.0))[..., None, :]
     if left.shape[-2] > left.shape[-1]:
         outside = direction - left @ (left.mT @ direction)
-        change = change + (outside @ right * share) @ right.mT
+        change = change + (outside @ right * gain) @ right.mT
     if right.shape[-2] > right.shape[-1]:
         outside = direction - (direction @ right) @ right.mT
-        change = change + (left * share) @ (left.mT @ outside)
+        change = change + (left * gain) @ (left.mT @ outside)
     return change
 
 
 def spectral_norm(matrix: Float[Tensor, "*any M N"]) -> Float[Tensor, "*any"]:
-    """The largest singular value, from a few products with the matrix instead of its decomposition.
+    """The largest singular value, by subspace iteration.
 
     Args:
-        matrix: of finite elements.
+        matrix: with finite elements.
 
     Gradient:
-        Exact where the largest singular value is simple; elsewhere that of one of them.
+        Exact if the largest singular value is simple; otherwise a subgradient.
 
     Example:
         >>> spectral_norm(torch.diag(torch.tensor([3.0, 1.0]))).round(decimals=4)
         tensor(3.)
     """
-    held = matrix.detach()
-    columns = min(_COLUMNS, *held.shape[-2:])
-    start = hashed_uniform((held.shape[-1], columns), 0, held.device, held.dtype) - 0.5
-    right = torch.linalg.qr(start.expand(*held.shape[:-2], *start.shape))[0]
+    detached = matrix.detach()
+    columns = min(_COLUMNS, *detached.shape[-2:])
+    initial = hashed_uniform((detached.shape[-1], columns), 0, detached.device, detached.dtype) - 0.5
+    right = torch.linalg.qr(initial.expand(*detached.shape[:-2], *initial.shape))[0]
     for _ in range(_STEPS):
-        left = torch.linalg.qr(held @ right)[0]
-        right = torch.linalg.qr(held.mT @ left)[0]
-    first, values, second = svd(held @ right)
+        left = torch.linalg.qr(detached @ right)[0]
+        right = torch.linalg.qr(detached.mT @ left)[0]
+    first, values, second = svd(detached @ right)
     vector = right @ second[..., :1]
     if not (torch.is_grad_enabled() and matrix.requires_grad):
         return values[..., 0]
     return (first[..., :1].mT @ matrix @ vector)[..., 0, 0]
 
 
-def _quarantined(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """The matrices with the identity in place of those that are not finite, and which those are."""
+def _quarantine(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """The matrices with non-finite ones replaced by the identity, and the mask of those."""
     bad = ~matrix.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
     identity = torch.eye(*matrix.shape[-2:], dtype=matrix.dtype, device=matrix.device)
     return torch.where(bad, identity, matrix), bad

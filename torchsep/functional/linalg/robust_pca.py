@@ -1,4 +1,4 @@
-"""A matrix as the sum of one of low rank and a sparse one."""
+"""Robust PCA: a matrix as the sum of a low-rank and a sparse one."""
 
 import math
 from itertools import pairwise
@@ -7,12 +7,11 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import pad
 
 from torchsep.checks import check_integer, check_number
 from torchsep.functional._chunks import BlockSize
 from torchsep.functional._custom_ops import operator, register_gradient
-from torchsep.functional.linalg._subspace import Lowered, ThresholdTracker, joined, products
+from torchsep.functional.linalg._subspace import SubspaceTracker
 from torchsep.functional.linalg.matrix_functions import (
     singular_value_threshold,
     spectral_norm,
@@ -22,46 +21,39 @@ from torchsep.functional.linalg.matrix_functions import (
 
 __all__ = ["low_rank_and_sparse"]
 
-# For a matrix of spectral norm one: the first threshold of the singular values, its decrease and its least value.
+# Singular value thresholds of a matrix of spectral norm one: the first one, the ratio of successive ones, the last one.
 _FIRST = 0.8
 _DECREASE = 1.5
-_LEAST = 0.8e-7
+_LAST = 0.8e-7
 
-# Of matrices whose smaller side is no longer than this, all singular values are found, of a whole batch together.
+# Matrices whose smaller side is at most this long are decomposed in full, the whole batch at once.
 _SMALL = 80
 
-# Elements that are worked on together, so that a processor's cache holds them and what is made of them.
-_TOGETHER = 1 << 17
+# Elements of a block that stays in cache with its intermediate results.
+_BLOCK = BlockSize(cpu=1 << 17, accelerator=1 << 27)
 
-# Elements of large matrices whose singular vectors are followed together; all that is kept takes some times that room.
-_ITEMS_TOGETHER = BlockSize(cpu=1 << 22, accelerator=1 << 27)
-
-# Rows whose lengths are a multiple of so many elements are multiplied fastest.
-_ALIGNED = 16
-
-# States from which backward makes the others again.
-_SNAPSHOTS = 8
+# Number of checkpoints from which the backward pass recomputes the iterations.
+_CHECKPOINTS = 8
 
 
 def low_rank_and_sparse(
     matrix: Float[Tensor, "*any F N"], max_iter: int = 100, tol: float = 1e-7
 ) -> tuple[Float[Tensor, "*any F N"], Float[Tensor, "*any F N"]]:
-    r"""The parts of low rank and of few elements whose sum is a matrix: robust principal component analysis.
+    r"""The low-rank and the sparse part of a matrix: robust principal component analysis.
 
-    They are least in :math:`\|L\|_* + \lambda \|S\|_1` among those with :math:`L + S = M`, where
-    :math:`\lambda = 1 / \sqrt{\max(F, N)}`, found by the inexact method of augmented Lagrange multipliers. Of large
-    matrices the singular vectors above the threshold are followed from one iteration to the next, which is within 1e-4
-    of what whole decompositions give.
+    They minimise :math:`\|L\|_* + \lambda \|S\|_1` subject to :math:`L + S = M`, where
+    :math:`\lambda = 1 / \sqrt{\max(F, N)}`, by the inexact augmented Lagrange multiplier method. For large matrices the
+    singular vectors above the threshold are tracked over the iterations, which is within 1e-4 of full decompositions.
 
     Args:
-        matrix: :math:`M`. One with NaN or infinite elements gives NaN.
-        max_iter: the most that are made.
-        tol: a matrix is done when :math:`\|M - L - S\|_F` is below so much of :math:`\|M\|_F`, or below what its
-            precision resolves.
+        matrix: :math:`M`. Items with NaN or infinite elements return NaN.
+        max_iter: maximum number of iterations.
+        tol: a matrix has converged when :math:`\|M - L - S\|_F / \|M\|_F` is below this, or below the resolution of its
+            precision.
 
     Gradient:
-        Exact, also where singular values meet; the number of iterations is held. It keeps the matrix, and makes the
-        iterations again from eight states, whatever their number.
+        Exact, also for repeated singular values, with the number of iterations fixed. Only the matrix is saved, and the
+        iterations are recomputed from eight checkpoints.
 
     Example:
         >>> matrix = torch.outer(torch.arange(1.0, 9.0), torch.arange(1.0, 11.0))
@@ -78,43 +70,43 @@ def low_rank_and_sparse(
     check_integer(max_iter, "max_iter", at_least=1)
     check_number(tol, "tol", at_least=0.0)
     flat = matrix.reshape(-1, *matrix.shape[-2:])
-    held = flat.detach()
-    bad = ~held.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
-    peak = held.abs().amax((-2, -1), keepdim=True)
+    detached = flat.detach()
+    bad = ~detached.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
+    peak = detached.abs().amax((-2, -1), keepdim=True)
     silent = (peak == 0) | bad
     unit = (flat / peak.masked_fill(silent, 1.0)).masked_fill(bad, 0.0)
     norm = spectral_norm(unit)[:, None, None].masked_fill(silent, 1.0)
     unit = unit / norm
     weight = 1 / math.sqrt(max(matrix.shape[-2:]))
-    start = unit * (_FIRST / (unit.abs().amax((-2, -1), keepdim=True) / weight).clamp(min=1.0))
-    low_rank, sparse, _ = _alternate(unit, start, max_iter, float(tol))
+    initial = unit * (_FIRST / (unit.abs().amax((-2, -1), keepdim=True) / weight).clamp(min=1.0))
+    low_rank, sparse, _ = _alternate(unit, initial, max_iter, float(tol))
     scale = (norm * peak).masked_fill(bad, torch.nan)
     return (low_rank * scale).view(matrix.shape), (sparse * scale).view(matrix.shape)
 
 
 def _threshold(iteration: int) -> float:
-    return max(_FIRST * _DECREASE**-iteration, _LEAST)
+    return max(_FIRST * _DECREASE**-iteration, _LAST)
 
 
 def _bound(matrix: Tensor, iteration: int) -> float:
-    """The threshold of the sparse part."""
+    """The soft threshold of the sparse part."""
     return _threshold(iteration) / math.sqrt(max(matrix.shape[-2:]))
 
 
 def _shrink(matrix: Tensor, multiplier: Tensor, low_rank: Tensor, iteration: int) -> tuple[Tensor, Tensor]:
-    """The sparse part, and the next multiplier over the weight of the constraint.
+    """The sparse part, and the next multiplier divided by the penalty parameter.
 
-    That is all of the rest that the sparse part leaves, so that what the two parts lack, which is far smaller than
-    they are, never comes from a difference of them.
+    The multiplier is what soft thresholding removes. The small constraint residual is its change, and is never computed
+    as a difference of the much larger parts.
     """
     bound = _bound(matrix, iteration)
-    rest = matrix - low_rank + multiplier
-    clipped = rest.clamp(-bound, bound)
-    return rest - clipped, clipped
+    residual = matrix - low_rank + multiplier
+    clipped = residual.clamp(-bound, bound)
+    return residual - clipped, clipped
 
 
 def _advance(low_rank: Tensor, multiplier: Tensor, clipped: Tensor, iteration: int) -> tuple[Tensor, Tensor]:
-    """What the next low-rank part is made of, and the next multiplier."""
+    """The target of the next low-rank approximation, and the next multiplier in its scale."""
     ratio = _threshold(iteration + 1) / _threshold(iteration)
     return low_rank - multiplier + (1 + ratio) * clipped, ratio * clipped
 
@@ -124,154 +116,92 @@ def _tolerance(matrix: Tensor, tol: float) -> Tensor:
 
 
 @operator(
-    lambda matrix, start, max_iter, tol: (  # noqa: ARG005
+    lambda matrix, initial, max_iter, tol: (  # noqa: ARG005
         torch.empty_like(matrix, memory_format=torch.contiguous_format),
         torch.empty_like(matrix, memory_format=torch.contiguous_format),
         matrix.new_empty(len(matrix), dtype=torch.long),
     )
 )
-def _alternate(matrix: Tensor, start: Tensor, max_iter: int, tol: float) -> tuple[Tensor, Tensor, Tensor]:
-    """The parts of matrices of spectral norm one, and the number of iterations that each has taken."""
-    if min(matrix.shape[-2:]) <= _SMALL or not len(matrix):
-        return _together(matrix, start, max_iter, tol)
+def _alternate(matrix: Tensor, initial: Tensor, max_iter: int, tol: float) -> tuple[Tensor, Tensor, Tensor]:
+    """The parts of matrices of spectral norm one, and the number of iterations of each."""
+    if min(matrix.shape[-2:]) <= _SMALL:
+        return _batched(matrix, initial, max_iter, tol)
     low_rank, sparse = (torch.empty_like(matrix, memory_format=torch.contiguous_format) for _ in range(2))
     count = torch.empty(len(matrix), dtype=torch.long, device=matrix.device)
-    room = _ITEMS_TOGETHER.on(matrix.device)
-    together = max(1, room // matrix[0].numel())
-    groups = zip(*(tensor.split(together) for tensor in (matrix, start, low_rank, sparse, count)), strict=True)
-    for own, multiplier, *into in groups:
-        _followed(own, multiplier, max_iter, tol, (into[0], into[1], into[2]))
+    for item in range(len(matrix)):
+        count[item] = _tracked(matrix[item], initial[item], max_iter, tol, into=(low_rank[item], sparse[item]))
     return low_rank, sparse, count
 
 
-def _together(matrix: Tensor, multiplier: Tensor, max_iter: int, tol: float) -> tuple[Tensor, Tensor, Tensor]:
-    """The parts of small matrices, each held when it is done."""
+def _batched(matrix: Tensor, multiplier: Tensor, max_iter: int, tol: float) -> tuple[Tensor, Tensor, Tensor]:
+    """The parts of small matrices, by full decompositions of the whole batch; converged items are frozen."""
     low_rank = sparse = torch.zeros_like(matrix, memory_format=torch.contiguous_format)
     count = torch.zeros(len(matrix), dtype=torch.long, device=matrix.device)
     active = torch.ones_like(count, dtype=torch.bool)
     tolerance = _tolerance(matrix, tol)
     target = matrix + multiplier
     for iteration in range(max_iter):
-        lowered = singular_value_threshold(target, _threshold(iteration))
-        rest, clipped = _shrink(matrix, multiplier, lowered, iteration)
-        low_rank = torch.where(active[:, None, None], lowered, low_rank)
-        sparse = torch.where(active[:, None, None], rest, sparse)
+        thresholded = singular_value_threshold(target, _threshold(iteration))
+        shrunk, clipped = _shrink(matrix, multiplier, thresholded, iteration)
+        low_rank = torch.where(active[:, None, None], thresholded, low_rank)
+        sparse = torch.where(active[:, None, None], shrunk, sparse)
         count += active
         active = active & ~(torch.linalg.vector_norm(clipped - multiplier, dim=(-2, -1)) <= tolerance)
         if not active.any():
             break
-        target, multiplier = _advance(lowered, multiplier, clipped, iteration)
+        target, multiplier = _advance(thresholded, multiplier, clipped, iteration)
     return low_rank, sparse, count
 
 
-def _followed(
-    matrix: Tensor, multiplier: Tensor, max_iter: int, tol: float, into: tuple[Tensor, Tensor, Tensor]
-) -> None:
-    """The parts of large matrices, and the number of iterations, each written when it is done."""
-    count, _, columns = matrix.shape
-    tolerance = _tolerance(matrix, tol).tolist()
-    weight = _bound(matrix, 0) / _threshold(0)
-    # Added columns of zeros, which stay zero, make products faster, as all rows start at a multiple of their number.
-    matrix, multiplier = (pad(tensor, (0, -columns % _ALIGNED)).contiguous() for tensor in (matrix, multiplier))
-    target, sparse = matrix + multiplier, torch.empty_like(matrix)
-    trackers = [ThresholdTracker(target)]
-    pieces = _pieces(matrix, multiplier, target, sparse)
-    room = matrix.new_empty(2, max(piece[0].numel() for _, piece in pieces))
+def _tracked(matrix: Tensor, multiplier: Tensor, max_iter: int, tol: float, into: tuple[Tensor, Tensor]) -> int:
+    """Write the parts of one large matrix, by subspace tracking, and return the number of iterations."""
+    tolerance, weight = float(_tolerance(matrix, tol)), _bound(matrix, 0) / _threshold(0)
+    matrix, multiplier = (tensor.clone(memory_format=torch.contiguous_format) for tensor in (matrix, multiplier))
+    low_rank, sparse = into
+    target = matrix + multiplier
+    tracker = SubspaceTracker(target)
+    size = min(_BLOCK.on(matrix.device), matrix.numel())
+    blocks = list(zip(*(tensor.view(-1).split(size) for tensor in (matrix, multiplier, target, sparse)), strict=True))
+    workspace = matrix.new_empty(2, size)
     for iteration in range(max_iter):
-        now, after = _threshold(iteration), _threshold(iteration + 1)
-        found = [lowered for tracker in trackers for lowered in tracker(_of(target, tracker), now)]
-        active = {item for lowered in found for item in lowered.tracker.items}
-        for lowered in found:
-            _put(lowered, target)
-        lacks = target.new_zeros(count)
-        for items, piece in pieces:
-            if active.intersection(items):
-                lacks[items.start : items.stop] += _shrink_in_place(piece, room, weight * now, after / now)
-        last = iteration + 1 == max_iter
-        done = {item for item, lack in enumerate(lacks.tolist()) if last or math.sqrt(lack) <= tolerance[item]}
-        for lowered in found:
-            _finish(lowered, sparse, done, iteration + 1, into)
-        trackers = joined(going for lowered in found if (going := lowered.tracker.without(done)) is not None)
-        if not trackers:
+        threshold, following = _threshold(iteration), _threshold(iteration + 1)
+        left, right = tracker(target, threshold)
+        torch.mm(left, right.mT, out=target)
+        squares = [_shrink_in_place(block, workspace, weight * threshold, following / threshold) for block in blocks]
+        if math.sqrt(torch.stack(squares).sum()) <= tolerance:
             break
+    torch.mm(left, right.mT, out=low_rank)
+    return iteration + 1
 
 
-def _finish(
-    lowered: Lowered, sparse: Tensor, done: set[int], iterations: int, into: tuple[Tensor, Tensor, Tensor]
-) -> None:
-    """Write the parts of the items that are done."""
-    columns = into[0].shape[-1]
-    for left, right, item in zip(lowered.left, lowered.right, lowered.tracker.items, strict=True):
-        if item in done:
-            torch.mm(left, right[:columns].mT, out=into[0][item])
-            into[1][item] = sparse[item, :, :columns]
-            into[2][item] = iterations
-
-
-def _of(matrices: Tensor, tracker: ThresholdTracker) -> Tensor:
-    """Those that a tracker is for."""
-    return matrices if len(tracker.items) == len(matrices) else matrices[tracker.items]
-
-
-def _put(lowered: Lowered, target: Tensor) -> None:
-    """Write the product of the factors in the place of each item."""
-    if len(lowered.tracker.items) == len(target):
-        products(lowered.left, lowered.right.mT, out=target)
-    else:
-        target[lowered.tracker.items] = products(lowered.left, lowered.right.mT)
-
-
-def _pieces(*tensors: Tensor) -> list[tuple[range, tuple[Tensor, ...]]]:
-    """Parts ``(items, elements)`` of contiguous tensors that stay in cache, and of which items they are."""
-    count, size = len(tensors[0]), tensors[0][0].numel()
-    room = _TOGETHER if tensors[0].device.type == "cpu" else count * size
-    rows = [tensor.view(count, size) for tensor in tensors]
-    if size >= room:
-        return [
-            (range(item, item + 1), tuple(row[item : item + 1, first : first + room] for row in rows))
-            for item in range(count)
-            for first in range(0, size, room)
-        ]
-    together = room // size
-    return [
-        (range(item, min(item + together, count)), tuple(row[item : item + together] for row in rows))
-        for item in range(0, count, together)
-    ]
-
-
-def _shrink_in_place(pieces: tuple[Tensor, ...], room: Tensor, bound: float, ratio: float) -> Float[Tensor, " items"]:
-    """What :func:`_shrink` and :func:`_advance` do, in place, of a target that holds the low-rank part.
-
-    Returns the square of what the parts lack.
-    """
-    matrix, multiplier, target, sparse = pieces
-    rest, clipped = (part[: matrix.numel()].view(matrix.shape) for part in room)
-    torch.sub(matrix, target, out=rest).add_(multiplier)
-    torch.clamp(rest, -bound, bound, out=clipped)
-    torch.sub(rest, clipped, out=sparse)
-    lack = torch.sub(clipped, multiplier, out=rest)
-    target.add_(lack).add_(clipped, alpha=ratio)
+def _shrink_in_place(block: tuple[Tensor, ...], workspace: Tensor, bound: float, ratio: float) -> Tensor:
+    """:func:`_shrink` and :func:`_advance` in place, the target being the low-rank part; the squared residual norm."""
+    matrix, multiplier, target, sparse = block
+    residual, clipped = workspace[:, : len(matrix)]
+    torch.sub(matrix, target, out=residual).add_(multiplier)
+    torch.clamp(residual, -bound, bound, out=clipped)
+    torch.sub(residual, clipped, out=sparse)
+    torch.sub(clipped, multiplier, out=residual)
+    target.add_(residual).add_(clipped, alpha=ratio)
     torch.mul(clipped, ratio, out=multiplier)
-    if len(lack) == 1:
-        return torch.dot(lack[0], lack[0])[None]  # in a fraction of the time
-    return torch.linalg.vector_norm(lack, dim=1).square()
+    return torch.dot(residual, residual)
 
 
 @operator(
-    lambda matrix, start, count, low_rank, sparse: (  # noqa: ARG005
+    lambda matrix, initial, count, low_rank, sparse: (  # noqa: ARG005
         torch.empty_like(matrix, memory_format=torch.contiguous_format),
         torch.empty_like(matrix, memory_format=torch.contiguous_format),
     )
 )
 def _alternate_gradient(
-    matrix: Tensor, start: Tensor, count: Tensor, low_rank: Tensor, sparse: Tensor
+    matrix: Tensor, initial: Tensor, count: Tensor, low_rank: Tensor, sparse: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The gradients with respect to matrices and start, of those with respect to the parts."""
-    return _Reverse(matrix, count, low_rank, sparse).run(start)
+    """The gradients of matrices and initial, given those of the parts."""
+    return _Backward(matrix, count, low_rank, sparse).run(initial)
 
 
-class _Reverse:
-    """The iterations backwards, each made again from the nearest state kept before it."""
+class _Backward:
+    """Backpropagation through the iterations, each recomputed from the last checkpoint before it."""
 
     def __init__(self, matrix: Tensor, count: Tensor, low_rank: Tensor, sparse: Tensor) -> None:
         self._matrix, self._count = matrix, count
@@ -279,23 +209,23 @@ class _Reverse:
         self._of_matrix = torch.zeros_like(matrix, memory_format=torch.contiguous_format)
         self._of_target, self._of_multiplier = self._of_matrix.clone(), self._of_matrix.clone()
 
-    def run(self, start: Tensor) -> tuple[Tensor, Tensor]:
-        self._segment((self._matrix + start, start), 0, int(self._count.max()), _SNAPSHOTS)
+    def run(self, initial: Tensor) -> tuple[Tensor, Tensor]:
+        self._segment((self._matrix + initial, initial), 0, int(self._count.max()), _CHECKPOINTS)
         return self._of_matrix + self._of_target, self._of_target + self._of_multiplier
 
     def _segment(self, state: tuple[Tensor, Tensor], first: int, count: int, slots: int) -> None:
-        """Go back over some iterations, of which the first one's state is given."""
+        """Backpropagate through some iterations, given the state before them and the number of free checkpoints."""
         if count == 1 or not slots:
             for last in reversed(range(first, first + count)):
-                self._back(*self._forward(state, first, last), last)
+                self._step(*self._forward(state, first, last), last)
             return
-        pieces = min(count, slots + 1)
-        edges = [first + count * piece // pieces for piece in range(pieces + 1)]
+        segments = min(count, slots + 1)
+        edges = [first + count * segment // segments for segment in range(segments + 1)]
         states = [state]
         for begin, end in pairwise(edges[:-1]):
             states.append(self._forward(states[-1], begin, end))
-        for piece in reversed(range(pieces)):  # as states are used up, more may be kept within a piece
-            self._segment(states.pop(), edges[piece], edges[piece + 1] - edges[piece], slots - piece)
+        for segment in reversed(range(segments)):  # used checkpoints become free
+            self._segment(states.pop(), edges[segment], edges[segment + 1] - edges[segment], slots - segment)
 
     def _forward(self, state: tuple[Tensor, Tensor], first: int, last: int) -> tuple[Tensor, Tensor]:
         for iteration in range(first, last):
@@ -305,21 +235,21 @@ class _Reverse:
             state = _advance(low_rank, multiplier, clipped, iteration)
         return state
 
-    def _back(self, target: Tensor, multiplier: Tensor, iteration: int) -> None:
-        """From the gradients with respect to the state after an iteration to those before it."""
+    def _step(self, target: Tensor, multiplier: Tensor, iteration: int) -> None:
+        """Transform the gradients of the state after an iteration to those of the state before it."""
         left, values, right = svd(target)
         tau = values.new_tensor(_threshold(iteration))
         low_rank = (left * (values - tau).relu()[..., None, :]) @ right.mT
-        rest = self._matrix - low_rank + multiplier
+        residual = self._matrix - low_rank + multiplier
         ratio = _threshold(iteration + 1) / _threshold(iteration)
         last = (self._count == iteration + 1)[:, None, None]
         of_sparse = torch.where(last, self._of_sparse, 0.0)
         of_clipped = (1 + ratio) * self._of_target + ratio * self._of_multiplier - of_sparse
-        of_rest = of_sparse + torch.where(rest.abs() < _bound(rest, iteration), of_clipped, 0.0)
-        of_low_rank = torch.where(last, self._of_low_rank, self._of_target) - of_rest
-        self._of_multiplier = of_rest - self._of_target
+        of_residual = of_sparse + torch.where(residual.abs() < _bound(residual, iteration), of_clipped, 0.0)
+        of_low_rank = torch.where(last, self._of_low_rank, self._of_target) - of_residual
+        self._of_multiplier = of_residual - self._of_target
         self._of_target = threshold_derivative(left, values, right, tau, of_low_rank)
-        self._of_matrix += of_rest
+        self._of_matrix += of_residual
 
 
 def _setup(ctx: Any, inputs: tuple[Tensor, Tensor, int, float], output: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -327,8 +257,8 @@ def _setup(ctx: Any, inputs: tuple[Tensor, Tensor, int, float], output: tuple[Te
 
 
 def _backward(ctx: Any, low_rank: Tensor, sparse: Tensor, _: None) -> tuple[Tensor, Tensor, None, None]:
-    matrix, start, count = ctx.saved_tensors
-    return *_alternate_gradient(matrix, start, count, low_rank, sparse), None, None
+    matrix, initial, count = ctx.saved_tensors
+    return *_alternate_gradient(matrix, initial, count, low_rank, sparse), None, None
 
 
 register_gradient(_alternate, _setup, _backward)

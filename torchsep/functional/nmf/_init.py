@@ -1,4 +1,4 @@
-"""Where the factorisation of non-negative matrices begins."""
+"""NMF initialisation."""
 
 import torch
 from jaxtyping import Float
@@ -10,12 +10,12 @@ __all__ = ["STARTS", "random_start", "singular_start"]
 
 Factors = tuple[Float[Tensor, "B N K"], Float[Tensor, "B K F"]]
 
-# After so many iterations the leading singular vectors are known well enough to start from.
+# Orthogonal iterations for the leading singular vectors.
 _ITERATIONS = 20
 
 
 def random_start(values: Float[Tensor, "B N F"], n_components: int, seed: int) -> Factors:
-    """Absolute values of normal numbers whose product is about at the level of values with a mean of one."""
+    """Absolute values of normal random numbers, scaled so that the mean of their product is about one."""
     items, frames, bins = values.shape
     uniform = hashed_uniform((bins + frames, n_components), seed, values.device)
     start = (torch.erfinv(uniform) * (2 / n_components) ** 0.5).to(values.dtype)
@@ -24,9 +24,9 @@ def random_start(values: Float[Tensor, "B N F"], n_components: int, seed: int) -
 
 @torch.no_grad()
 def singular_start(values: Float[Tensor, "B N F"], n_components: int, seed: int) -> Factors:
-    """The leading singular vectors, of each pair those parts, positive or negative, that hold more of the product.
+    """NNDSVD: the positive or negative parts, whichever have the larger norm, of the leading singular vectors.
 
-    What is zero then is filled in at the level of a random start. The vectors are found by orthogonal iteration.
+    Zeros are replaced by the mean of a random initialisation. The vectors are computed by orthogonal iteration.
     """
     items, frames, bins = values.shape
     rank = min(n_components, frames, bins)
@@ -36,9 +36,9 @@ def singular_start(values: Float[Tensor, "B N F"], n_components: int, seed: int)
     signs = torch.tensor([1.0, -1.0], dtype=values.dtype, device=values.device)[:, None, None, None]
     pairs = [(signs * factor).clamp(min=0) for factor in (values @ right, right)]
     lengths = [torch.linalg.vector_norm(pair, dim=-2, keepdim=True) for pair in pairs]
-    better = (lengths[0] * lengths[1]).argmax(0, keepdim=True)
-    factors = [pair.gather(0, better.expand(1, *pair.shape[1:]))[0] for pair in pairs]
-    left_length, right_length = (length.gather(0, better)[0] for length in lengths)
+    larger = (lengths[0] * lengths[1]).argmax(0, keepdim=True)
+    factors = [pair.gather(0, larger.expand(1, *pair.shape[1:]))[0] for pair in pairs]
+    left_length, right_length = (length.gather(0, larger)[0] for length in lengths)
     balance = torch.where(left_length * right_length > 0, (right_length / left_length).sqrt(), 0.0)
     level = n_components**-0.5
     scaled = factors[0] * balance, factors[1] / balance.masked_fill(balance == 0, 1.0)

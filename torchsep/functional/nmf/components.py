@@ -1,4 +1,4 @@
-"""Masks and features of bins from the components of a factorised spectrogram."""
+"""Masks and bin features from the components of a factorised spectrogram."""
 
 import torch
 from jaxtyping import Float, Int
@@ -15,16 +15,16 @@ def component_masks(
     labels: Int[Tensor, "B K"],
     num_sources: int,
 ) -> Float[Tensor, "B S C F N"]:
-    """The share of the components of each source in the sum of all.
+    """Ratio masks of the sources: the sum of the components of each source divided by the sum of all components.
 
     Args:
         templates: non-negative.
         activations: non-negative.
-        labels: of the source of each component, from 0.
+        labels: index of the source of each component.
         num_sources: number of sources.
 
     Gradient:
-        Exact into templates and activations.
+        Exact with respect to templates and activations.
 
     Example:
         >>> templates, activations = torch.tensor([[[1.0, 3.0, 4.0]]]), torch.ones(1, 1, 3, 1)
@@ -39,7 +39,7 @@ def component_masks(
 def mean_component_features(
     templates: Float[Tensor, "B F K"], activations: Float[Tensor, "B C K N"], timbres: Float[Tensor, "B K D"]
 ) -> Float[Tensor, "B C F N D"]:
-    r"""For every bin, the mean of its templates' timbres, of length one.
+    r"""The normalised mean of the timbre vectors of the components, weighted by their magnitude in each bin.
 
     .. math::
         x_{fn} = \frac{\sum_k W_{fk} H_{kn}\, m_k}{\lVert \sum_k W_{fk} H_{kn}\, m_k \rVert}
@@ -47,10 +47,10 @@ def mean_component_features(
     Args:
         templates: :math:`W`, non-negative.
         activations: :math:`H`, non-negative.
-        timbres: a vector :math:`m_k` of each template.
+        timbres: timbre vector :math:`m_k` of each template.
 
     Gradient:
-        Exact; zero where the mean is, or its square in the precision given.
+        Exact; zero where the mean, or its square in the given precision, is zero.
 
     Example:
         >>> templates, timbres = torch.tensor([[[1.0, 0.0], [1.0, 1.0]]]), torch.eye(2)[None]

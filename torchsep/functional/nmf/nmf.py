@@ -1,4 +1,4 @@
-"""Non-negative matrices as sums of few templates, each with its activations."""
+"""Non-negative matrix factorisation into templates and activations."""
 
 from typing import Any, NamedTuple
 
@@ -9,7 +9,6 @@ from torch import Tensor
 from torchsep.checks import check_choice, check_integer, check_number
 from torchsep.functional.nmf._init import STARTS
 from torchsep.functional.nmf._solver import divergences, multiplicative_updates
-from torchsep.functional.nmf._updates import padded
 
 __all__ = [
     "Factorisation",
@@ -23,29 +22,29 @@ __all__ = [
 
 _BETAS = {"frobenius": 2.0, "kullback_leibler": 1.0, "itakura_saito": 0.0}
 
-# Added to data, relative to its mean, where the divergence of a zero is infinite.
+# Added to the data, relative to its mean, if the divergence of a zero is infinite.
 _FLOOR = 1e-8
 
 
 class Factorisation(NamedTuple):
-    """A matrix as a product of non-negative ones, ``templates @ activations``.
+    """A non-negative matrix factorisation, ``templates @ activations``.
 
     Args:
-        templates: in columns, ``(..., F, K)``.
-        activations: of each template in its row, ``(..., K, N)``.
-        num_iterations: that were made for each item, ``(...)``.
+        templates: ``(..., F, K)``.
+        activations: ``(..., K, N)``.
+        n_iter: number of iterations of each item, ``(...)``.
     """
 
     templates: Float[Tensor, "*any F K"]
     activations: Float[Tensor, "*any K N"]
-    num_iterations: Int[Tensor, "*any"]
+    n_iter: Int[Tensor, "*any"]
 
 
-Start = str | tuple[Float[Tensor, "*any F K"], Float[Tensor, "*any K N"]]
+Init = str | tuple[Float[Tensor, "*any F K"], Float[Tensor, "*any K N"]]
 
 
 def check_nmf(beta_loss: str | float, l1_ratio: float, alpha: float, max_iter: int, tol: float) -> float:
-    """The beta of a divergence, by its name or as it is; raises unless all settings are allowed."""
+    """The value of beta for a name or number; raises if a setting is invalid."""
     if isinstance(beta_loss, str):
         check_choice(beta_loss, tuple(_BETAS), "beta_loss")
     else:
@@ -60,13 +59,13 @@ def check_nmf(beta_loss: str | float, l1_ratio: float, alpha: float, max_iter: i
 def beta_divergence(
     matrix: Float[Tensor, "*any F N"], model: Float[Tensor, "*any F N"], beta_loss: str | float = "kullback_leibler"
 ) -> Float[Tensor, "*any"]:
-    r"""The beta-divergence of a matrix from its model: how far its values are from those, summed up.
+    r"""The beta-divergence of a matrix and its model, summed over all elements.
 
     .. math::
         d_\beta(v | m) = \frac{v^\beta + (\beta - 1) m^\beta - \beta v m^{\beta - 1}}{\beta (\beta - 1)}
 
-    This is half of the squared difference for 2, and in the limit the generalised Kullback-Leibler divergence for 1
-    and that of Itakura and Saito for 0, to which ratios alone matter.
+    This is half the squared Euclidean distance for 2, the generalised Kullback-Leibler divergence for 1, and the
+    scale-invariant Itakura-Saito divergence for 0.
 
     Args:
         matrix: non-negative values; positive for beta at or below zero.
@@ -74,7 +73,7 @@ def beta_divergence(
         beta_loss: ``frobenius``, ``kullback_leibler``, ``itakura_saito``, or beta itself.
 
     Gradient:
-        Exact; that of a zero of the matrix is finite, where the exact one may not be.
+        Exact, but finite for zeros of the matrix, where the exact gradient may be infinite.
 
     Example:
         >>> beta_divergence(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 4.0]]), "frobenius")
@@ -93,38 +92,38 @@ def fit_nmf(  # noqa: PLR0913 - the parameters, and their names, are the field's
     alpha: float = 0.0,
     max_iter: int = 200,
     tol: float = 1e-4,
-    init: Start = "random",
+    init: Init = "random",
     seed: int = 0,
 ) -> Factorisation:
-    r"""Templates and activations whose product is near to a non-negative matrix, of every matrix of a batch.
+    r"""The non-negative matrix factorisation of each matrix of a batch.
 
-    They minimise
+    Templates and activations minimise
 
     .. math::
         D_\beta(V | W H)
         + \alpha \rho \left(N \lVert W \rVert_1 + F \lVert H \rVert_1\right)
         + \tfrac{1}{2} \alpha (1 - \rho) \left(N \lVert W \rVert_2^2 + F \lVert H \rVert_2^2\right)
 
-    by multiplicative updates, each of which lowers this or leaves it as it is: of all activations, then of all
-    templates. What would be zero is kept a little above, at 1e-8 of the usual size or less, from where it can grow.
+    by alternating multiplicative updates of all activations and all templates, which never increase this loss. Factors
+    are bounded below by 1e-8 of their mean size or less instead of zero, so that they can grow again.
 
     Args:
-        matrix: :math:`V`, non-negative. For beta at or below zero 1e-8 of its mean is added to it.
-        n_components: number :math:`K` of templates.
-        beta_loss: ``frobenius``, ``kullback_leibler``, ``itakura_saito``, or beta itself: the smaller, the more do
-            quiet values count.
-        l1_ratio: :math:`\rho`, from 0 to 1: how far penalties are of the sum of values rather than of squares.
-        alpha: :math:`\alpha`, the weight of penalties. With them the level of the matrix plays a part.
-        max_iter: the most updates.
-        tol: a matrix is done once ten updates lower the root of its divergence by less than this share of its first;
-            at zero after ``max_iter``.
-        init: ``random``; ``nndsvd``, from the leading singular vectors with the mean for zeros; or a pair of
-            templates and activations to start from.
-        seed: of a random start, which is the same for every matrix of a batch.
+        matrix: :math:`V`, non-negative. For beta at or below zero, 1e-8 of its mean is added.
+        n_components: number :math:`K` of components.
+        beta_loss: ``frobenius``, ``kullback_leibler``, ``itakura_saito``, or beta itself. Smaller values give quiet
+            elements more weight.
+        l1_ratio: mixing parameter :math:`\rho` of the L1 and squared L2 penalties, from 0 to 1.
+        alpha: weight :math:`\alpha` of the penalties. With penalties the result depends on the level of the matrix.
+        max_iter: maximum number of updates.
+        tol: an item has converged once ten updates decrease the root of its divergence by less than this fraction of
+            the initial one; zero disables the test.
+        init: ``random``, ``nndsvd`` (singular vectors with zeros replaced by the mean), or a pair of initial templates
+            and activations.
+        seed: seed of the random initialisation, which is the same for all items.
 
     Gradient:
-        Exact for the number of updates that were made, once; the start ``nndsvd`` is held. What is kept does not grow
-        with that number; what backward needs grows with its square root, in units of templates and activations.
+        Exact with the number of updates fixed, once differentiable; ``nndsvd`` is treated as constant. Only the inputs
+        are saved. The memory of backward grows with the square root of the number of updates, in units of the factors.
 
     Example:
         >>> matrix = torch.tensor([[1.0, 0.0, 2.0], [2.0, 0.0, 4.0], [0.0, 3.0, 0.0]])
@@ -137,21 +136,20 @@ def fit_nmf(  # noqa: PLR0913 - the parameters, and their names, are the field's
     References:
         C. Févotte and J. Idier, "Algorithms for nonnegative matrix factorization with the beta-divergence", Neural
         Computation, 2011; N. Gillis and F. Glineur, "Accelerated multiplicative updates and hierarchical ALS
-        algorithms for nonnegative matrix factorization", Neural Computation, 2012 (values kept above zero);
+        algorithms for nonnegative matrix factorization", Neural Computation, 2012 (lower bound);
         C. Boutsidis and E. Gallopoulos, "SVD based initialization: a head start for nonnegative matrix
         factorization", Pattern Recognition, 2008.
     """
     beta = check_nmf(beta_loss, l1_ratio, alpha, max_iter, tol)
     check_integer(n_components, "n_components", at_least=1)
-    values, level = _leveled(matrix, beta)
+    values, level = _normalised(matrix, beta)
     root = level.sqrt()
     if isinstance(init, str):
         check_choice(init, tuple(STARTS), "init")
-        activations, templates = STARTS[init](values[..., : matrix.shape[-2]], n_components, seed)
-        activations = activations.mT
+        activations, templates = STARTS[init](values, n_components, seed)
     else:
-        templates, activations = _checked_start(init, matrix, n_components)
-        activations, templates = activations / root, templates.mT / root
+        templates, activations = _checked_init(init, matrix, n_components)
+        activations, templates = activations.mT / root, templates.mT / root
     penalties = alpha * l1_ratio * level ** (0.5 - beta), alpha * (1 - l1_ratio) * level ** (1 - beta)
     activations, templates, number = multiplicative_updates(
         values,
@@ -167,7 +165,7 @@ def fit_nmf(  # noqa: PLR0913 - the parameters, and their names, are the field's
     *shape, bins, frames = matrix.shape
     return Factorisation(
         (templates * root).masked_fill(silent, 0.0).mT.reshape(*shape, bins, n_components),
-        (activations * root).masked_fill(silent, 0.0).reshape(*shape, n_components, frames),
+        (activations * root).masked_fill(silent, 0.0).mT.reshape(*shape, n_components, frames),
         number.reshape(shape),
     )
 
@@ -182,21 +180,21 @@ def nmf_activations(
     max_iter: int = 200,
     tol: float = 1e-4,
 ) -> Float[Tensor, "*any K N"]:
-    """Activations with which given templates are near to a non-negative matrix, of every matrix of a batch.
+    """The activations of fixed templates that approximate each non-negative matrix of a batch.
 
-    All start equal, at the level of the matrix. As a layer, templates are what is learned.
+    Initial activations are constant, at the level of the matrix. The templates can be learned by gradient descent.
 
     Args:
-        matrix: non-negative. For beta at or below zero 1e-8 of its mean is added to it.
-        templates: non-negative; one set for each matrix, or for all.
-        beta_loss: as for :func:`fit_nmf`, like what follows.
-        l1_ratio: from 0 to 1.
-        alpha: the weight of penalties.
-        max_iter: the most updates.
-        tol: a matrix is done once ten updates lower the root of its divergence by less than this share of its first.
+        matrix: non-negative. For beta at or below zero, 1e-8 of its mean is added.
+        templates: non-negative, for each matrix or for all.
+        beta_loss: as for :func:`fit_nmf`.
+        l1_ratio: as for :func:`fit_nmf`.
+        alpha: as for :func:`fit_nmf`.
+        max_iter: maximum number of updates.
+        tol: as for :func:`fit_nmf`.
 
     Gradient:
-        Exact for the number of updates that were made, once, into matrix and templates.
+        Exact for matrix and templates with the number of updates fixed, once differentiable.
 
     Example:
         >>> templates = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
@@ -209,7 +207,7 @@ def nmf_activations(
     if templates.dim() < 2 or templates.shape[-2] != bins:
         raise ValueError(f"templates must have shape (..., {bins}, K), got {tuple(templates.shape)}")
     size = templates.shape[-1]
-    values, level = _leveled(matrix, beta)
+    values, level = _normalised(matrix, beta)
     given = templates.to(matrix.dtype).expand(*shape, bins, size).mT.reshape(-1, size, bins)
     own_level = _level(given)
     scale = level / own_level
@@ -217,14 +215,14 @@ def nmf_activations(
     activations, _, _ = multiplicative_updates(
         values,
         torch.cat(penalties, -1)[:, 0, : 2 if alpha else 0],
-        values.new_full((len(values), size, frames), 1 / size),
+        values.new_full((len(values), frames, size), 1 / size),
         given / own_level,
         beta,
         max_iter,
         float(tol),
         False,
     )
-    return (activations * scale).masked_fill(_is_silent(matrix), 0.0).reshape(*shape, size, frames)
+    return (activations * scale).masked_fill(_is_silent(matrix), 0.0).mT.reshape(*shape, size, frames)
 
 
 def _frames_first(matrix: Float[Tensor, "*any F N"]) -> Float[Tensor, "B N F"]:
@@ -232,7 +230,7 @@ def _frames_first(matrix: Float[Tensor, "*any F N"]) -> Float[Tensor, "B N F"]:
 
 
 def _level(items: Float[Tensor, "B N F"]) -> Float[Tensor, "B 1 1"]:
-    """The mean of every item; one where that is zero."""
+    """The mean of each item; one if it is zero."""
     mean = items.mean((-2, -1), keepdim=True)
     return mean.masked_fill(mean == 0, 1.0)
 
@@ -241,19 +239,21 @@ def _is_silent(matrix: Float[Tensor, "*any F N"]) -> Tensor:
     return (matrix.detach() == 0).all(-1).all(-1).reshape(-1, 1, 1)
 
 
-def _leveled(matrix: Float[Tensor, "*any F N"], beta: float) -> tuple[Float[Tensor, "B N E"], Float[Tensor, "B 1 1"]]:
-    """The matrices, frames first, scaled to a mean of one and padded, and what their means were; ones for silence."""
+def _normalised(
+    matrix: Float[Tensor, "*any F N"], beta: float
+) -> tuple[Float[Tensor, "B N F"], Float[Tensor, "B 1 1"]]:
+    """The transposed matrices divided by their means, and the means; silent matrices are replaced by ones."""
     if matrix.dim() < 2 or matrix.numel() == 0 or not matrix.is_floating_point():
         wanted = "floating point, of shape (..., F, N) and not empty"
         raise ValueError(f"matrix must be {wanted}, got {matrix.dtype} {tuple(matrix.shape)}")
     items = _frames_first(matrix)
     level = _level(items)
     values = torch.where(_is_silent(matrix), 1.0, items / level)
-    return padded(values + _FLOOR if beta <= 0 else values), level
+    return (values + _FLOOR if beta <= 0 else values).contiguous(), level
 
 
-def _checked_start(init: Any, matrix: Tensor, n_components: int) -> tuple[Tensor, Tensor]:
-    """Given templates and activations, ``(B, K, F)`` and ``(B, K, N)``, for every item."""
+def _checked_init(init: Any, matrix: Tensor, n_components: int) -> tuple[Tensor, Tensor]:
+    """Given templates ``(B, F, K)`` and activations ``(B, K, N)`` of each item."""
     *shape, bins, frames = matrix.shape
     wanted = (*shape, bins, n_components), (*shape, n_components, frames)
     found = tuple(tuple(getattr(part, "shape", ())) for part in init) if isinstance(init, (tuple, list)) else init
@@ -263,7 +263,7 @@ def _checked_start(init: Any, matrix: Tensor, n_components: int) -> tuple[Tensor
 
 
 def concatenate_channels(magnitude: Float[Tensor, "B C F N"]) -> Float[Tensor, "B F C*N"]:
-    """The channels of a spectrogram one after another in time, so that they share templates, at a mean of one.
+    """The channels of a spectrogram concatenated in time, so that they share templates, normalised to a mean of one.
 
     Args:
         magnitude: non-negative.
@@ -277,11 +277,11 @@ def concatenate_channels(magnitude: Float[Tensor, "B C F N"]) -> Float[Tensor, "
 
 
 def split_channels(activations: Float[Tensor, "B K C*N"], channels: int) -> Float[Tensor, "B C K N"]:
-    """Activations in :func:`concatenate_channels`, channel by channel.
+    """Activations of :func:`concatenate_channels` split into channels.
 
     Args:
-        activations: of channels one after another.
-        channels: their number.
+        activations: activations of concatenated channels.
+        channels: number of channels.
 
     Example:
         >>> split_channels(torch.tensor([[[0.4, 0.8, 1.2, 1.6]]]), channels=2)

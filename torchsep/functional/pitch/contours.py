@@ -1,4 +1,4 @@
-"""Pitch contours: salient pitches of successive frames that continue one another."""
+"""Pitch contours: sequences of salient pitches of successive frames."""
 
 import math
 from dataclasses import dataclass
@@ -12,23 +12,23 @@ from torchsep.checks import check_integer, check_number
 __all__ = ["Contours", "pitch_contours"]
 
 # Constants of the method's authors (Salamon and Gomez, 2012).
-_SHARE_OF_STRONGEST = 0.9
+_RATIO_TO_STRONGEST = 0.9
 _DEVIATIONS_BELOW_MEAN = 0.9
 
-# Frames whose pitches are compared with the next frame's together.
-_TOGETHER = 1 << 14
+# Number of frames whose pitches are compared with those of the next frame at a time.
+_BLOCK = 1 << 14
 
 
 @dataclass(frozen=True)
 class Contours:
-    """The points of all contours of a batch, contour by contour and in order of time.
+    """The points of all contours of a batch, sorted by contour and time.
 
     Args:
-        contour: the number of each point's contour; contours are numbered through the batch.
-        row: the number of each point's frame, also numbered through: ``item * num_frames + frame``.
-        pitch: of each point.
-        salience: of each point.
-        item: the batch item of each contour.
+        contour: contour index of each point; contours are numbered across the batch.
+        row: frame index of each point across the batch, ``item * num_frames + frame``.
+        pitch: pitch of each point.
+        salience: salience of each point.
+        item: batch item of each contour.
     """
 
     contour: Int[Tensor, " P"]
@@ -47,31 +47,30 @@ class Contours:
 
     @property
     def length(self) -> Float[Tensor, " M"]:
-        """The number of points of each contour, as many as frames."""
+        """The number of points of each contour, equal to its number of frames."""
         return self.total(torch.ones_like(self.pitch))
 
 
 def pitch_contours(
     pitch: Float[Tensor, "B N K"], salience: Float[Tensor, "B N K"], max_jump: float = 80.0, max_gap: int = 17
 ) -> Contours:
-    """Contours that salient pitches grow to.
+    """Pitch contours formed from salient pitches.
 
-    Pitches of two successive frames continue one another where each is the other's nearest and they are near enough.
-    Of such a chain, the stretches are contours that begin and end with a strong pitch and between them have not too
-    many weak ones in succession. Strong is a pitch of at least 0.9 times the salience of its frame's most salient, and
-    not more than 0.9 standard deviations below the mean salience of such pitches in the item.
+    Two pitches of successive frames are linked if each is the nearest to the other and they are close enough. A
+    contour is a section of a chain of linked pitches that begins and ends with a strong pitch and has no long run of
+    weak pitches. A pitch is strong if its salience is at least 0.9 times the maximum of its frame, and at most 0.9
+    standard deviations below the mean salience of such pitches in the item.
 
-    Chains are found for all frames at once: each pitch learns its chain's first one in as many steps as the
-    number of frames has binary digits.
+    Chains are found for all frames in parallel by pointer jumping, in a logarithmic number of steps.
 
     Args:
-        pitch: in cents, any number in a frame and in any order.
-        salience: of the pitches; zero for none.
-        max_jump: most cents from one frame to the next.
-        max_gap: most weak pitches in succession.
+        pitch: pitches in cents, any number per frame and in any order.
+        salience: salience of the pitches; zero for absent ones.
+        max_jump: maximum difference between successive frames, in cents.
+        max_gap: maximum number of successive weak pitches.
 
     Gradient:
-        None: contours are a choice.
+        None: contours are discrete.
 
     Example:
         >>> pitch = torch.tensor([[[100.0, 900.0], [130.0, 700.0], [950.0, 160.0]]])
@@ -86,18 +85,18 @@ def pitch_contours(
     strong = _strong(salience).flatten()
     first = _first_of_chain(pitch, salience, max_jump)
     present = (salience > 0).flatten().nonzero()[:, 0]
-    # Pitches lie frame by frame, and so, chain by chain, in order of time.
-    place = present[first[present].argsort(stable=True)]
-    contour, inside = _stretches(first[place], strong[place], max_gap)
-    place, contour = place[inside], contour[inside]
-    row = place // count
+    # Pitches are stored frame by frame, so a stable sort by chain keeps the order of time.
+    index = present[first[present].argsort(stable=True)]
+    contour, inside = _sections(first[index], strong[index], max_gap)
+    index, contour = index[inside], contour[inside]
+    row = index // count
     item = row.new_zeros(int(contour[-1]) + 1 if len(contour) else 0)
     item[contour] = row // frames
-    return Contours(contour, row, pitch.flatten()[place], salience.flatten()[place], item)
+    return Contours(contour, row, pitch.flatten()[index], salience.flatten()[index], item)
 
 
 def _strong(salience: Float[Tensor, "B N K"]) -> Bool[Tensor, "B N K"]:
-    strong = (salience > 0) & (salience >= _SHARE_OF_STRONGEST * salience.amax(-1, keepdim=True))
+    strong = (salience > 0) & (salience >= _RATIO_TO_STRONGEST * salience.amax(-1, keepdim=True))
     number = strong.sum((1, 2), keepdim=True).clamp(min=1)
     mean = (salience * strong).sum((1, 2), keepdim=True) / number
     variance = ((salience - mean).square() * strong).sum((1, 2), keepdim=True) / number
@@ -105,15 +104,15 @@ def _strong(salience: Float[Tensor, "B N K"]) -> Bool[Tensor, "B N K"]:
 
 
 def _first_of_chain(pitch: Tensor, salience: Tensor, max_jump: float) -> Int[Tensor, " P"]:
-    """For each pitch, by its place in the whole tensor, the place of the first pitch of its chain."""
+    """The flat index of the first pitch of each pitch's chain."""
     frames = pitch.shape[1]
-    place = torch.arange(pitch.numel(), device=pitch.device).view_as(pitch)
-    previous = place.clone()
-    for start in range(0, frames - 1, _TOGETHER):
-        early, late = slice(start, min(start + _TOGETHER, frames - 1)), slice(start + 1, start + _TOGETHER + 1)
+    index = torch.arange(pitch.numel(), device=pitch.device).view_as(pitch)
+    previous = index.clone()
+    for start in range(0, frames - 1, _BLOCK):
+        early, late = slice(start, min(start + _BLOCK, frames - 1)), slice(start + 1, start + _BLOCK + 1)
         linked, partner = _mutually_nearest(pitch, salience, early, late, max_jump)
-        following = place[:, late].gather(-1, partner)[linked]
-        previous.view(-1)[following] = place[:, early][linked]
+        following = index[:, late].gather(-1, partner)[linked]
+        previous.view(-1)[following] = index[:, early][linked]
     first = previous.flatten()
     for _ in range(math.ceil(math.log2(max(frames, 2)))):
         first = first[first]
@@ -123,7 +122,7 @@ def _first_of_chain(pitch: Tensor, salience: Tensor, max_jump: float) -> Int[Ten
 def _mutually_nearest(
     pitch: Tensor, salience: Tensor, early: slice, late: slice, max_jump: float
 ) -> tuple[Bool[Tensor, "B n K"], Int[Tensor, "B n K"]]:
-    """Which pitches of early frames go on in the late ones, and as which."""
+    """Whether each pitch of the early frames is linked to one of the late frames, and the index of that one."""
     distance = (pitch[:, early, :, None] - pitch[:, late, None, :]).abs_()
     distance.masked_fill_((salience[:, early] <= 0)[..., None], torch.inf)
     distance.masked_fill_((salience[:, late] <= 0)[:, :, None], torch.inf)
@@ -133,8 +132,8 @@ def _mutually_nearest(
     return (back == own) & (nearest <= max_jump), partner
 
 
-def _stretches(chain: Tensor, strong: Tensor, max_gap: int) -> tuple[Int[Tensor, " P"], Bool[Tensor, " P"]]:
-    """The number of each pitch's contour, and whether it is in one; pitches are in order of chain and time."""
+def _sections(chain: Tensor, strong: Tensor, max_gap: int) -> tuple[Int[Tensor, " P"], Bool[Tensor, " P"]]:
+    """The contour index of each pitch, and whether it is in a contour; pitches are sorted by chain and time."""
     number = len(chain)
     if number == 0:
         return chain, strong
@@ -143,7 +142,7 @@ def _stretches(chain: Tensor, strong: Tensor, max_gap: int) -> tuple[Int[Tensor,
     following = here.where(strong, number).flip(0).cummin(0).values.flip(0)
 
     def is_whole(early: Tensor, late: Tensor) -> Tensor:
-        """Whether the strong pitches at two places, if there are any, belong to one contour."""
+        """Whether the strong pitches at two positions, if they exist, belong to one contour."""
         exists = (early >= 0) & (late < number)
         same = chain[early.clamp(min=0)] == chain[late.clamp(max=number - 1)]
         return exists & same & (late - early <= max_gap + 1)

@@ -1,4 +1,4 @@
-"""The melody out of pitch contours: which of them are sung or played by the leading voice."""
+"""Predominant melody extraction by selection of pitch contours."""
 
 import math
 
@@ -16,15 +16,15 @@ __all__ = ["predominant_melody", "select_melody"]
 _SHORTEST = 0.1
 _LONGEST_GAP = 0.1
 _MAX_JUMP = 80.0
-_WIDE = 40.0  # standard deviation of the pitch of what moves as only a melody does
+_WIDE = 40.0  # standard deviation of the pitch above which a contour is melodic
 _OCTAVE = 1200.0
 _OCTAVE_TOLERANCE = 50.0
 _SMOOTHING = 5.0
 _ITERATIONS = 3
 
-# Of a vibrato: its rates in Hz, its share in the variance of the pitch, and its least length and deviation.
+# Vibrato: rates in Hz, and minima of its proportion of the pitch variance, of its duration and of its deviation.
 _VIBRATO_RATES = (5.0, 5.5, 6.0, 6.5, 7.0, 7.5, 8.0)
-_VIBRATO_SHARE = 0.5
+_VIBRATO_PROPORTION = 0.5
 _VIBRATO_LENGTH = 0.3
 _VIBRATO_DEVIATION = 10.0
 
@@ -38,19 +38,19 @@ def predominant_melody(
     voicing_tolerance: float = 0.2,
     least_salience: float = 0.0,
 ) -> Float[Tensor, "B N"]:
-    """The pitch of the leading voice in each frame in Hz, zero where it is silent.
+    """The pitch of the predominant melody in each frame in Hz, zero where unvoiced.
 
     Args:
-        waveform: signals, whose channels are heard together.
-        sample_rate: in Hz.
-        hop_length: in samples; frame ``n`` is centred on sample ``n * hop_length``.
-        min_frequency_hz: pitch in Hz.
-        max_frequency_hz: pitch in Hz.
-        voicing_tolerance: standard deviations by which a contour may be less salient than the mean.
-        least_salience: of pitches, as a share of the most salient one in the item; what is less is not there.
+        waveform: signals, whose channels are analysed jointly.
+        sample_rate: sample rate in Hz.
+        hop_length: hop in samples; frame ``n`` is centred on sample ``n * hop_length``.
+        min_frequency_hz: lowest pitch in Hz.
+        max_frequency_hz: highest pitch in Hz.
+        voicing_tolerance: number of standard deviations by which the salience of a contour may be below the mean.
+        least_salience: minimum salience of pitches, relative to the maximum of the item.
 
     Gradient:
-        None: a melody is a choice.
+        None: a melody is discrete.
 
     Example:
         >>> time = torch.arange(4000) / 8000
@@ -96,18 +96,18 @@ def _predominant_melody(
 def select_melody(
     contours: Contours, shape: tuple[int, int], period: float, voicing_tolerance: float
 ) -> Float[Tensor, "B N"]:
-    """The pitch of the melody in each frame, NaN where it is silent.
+    """The pitch of the melody in each frame, NaN where unvoiced.
 
-    Contours must be long enough, and as salient as most or with a vibrato or a wide range, which tells a voice. Of two
-    an octave apart at the same time the one goes that is farther from the mean pitch of all, smoothed over
-    seconds; then those more than an octave from that mean go; the mean is found again without them, three
-    times. Of those that remain at a frame the one with the largest total salience is the melody.
+    Contours must be long enough and salient, or have the vibrato or wide range of a voice. Of two simultaneous contours
+    an octave apart, the one farther from the smoothed mean pitch is removed (octave errors), then all contours more
+    than an octave from the mean (pitch outliers). The mean is updated and both steps are repeated three times. The
+    remaining contour with the largest total salience at a frame is the melody.
 
     Args:
-        contours: of a batch.
+        contours: contours of a batch.
         shape: number of items and frames.
-        period: of frames, in seconds.
-        voicing_tolerance: standard deviations by which a contour may be less salient than the mean.
+        period: frame period in seconds.
+        voicing_tolerance: number of standard deviations by which the salience of a contour may be below the mean.
     """
     melody = contours.pitch.new_full((shape[0] * shape[1],), torch.nan)
     total = contours.total(contours.salience)
@@ -136,13 +136,13 @@ def select_melody(
 
 
 def _voiced(contours: Contours, shape: tuple[int, int], period: float, tolerance: float) -> Bool[Tensor, " M"]:
-    """Which contours may be of the melody."""
+    """Whether each contour may be part of the melody."""
     seconds = contours.length * period
     long = seconds >= _SHORTEST
     deviation = (contours.pitch - contours.mean(contours.pitch)[contours.contour]).square()
     deviation = contours.mean(deviation).sqrt()
     vibrato = (seconds >= _VIBRATO_LENGTH) & (deviation >= _VIBRATO_DEVIATION)
-    vibrato &= _periodic_share(contours, shape[1], period) >= _VIBRATO_SHARE
+    vibrato &= _periodic_proportion(contours, shape[1], period) >= _VIBRATO_PROPORTION
 
     salience = contours.mean(contours.salience)
     weight = long.to(salience.dtype)
@@ -156,31 +156,31 @@ def _voiced(contours: Contours, shape: tuple[int, int], period: float, tolerance
     return long & ((salience >= threshold) | vibrato | (deviation > _WIDE))
 
 
-def _periodic_share(contours: Contours, frames: int, period: float) -> Float[Tensor, " M"]:
-    """The largest share in the variance of each contour's pitch of one sinusoid at the rates of a vibrato."""
+def _periodic_proportion(contours: Contours, frames: int, period: float) -> Float[Tensor, " M"]:
+    """The largest proportion of each contour's pitch variance explained by a sinusoid at one of the vibrato rates."""
     time = (contours.row % frames) * period
     swing = contours.pitch - contours.mean(contours.pitch)[contours.contour]
     energy = contours.total(swing.square()) * contours.length
-    share = torch.zeros_like(energy)
+    proportion = torch.zeros_like(energy)
     for rate in _VIBRATO_RATES:
         phase = 2 * math.pi * rate * time
         power = contours.total(swing * phase.cos()).square() + contours.total(swing * phase.sin()).square()
-        share = torch.maximum(share, 2 * power)
-    return share / energy.where(energy > 0, 1.0)
+        proportion = torch.maximum(proportion, 2 * power)
+    return proportion / energy.where(energy > 0, 1.0)
 
 
 def _octave_pairs(contours: Contours, voiced: Bool[Tensor, " M"]) -> Int[Tensor, "2 Q"]:
-    """Contours that are an octave apart on the average of the frames in which both are."""
+    """The pairs of contours that are an octave apart on average over their common frames."""
     number = len(contours.item)
     points = voiced[contours.contour].nonzero()[:, 0]
     points = points[contours.row[points].argsort(stable=True)]
     row, contour, pitch = contours.row[points], contours.contour[points], contours.pitch[points]
     keys, distances = [row[:0]], [pitch[:0]]
     most = int(torch.bincount(row).max()) if len(row) else 0
-    for apart in range(1, most):  # contours of one frame lie side by side, each earlier one first
-        together = (row[apart:] == row[:-apart]).nonzero()[:, 0]
-        keys.append(contour[together] * number + contour[together + apart])
-        distances.append(pitch[together] - pitch[together + apart])
+    for offset in range(1, most):  # the points of a frame are adjacent, sorted by contour
+        first = (row[offset:] == row[:-offset]).nonzero()[:, 0]
+        keys.append(contour[first] * number + contour[first + offset])
+        distances.append(pitch[first] - pitch[first + offset])
     pair, which = torch.cat(keys).unique(return_inverse=True)
     distance = torch.cat(distances)
     sums = distance.new_zeros(2, len(pair)).index_add_(1, which, torch.stack((distance, torch.ones_like(distance))))
@@ -191,7 +191,7 @@ def _octave_pairs(contours: Contours, voiced: Bool[Tensor, " M"]) -> Int[Tensor,
 def _mean_pitch(
     contours: Contours, chosen: Bool[Tensor, " M"], total: Float[Tensor, " M"], shape: tuple[int, int], reach: int
 ) -> Float[Tensor, " R"]:
-    """The mean pitch of the contours chosen, weighted by their total salience, over so many frames either way."""
+    """The mean pitch of the chosen contours, weighted by total salience, smoothed over ``reach`` frames either way."""
     weight = (total * chosen)[contours.contour]
     values = torch.stack((weight * contours.pitch, weight))
     weighted, weights = weight.new_zeros(2, shape[0] * shape[1]).index_add_(1, contours.row, values)

@@ -1,4 +1,4 @@
-"""How salient each pitch is in each frame of a signal, by the harmonics that support it."""
+"""Pitch salience by harmonic summation of spectral peaks."""
 
 import math
 
@@ -18,19 +18,19 @@ _SEMITONE = 100
 _HARMONICS = 20
 _HARMONIC_WEIGHT = 0.85
 _WEAKEST_PEAK = 0.01  # of the strongest in the frame, -40 dB
-_HIGHEST_PEAK = 5000.0  # Hz; harmonics above it hardly add to a sensation of pitch, nor, measured, to the melody found
+_HIGHEST_PEAK = 5000.0  # Hz; higher harmonics hardly contribute to perceived pitch or, as measured, to the melody
 _HOPS_PER_WINDOW = 8
-_BINS_PER_LOBE = 4  # by zero padding: the window's transform has its first zero 8 bins from its centre
+_BINS_PER_LOBE = 4  # by zero padding: the first zero of the window's transform is 8 bins from its centre
 
-# Complex values of spectra that are worked on together.
-_TOGETHER = BlockSize(cpu=1 << 19, accelerator=1 << 25)
+# Complex values of spectra that are processed together.
+_BLOCK = BlockSize(cpu=1 << 19, accelerator=1 << 25)
 
 
-def equal_loudness(frequency: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    """How loud a tone is heard beside one of 1 kHz of the same amplitude: the A-weighting of sound level meters.
+def equal_loudness(frequencies_hz: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """A-weighting: the amplitude gain of the equal-loudness weighting of sound level meters, one at 1 kHz.
 
     Args:
-        frequency: in Hz.
+        frequencies_hz: frequencies in Hz.
 
     Example:
         >>> equal_loudness(torch.tensor([0.0, 100.0, 1000.0, 3000.0])).round(decimals=2)
@@ -39,7 +39,7 @@ def equal_loudness(frequency: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     References:
         International Electrotechnical Commission, "Electroacoustics - Sound level meters", IEC 61672-1, 2013.
     """
-    square = frequency.square()
+    square = frequencies_hz.square()
     low = (square + 20.598997**2) * ((square + 107.65265**2) * (square + 737.86223**2)).sqrt()
     return 10**0.1 * 12194.217**2 * square.square() / (low * (square + 12194.217**2))
 
@@ -47,24 +47,24 @@ def equal_loudness(frequency: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
 def spectral_peaks(
     frames: Float[Tensor, "B C N L"], sample_rate: float, max_frequency_hz: float
 ) -> tuple[tuple[Tensor, Tensor], Float[Tensor, " P"], Float[Tensor, " P"]]:
-    r"""The peaks of the spectrum of each frame, all channels together, with the frequencies of what makes them.
+    r"""The spectral peaks of each frame, over all channels jointly, with their instantaneous frequencies.
 
-    The frequency is the instantaneous one, the derivative of the phase, which one transform gives: those with a Hann
-    window and with its derivative are sums of three and of two neighbours in the transform without a window.
+    The instantaneous frequency, the derivative of the phase, needs a single transform: the transforms with a Hann
+    window and with its derivative are sums of three and of two neighbouring bins of the transform without a window.
 
     .. math::
         \omega = \omega_k - \frac{\sum_c \Im(D_{ck} \bar X_{ck})}{\sum_c |X_{ck}|^2}
 
-    Channels are joined by their power, so that it does not matter in which phase they have a sound.
+    The power of the channels is summed, so the result does not depend on their phase differences.
 
     Args:
-        frames: stretches of the signal, not windowed.
-        sample_rate: in Hz.
-        max_frequency_hz: frequency in Hz up to which to look; not more than half the sample rate is possible.
+        frames: frames of the signal, not windowed.
+        sample_rate: sample rate in Hz.
+        max_frequency_hz: maximum frequency of the peaks in Hz, limited to half the sample rate.
 
     Returns:
-        The item and the frame of each peak, its frequency in Hz, and its amplitude, which is weighted by
-        :func:`equal_loudness`. Peaks 40 dB below the frame's strongest are left out.
+        The item and the frame of each peak, its frequency in Hz, and its amplitude weighted by :func:`equal_loudness`.
+        Peaks 40 dB below the strongest one of the frame are omitted.
 
     Example:
         >>> time = torch.arange(400, dtype=torch.float64) / 8000
@@ -90,39 +90,39 @@ def spectral_peaks(
     item, frame, bin_ = is_peak.nonzero(as_tuple=True)
     bin_ = bin_ + 1
 
-    place = item[:, None], torch.arange(frames.shape[1], device=item.device), frame[:, None], bin_[:, None]
-    derivative = (below[place] - above[place]) * (-0.5j * math.pi / length)
-    turned = (derivative * windowed[place].conj()).imag.sum(-1) / power[item, frame, bin_]
-    frequency = bin_ * spacing - turned * (sample_rate / (2 * math.pi))
+    index = item[:, None], torch.arange(frames.shape[1], device=item.device), frame[:, None], bin_[:, None]
+    derivative = (below[index] - above[index]) * (-0.5j * math.pi / length)
+    offset = (derivative * windowed[index].conj()).imag.sum(-1) / power[item, frame, bin_]
+    frequency = bin_ * spacing - offset * (sample_rate / (2 * math.pi))
     return (item, frame), frequency, amplitude[item, frame, bin_]
 
 
 def harmonic_summation(
     places: int, pitches: int, offset: int, device: torch.device | str = "cpu"
 ) -> Float[Tensor, "places pitches"]:
-    r"""By how much a spectral peak at each place supports each pitch, both in steps of 10 cents.
+    r"""The weights of harmonic summation, from spectral peaks to pitches, both on a grid of 10 cents.
 
-    A peak supports the pitches of which it is a harmonic, the higher the harmonic the less, and those within a
-    semitone of them:
+    A peak contributes to the pitches of which it is a harmonic, with weights decreasing with the harmonic number, and
+    to pitches within a semitone of them:
 
     .. math::
         G_{ij} = \sum_{h = 1}^{20} \alpha^{h - 1} \cos^2\left(\frac{\pi}{2} \delta_{ijh}\right), \quad
         \delta_{ijh} < 1 \text{ semitones between } f_i / h \text{ and } f_j
 
     Args:
-        places: number of places of peaks.
-        pitches: number of pitches.
-        offset: steps from the first place up to the first pitch.
-        device: of the result.
+        places: number of grid points of peaks.
+        pitches: number of grid points of pitches.
+        offset: steps from the first grid point of peaks to that of pitches.
+        device: device of the result.
     """
     step = _CENTS_PER_BIN / _SEMITONE
-    place = torch.arange(places, dtype=torch.float64, device=device)[:, None] - offset
+    position = torch.arange(places, dtype=torch.float64, device=device)[:, None] - offset
     pitch = torch.arange(pitches, dtype=torch.float64, device=device)
-    support = torch.zeros(places, pitches, dtype=torch.float64, device=device)
+    weights = torch.zeros(places, pitches, dtype=torch.float64, device=device)
     for harmonic in range(1, _HARMONICS + 1):
-        distance = (place - pitch).mul_(step).sub_(_OCTAVE / _SEMITONE * math.log2(harmonic)).abs_().clamp_(max=1.0)
-        support += _HARMONIC_WEIGHT ** (harmonic - 1) * torch.cos(0.5 * math.pi * distance).square()
-    return support
+        distance = (position - pitch).mul_(step).sub_(_OCTAVE / _SEMITONE * math.log2(harmonic)).abs_().clamp_(max=1.0)
+        weights += _HARMONIC_WEIGHT ** (harmonic - 1) * torch.cos(0.5 * math.pi * distance).square()
+    return weights
 
 
 def salient_pitches(
@@ -133,25 +133,25 @@ def salient_pitches(
     max_frequency_hz: float = 1760.0,
     count: int = 10,
 ) -> tuple[Float[Tensor, "B N K"], Float[Tensor, "B N K"]]:
-    """The most salient pitches of each frame, strongest first, and how salient they are; zero where there are fewer.
+    """The most salient pitches of each frame and their salience, in decreasing order; padded with zeros.
 
-    The salience of a pitch is the sum of the spectral peaks that it has as harmonics; its local maxima are returned.
-    All channels of an item together have one salience.
+    The salience of a pitch is the weighted sum of the spectral peaks at its harmonics; its local maxima are returned.
+    The channels of an item are analysed jointly.
 
     Args:
-        waveform: signals. Frame ``n`` is centred on sample ``n * hop_length``, and lasts eight hops.
-        sample_rate: in Hz.
-        hop_length: in samples.
-        min_frequency_hz: pitch in Hz.
-        max_frequency_hz: pitch in Hz; less where harmonics are above half the sample rate.
-        count: pitches a frame.
+        waveform: signals. Frame ``n`` is centred on sample ``n * hop_length``, with a length of eight hops.
+        sample_rate: sample rate in Hz.
+        hop_length: hop in samples.
+        min_frequency_hz: lowest pitch in Hz.
+        max_frequency_hz: highest pitch in Hz, limited by half the sample rate.
+        count: number of pitches per frame.
 
     Returns:
         Pitches in cents above ``min_frequency_hz``, and their salience, which scales with the signal; in double
-        precision, so that rounding does not decide which contours are chosen.
+        precision, so that the choice of contours does not depend on rounding.
 
     Gradient:
-        None: peaks are a choice.
+        None: peaks are discrete.
 
     Example:
         >>> time = torch.arange(4000) / 8000
@@ -174,43 +174,43 @@ def salient_pitches(
     salience = torch.zeros_like(pitch)
     top = min(_HIGHEST_PEAK, 0.5 * sample_rate - sample_rate / length)
     steps = _OCTAVE / _CENTS_PER_BIN
-    # A bin more at either end shows which maxima are inside.
+    # An additional bin at either end identifies the maxima inside.
     pitches = math.floor(steps * math.log2(max(min(max_frequency_hz, top) / min_frequency_hz, 1e-9))) + 3
     if pitches < 4:
         return pitch, salience
     offset = _SEMITONE // _CENTS_PER_BIN + 2
-    places = math.ceil(steps * math.log2(top / min_frequency_hz)) + offset + 2
-    support = harmonic_summation(places, pitches, offset - 1, waveform.device)
+    positions = math.ceil(steps * math.log2(top / min_frequency_hz)) + offset + 2
+    weights = harmonic_summation(positions, pitches, offset - 1, waveform.device)
     before = length // 2
     whole = (frames - 1) * hop_length + length
     framed = F.pad(waveform.detach(), (before, whole - before - samples)).unfold(-1, length, hop_length)
 
-    room = _TOGETHER.on(waveform.device)
-    together = max(1, room // (items * channels * _BINS_PER_LOBE * length // 2))
+    block = _BLOCK.on(waveform.device)
+    together = max(1, block // (items * channels * _BINS_PER_LOBE * length // 2))
     for first in range(0, frames, together):
         part = slice(first, min(first + together, frames))
         rows = items * (part.stop - first)
         (item, frame), frequency, amplitude = spectral_peaks(framed[:, :, part].double(), sample_rate, top)
-        place = steps * torch.log2(frequency.clamp(min=1e-3) / min_frequency_hz) + offset
-        inside = (place >= 0) & (place < places - 1)
+        position = steps * torch.log2(frequency.clamp(min=1e-3) / min_frequency_hz) + offset
+        inside = (position >= 0) & (position < positions - 1)
         row = item * (part.stop - first) + frame
-        peaks = _on_grid(row[inside], place[inside], amplitude[inside], (rows, places))
-        found = _local_maxima(peaks @ support, count)
+        peaks = _on_grid(row[inside], position[inside], amplitude[inside], (rows, positions))
+        found = _local_maxima(peaks @ weights, count)
         pitch[:, part], salience[:, part] = (values.view(items, -1, count) for values in found)
     return pitch, salience
 
 
-def _on_grid(row: Tensor, place: Tensor, amplitude: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Rows in which each amplitude is shared by the two places around its own."""
-    below = place.floor()
-    share, index = place - below, row * shape[1] + below.long()
+def _on_grid(row: Tensor, position: Tensor, amplitude: Tensor, shape: tuple[int, int]) -> Tensor:
+    """A grid on which each amplitude is distributed linearly to the two nearest points of its row."""
+    below = position.floor()
+    fraction, index = position - below, row * shape[1] + below.long()
     grid = amplitude.new_zeros(shape[0] * shape[1])
-    grid.index_add_(0, index, amplitude * (1 - share)).index_add_(0, index + 1, amplitude * share)
+    grid.index_add_(0, index, amplitude * (1 - fraction)).index_add_(0, index + 1, amplitude * fraction)
     return grid.view(shape)
 
 
 def _local_maxima(salience: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The largest local maxima of rows: where they are, in cents from the second value on, and how large."""
+    """The positions, in cents from the second value, and the values of the largest local maxima of rows."""
     left, middle, right = salience[:, :-2], salience[:, 1:-1], salience[:, 2:]
     is_peak = (middle > left) & (middle >= right)
     value, index = middle.where(is_peak, 0.0).topk(min(count, middle.shape[-1]), -1)

@@ -1,4 +1,4 @@
-"""Repetition in the 2D Fourier transform of a spectrogram: its peaks, and the mask of the background they make."""
+"""Peaks of the 2D Fourier transform of a spectrogram, and the mask of the repeating background."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,24 +14,24 @@ from torchsep.functional.masks import clipped_ratio_mask
 
 __all__ = ["ft2d_mask", "peak_prominence", "strong_peaks"]
 
-# The least deviation within a neighbourhood that counts, as a share of the transform's largest value.
+# Minimum standard deviation within a neighbourhood, relative to the maximum of the transform.
 _LEAST_DEVIATION = 1e-7
 
-# Steps of a floating-point number by which values that are equal may differ.
+# Tolerance of equality, in units of machine epsilon.
 _ROUNDING = 64
 
 
 def peak_prominence(transform: Float[Tensor, "*any F N"], size: Sequence[int]) -> Float[Tensor, "*any F N"]:
-    r"""How far each local maximum stands out of its neighbourhood, 1 for the one that does most; 0 elsewhere.
+    r"""The prominence of each local maximum in its neighbourhood, relative to the largest; 0 elsewhere.
 
-    That is :math:`(A - \operatorname{mean}) / \operatorname{std}`, divided by its largest value.
+    The prominence is :math:`(A - \operatorname{mean}) / \operatorname{std}`.
 
     Args:
         transform: magnitudes :math:`A` of the 2D Fourier transform of real values, at most 1.
-        size: of the neighbourhoods, in rows and in columns. Both axes are periodic.
+        size: size of the neighbourhoods, in rows and in columns. Both axes are periodic.
 
     Gradient:
-        Exact for the local maxima found, which are held.
+        Exact, with the positions of the local maxima held fixed.
 
     Example:
         >>> peak_prominence(torch.tensor([[1.0, 0.1, 0.4, 0.1, 0.1, 0.4, 0.1]]), (1, 3)).round(decimals=2)
@@ -47,7 +47,7 @@ def peak_prominence(transform: Float[Tensor, "*any F N"], size: Sequence[int]) -
         return ((transform - mean) / variance.sqrt()).masked_fill(~peaks, 0.0)
 
     prominence = map_frames(deviations, transform, mean, square, peaks)
-    # The largest of n values that differ is at least 1 / sqrt(n - 1) deviations above their mean; less is rounding.
+    # The maximum of n different values is at least 1 / sqrt(n - 1) deviations above their mean; less is rounding.
     return prominence / prominence.amax((-2, -1), keepdim=True).clamp(min=1 / (size[0] * size[1]))
 
 
@@ -56,10 +56,10 @@ def strong_peaks(transform: Float[Tensor, "*any F N"], size: Sequence[int]) -> F
 
     Args:
         transform: magnitudes of the 2D Fourier transform of real values, at most 1.
-        size: of the neighbourhoods, in rows and in columns. Both axes are periodic.
+        size: size of the neighbourhoods, in rows and in columns. Both axes are periodic.
 
     Gradient:
-        None, as the peaks are held.
+        None: the peaks are discrete.
 
     Example:
         >>> strong_peaks(torch.tensor([[1.0, 0.1, 0.6, 0.1, 0.1, 0.6, 0.1]]), (1, 3))
@@ -77,24 +77,24 @@ def ft2d_mask(
     neighborhood_size: Sequence[int] = (1, 25),
     quadrants_to_keep: Sequence[int] = (0, 1, 2, 3),
     filter_approach: str = "local_std",
-    use_bg_2dft: bool = True,  # noqa: FBT001 - one of the separator's arguments, all of which are taken
+    use_bg_2dft: bool = True,  # noqa: FBT001 - same arguments as the separator
 ) -> Float[Tensor, "*any F N"]:
-    r"""The share of each bin that the peaks of the spectrogram's 2D Fourier transform account for.
+    r"""The mask of the repeating background, modelled by the peaks of the spectrogram's 2D Fourier transform.
 
     .. math::
         M = \frac{\min(S, V)}{V}, \qquad S = \left| \mathcal{F}^{-1}(W \, \mathcal{F}(V)) \right|
 
-    The weights :math:`W` are those of the peaks, or of their mirror images in time where those weigh more.
+    The weights :math:`W` are the maximum of the weights of the peaks and of their mirror images in time.
 
     Args:
-        magnitude: non-negative spectrogram :math:`V`. Its level plays no part.
-        neighborhood_size: within which a peak is the maximum, in rows and in columns of the transform.
-        quadrants_to_keep: of :math:`W`, as for :class:`FT2D`.
-        filter_approach: :func:`peak_prominence` if ``local_std``, :func:`strong_peaks` if ``original``.
-        use_bg_2dft: else :math:`S` is made with :math:`1 - W`, and the share is :math:`1 - M`.
+        magnitude: non-negative spectrogram :math:`V`, of any level.
+        neighborhood_size: size of the neighbourhood in which a peak is the maximum, in rows and in columns.
+        quadrants_to_keep: quadrants of :math:`W`, as for :class:`FT2D`.
+        filter_approach: ``local_std`` for :func:`peak_prominence`, ``original`` for :func:`strong_peaks`.
+        use_bg_2dft: if False, :math:`S` is computed with :math:`1 - W`, and the mask is :math:`1 - M`.
 
     Gradient:
-        Exact for the peaks found, which are held.
+        Exact, with the positions of the peaks held fixed.
 
     Example:
         >>> beats = torch.tensor([1.0, 0.0, 0.0, 0.0]).repeat(8)
@@ -104,18 +104,18 @@ def ft2d_mask(
     """
     total = magnitude.sum((-2, -1), keepdim=True)
     level = magnitude / total.masked_fill(total == 0, 1.0)
-    transform = torch.fft.fft2(level)  # at most 1, which it is at zero
+    transform = torch.fft.fft2(level)  # at most 1, its value at zero
     find = peak_prominence if filter_approach == "local_std" else strong_peaks
     weights = _with_mirror_images(find(absolute(transform), neighborhood_size))
     weights = (weights if use_bg_2dft else 1 - weights) * _in_quadrants(weights, quadrants_to_keep)
     model = absolute(torch.fft.ifft2(transform * weights))
-    del transform, weights  # of a long signal they are large
-    share = clipped_ratio_mask(model, level)
-    return share if use_bg_2dft else (1 - share).masked_fill(level == 0, 1.0)
+    del transform, weights  # frees memory of long signals
+    mask = clipped_ratio_mask(model, level)
+    return mask if use_bg_2dft else (1 - mask).masked_fill(level == 0, 1.0)
 
 
 def _filter(function: Callable[..., Tensor], x: Tensor, size: Sequence[int]) -> Tensor:
-    """A filter along rows and columns that are periodic; columns stay adjacent in memory, as in spectrograms."""
+    """A filter along periodic rows and columns; columns stay adjacent in memory, as in spectrograms."""
     columns = x.mT
     for dim, length in zip((-1, -2), size, strict=True):
         columns = function(columns, length, dim=dim, mode="wrap") if length > 1 else columns
@@ -123,9 +123,9 @@ def _filter(function: Callable[..., Tensor], x: Tensor, size: Sequence[int]) -> 
 
 
 def _local_maxima(transform: Tensor, size: Sequence[int]) -> Bool[Tensor, "*any F N"]:
-    """Where the transform is the largest of its neighbourhood.
+    """Where the transform is the maximum of its neighbourhood.
 
-    It has each value twice, at opposite rates; where both stand in one neighbourhood, rounding must not choose.
+    The transform is point-symmetric. Of two symmetric values in one neighbourhood both count, independent of rounding.
     """
     transform = transform.detach()
     peaks = transform == _filter(maximum_filter, transform, size)
@@ -133,10 +133,10 @@ def _local_maxima(transform: Tensor, size: Sequence[int]) -> Bool[Tensor, "*any 
 
 
 def _with_mirror_images(weights: Tensor) -> Tensor:
-    """The larger of each weight and that of its mirror image in time.
+    """The maximum of each weight and that of its mirror image in time.
 
-    The image is the transform, centred at zero, read backwards. For an even number of frames that is one step off the
-    true image, as it is in other implementations of the method, with whose results these agree.
+    The image is the flipped transform centred at zero. For an even number of frames it is off by one step, as in other
+    implementations of the method, whose results are reproduced.
     """
     return torch.maximum(weights, weights.flip(-1).roll(weights.shape[-1] % 2, -1))
 

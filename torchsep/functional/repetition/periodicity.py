@@ -1,4 +1,4 @@
-"""What repeats in a spectrogram, and what it looks like when it does."""
+"""Periodicity of spectrograms: autocorrelation, beat spectrum, and the mask of a repeating segment."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,12 +10,12 @@ from torch import Tensor
 from torchsep.functional._chunks import map_frames
 from torchsep.functional._comparator_network import middles
 from torchsep.functional._custom_ops import operator, register_gradient
-from torchsep.functional._layout import frames_first, in_shape_of, room_like
+from torchsep.functional._layout import empty_like_frames, frames_first, in_shape_of
 from torchsep.functional.masks import clipped_ratio_mask
 
 __all__ = ["autocorrelation", "beat_spectrum", "periodic_median", "repeating_mask"]
 
-# Elements of the spectrogram that are worked on together, so that many repetitions of many bins stay in memory.
+# Elements of the spectrogram that are processed together, which bounds the memory of the repetitions.
 _BLOCK = 1 << 22
 
 
@@ -29,8 +29,8 @@ def autocorrelation(
 
     Args:
         x: values.
-        dims: axes to average over. That is done on the power spectra, so that one inverse transform serves all.
-        max_lag: the longest lag :math:`k` wanted; fewer are found faster. All ``N`` if None.
+        dims: axes to average over. The power spectra are averaged, so a single inverse transform is needed.
+        max_lag: maximum lag :math:`k`; fewer lags take less time. All ``N`` if None.
 
     Gradient:
         Exact.
@@ -41,7 +41,7 @@ def autocorrelation(
     """
     length = x.shape[-1]
     lags = length if max_lag is None else min(max_lag + 1, length)
-    n_fft = _fast_length(length + lags - 1)  # so long that what wraps around falls behind the last lag
+    n_fft = _fast_length(length + lags - 1)  # long enough that circular wrap-around is beyond the last lag
     squares = torch.view_as_real(torch.fft.rfft(x, n=n_fft)).square()
     power = (squares.mean([dim % x.dim() for dim in dims]) if dims else squares).sum(-1)
     summed = torch.fft.irfft(power, n=n_fft)[..., :lags]
@@ -49,17 +49,17 @@ def autocorrelation(
 
 
 def periodic_median(x: Float[Tensor, "B *any N"], period: Int[Tensor, " B"]) -> Float[Tensor, "B *any N"]:
-    """At each frame, the median over all frames a whole number of periods away.
+    """At each frame, the median over all frames at a distance of an integer number of periods.
 
-    What repeats stays; what happens in fewer than half of the repetitions is gone. A last, partial repetition counts
-    where it exists. Of an even number of frames the mean of the two middle values is taken.
+    Events in fewer than half of the repetitions are removed. An incomplete last repetition is included. For an even
+    number of frames the mean of the two middle values is returned.
 
     Args:
-        x: values; a NaN makes NaN of the frames that it repeats in.
-        period: in frames, at least 1, one for each batch item.
+        x: values; NaN propagates to all repetitions of its frame.
+        period: period of each batch item in frames, at least 1.
 
     Gradient:
-        Exact: it goes to the one or two frames that are the median. Two indices an output are kept for backward.
+        Exact: it goes to the one or two selected frames. Two indices per output are saved for backward.
 
     Example:
         >>> x = torch.tensor([[1.0, 5.0, 1.0, 5.0, 9.0, 5.0]])
@@ -68,19 +68,19 @@ def periodic_median(x: Float[Tensor, "B *any N"], period: Int[Tensor, " B"]) -> 
     """
     if period.shape != x.shape[:1] or period.is_floating_point():
         wanted = tuple(x.shape[:1])
-        raise ValueError(f"period must hold integers of shape {wanted}, got {period.dtype} {tuple(period.shape)}")
+        raise ValueError(f"period must be integers of shape {wanted}, got {period.dtype} {tuple(period.shape)}")
     lower, upper = _periodic_middles(x, period)
     return map_frames(lambda lower, upper: 0.5 * lower + 0.5 * upper, lower, upper)
 
 
 def beat_spectrum(magnitude: Float[Tensor, "B C F N"], max_lag: int | None = None) -> Float[Tensor, "B K"]:
-    r"""How much a spectrogram is like itself so many frames later, 1 for no lag.
+    r"""The beat spectrum: self-similarity of a spectrogram at each lag, 1 at lag zero.
 
-    The mean over channels and bins of the unbiased autocorrelation of the power spectrogram along time.
+    It is the mean over channels and bins of the unbiased autocorrelation of the power spectrogram along time.
 
     Args:
-        magnitude: non-negative spectrogram. Its level plays no part.
-        max_lag: the longest lag wanted, in frames; all if None.
+        magnitude: non-negative spectrogram, of any level.
+        max_lag: maximum lag, in frames; all if None.
 
     Example:
         >>> magnitude = torch.tensor([1.0, 0.0]).repeat(1, 1, 3, 4)
@@ -95,14 +95,14 @@ def beat_spectrum(magnitude: Float[Tensor, "B C F N"], max_lag: int | None = Non
 
 
 def repeating_mask(magnitude: Float[Tensor, "B C F N"], period: Int[Tensor, " B"]) -> Float[Tensor, "B C F N"]:
-    r"""The share of each bin that the repeating segment accounts for.
+    r"""The mask of the repeating background, modelled by the median over all repetitions.
 
     .. math::
         M = \frac{\min(S, V)}{V}, \qquad S_{fn} = \operatorname{median}_k V_{f, n + kp}
 
     Args:
         magnitude: non-negative spectrogram :math:`V`.
-        period: :math:`p` in frames, one for each batch item.
+        period: period :math:`p` of each batch item, in frames.
 
     Example:
         >>> repeating_mask(torch.tensor([[[[1.0, 2.0, 1.0, 8.0, 1.0, 2.0]]]]), torch.tensor([2]))
@@ -112,19 +112,19 @@ def repeating_mask(magnitude: Float[Tensor, "B C F N"], period: Int[Tensor, " B"
 
 
 def _fast_length(length: int) -> int:
-    """The least length, not less than a given one, that has no prime factor above 5."""
+    """The smallest length, at least a given one, without a prime factor above 5."""
     while True:
-        rest = length
+        quotient = length
         for factor in (2, 3, 5):
-            while rest % factor == 0:
-                rest //= factor
-        if rest == 1:
+            while quotient % factor == 0:
+                quotient //= factor
+        if quotient == 1:
             return length
         length += 1
 
 
 def _repetitions(length: int, period: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """For each phase, the frames of its repetitions, ``(B, R, P)``, with their number, ``(B, P)``, and their mark."""
+    """The frames of the repetitions of each phase ``(B, R, P)``, their number ``(B, P)``, and whether they exist."""
     longest, shortest = int(period.max()), int(period.min())
     if shortest < 1:
         raise ValueError(f"period must be at least 1, got {shortest}")
@@ -136,7 +136,7 @@ def _repetitions(length: int, period: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _over_blocks(rows: Tensor, period: Tensor) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
-    """Blocks of the last axis with their repetitions gathered, ``(R, items, P, E)``, counted and marked."""
+    """Blocks of the last axis with gathered repetitions ``(R, items, P, E)``, their number, and whether they exist."""
     frame, count, exists = _repetitions(rows.shape[1], period)
     frame, exists = frame.movedim(1, 0), exists.movedim(1, 0)
     item = torch.arange(len(rows), device=rows.device)[:, None]
@@ -147,19 +147,19 @@ def _over_blocks(rows: Tensor, period: Tensor) -> Iterator[tuple[slice, Tensor, 
 
 
 def _of_items(period: Tensor, items: int) -> Tensor:
-    """The period of each of the items that a batch has in :func:`frames_first`."""
+    """The periods repeated for the items of :func:`frames_first`."""
     return period.repeat_interleave(items // len(period))
 
 
 def _phases(length: int, period: Tensor) -> tuple[Tensor, Tensor]:
-    """Indices that give each frame what belongs to its phase."""
+    """Indices that map the values of the phases to each frame."""
     item = torch.arange(len(period), device=period.device)[:, None]
     return item, torch.arange(length, device=period.device) % period[:, None]
 
 
-@operator(lambda x, period: (room_like(x), room_like(x)))  # noqa: ARG005
+@operator(lambda x, period: (empty_like_frames(x), empty_like_frames(x)))  # noqa: ARG005
 def _periodic_middles(x: Tensor, period: Tensor) -> tuple[Tensor, Tensor]:
-    rows, lower, upper = (frames_first(tensor) for tensor in (x, room_like(x), room_like(x)))
+    rows, lower, upper = (frames_first(tensor) for tensor in (x, empty_like_frames(x), empty_like_frames(x)))
     period = _of_items(period, len(rows))
     phases = _phases(rows.shape[1], period)
     for block, values, count, exists in _over_blocks(rows, period):
@@ -170,7 +170,7 @@ def _periodic_middles(x: Tensor, period: Tensor) -> tuple[Tensor, Tensor]:
 
 @operator(lambda x, period, chosen: torch.empty_like(frames_first(chosen), dtype=torch.int32))  # noqa: ARG005
 def _locate_repetition(x: Tensor, period: Tensor, chosen: Tensor) -> Tensor:
-    """For each frame, the first repetition of its phase that equals the chosen value."""
+    """For each frame, the first repetition of its phase that equals the selected value."""
     rows, wanted = frames_first(x), frames_first(chosen)
     period = _of_items(period, len(rows))
     repetition = torch.empty_like(wanted, dtype=torch.int32)
@@ -182,9 +182,9 @@ def _locate_repetition(x: Tensor, period: Tensor, chosen: Tensor) -> Tensor:
     return repetition
 
 
-@operator(lambda gradient, period, repetition: room_like(gradient))  # noqa: ARG005
+@operator(lambda gradient, period, repetition: empty_like_frames(gradient))  # noqa: ARG005
 def _scatter_to_repetition(gradient: Tensor, period: Tensor, repetition: Tensor) -> Tensor:
-    """The sum, at each frame, of the gradients of the frames that chose it."""
+    """The sum, at each frame, of the gradients of the frames that selected it."""
     rows = frames_first(gradient)
     scattered = torch.zeros_like(rows, memory_format=torch.contiguous_format)
     period = _of_items(period, len(rows))

@@ -1,4 +1,4 @@
-"""Which delays between two channels the phases of their bins speak for."""
+"""Histograms of interchannel phase, and the delays between two channels estimated from them."""
 
 import math
 
@@ -15,18 +15,18 @@ __all__ = [
     "steered_response",
 ]
 
-# The kernel ((1 + cos x) / 2)^16 falls to a half at 0.42 rad, about as far as bins with several sources stray.
+# The kernel ((1 + cos x) / 2)^16 falls to a half at 0.42 rad, about the phase deviation of bins with several sources.
 _POWER = 16
 
-_PHASES = 64  # of a histogram: far finer than the kernel
+_PHASES = 64  # phase bins of a histogram: far finer than the kernel
 
-_TOGETHER = 1 << 21  # elements of a basis that are held together
+_BLOCK = 1 << 21  # elements of a basis in memory at a time
 
-_NEAREST = 1e-6  # of a height: those so equal are taken to be so
+_TIE = 1e-6  # relative difference below which heights are equal
 
 
 def phase_kernel(cosine: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    """How well two phases agree, from 0 to 1, by the cosine of their difference.
+    """The agreement of two phases, from 0 to 1, given the cosine of their difference.
 
     Example:
         >>> phase_kernel(torch.tensor([1.0, 0.9, 0.0])).round(decimals=3)
@@ -44,21 +44,21 @@ def phase_histogram(
     level: Float[Tensor, "B F N"] | None = None,
     num_levels: int = 1,
 ) -> Float[Tensor, "B A F P"]:
-    """How much of each frequency has which level and which phase, in float64.
+    """The histogram over levels and phases in each frequency bin, in float64.
 
-    A bin is shared by the two levels and the two phases that it lies between, so that no rounding moves it.
+    The weight of a bin is distributed linearly to the two nearest levels and phases, so the result is continuous.
 
     Args:
-        cross: numbers with the phases to count, whatever their magnitude.
-        weights: non-negative, of each bin.
-        level: position of each bin on an axis of levels, whose centres are 0 to ``num_levels - 1``.
+        cross: complex numbers, whose phases are counted.
+        weights: non-negative weight of each bin.
+        level: position of each bin on the level axis, whose centres are 0 to ``num_levels - 1``.
         num_levels: number ``A`` of levels.
 
     Shape:
-        ``P`` phases lie evenly from zero up.
+        The ``P`` phases are evenly spaced from zero.
 
     Gradient:
-        Exact; of phases zero where a number is.
+        Exact; that of the phase of a zero is zero.
 
     Example:
         >>> cross = torch.tensor([[[1j, 1.0 + 0j]]])
@@ -70,32 +70,32 @@ def phase_histogram(
     weights = weights.double()
     angle = cross.masked_fill(cross == 0, 1.0).angle()
     phase = (angle.double() * (_PHASES / (2 * math.pi))).nan_to_num().remainder(_PHASES)
-    phases, phase_shares = _neighbours(phase, weights)
-    place = torch.zeros_like(phase) if level is None else level.double().nan_to_num().clamp(0, num_levels - 1)
-    levels, level_shares = _neighbours(place, torch.ones_like(place))
+    phases, phase_weights = _neighbours(phase, weights)
+    position = torch.zeros_like(phase) if level is None else level.double().nan_to_num().clamp(0, num_levels - 1)
+    levels, level_weights = _neighbours(position, torch.ones_like(position))
     frequency = torch.arange(bins, device=cross.device)[:, None]
     histogram = weights.new_zeros(batch, num_levels * bins * _PHASES)
-    for row, row_share in zip(levels, level_shares, strict=True):
-        for column, share in zip(phases, phase_shares, strict=True):
+    for row, row_weight in zip(levels, level_weights, strict=True):
+        for column, weight in zip(phases, phase_weights, strict=True):
             index = (row.clamp(max=num_levels - 1) * bins + frequency) * _PHASES + column % _PHASES
-            histogram.scatter_add_(1, index.flatten(1), (row_share * share).flatten(1))
+            histogram.scatter_add_(1, index.flatten(1), (row_weight * weight).flatten(1))
     return histogram.view(batch, num_levels, bins, _PHASES)
 
 
 def steered_response(
     histogram: Float[Tensor, "*any F P"], delays: Float[Tensor, " D"], n_fft: int
 ) -> Float[Tensor, "*any D"]:
-    r"""How well each delay agrees with the phases counted, over all frequencies together.
+    r"""The steered response of each delay: its agreement with the phases, summed over all frequencies.
 
     .. math::
         h(\delta) = \sum_{f, p} H_{fp}\, k(\varphi_p + 2 \pi f \delta / L)
 
-    with the kernel of :func:`phase_kernel`. A phase that is the same for several delays, as it is beyond the spatial
-    aliasing bound, counts for each; only the true one agrees at all frequencies.
+    with the kernel :math:`k` of :func:`phase_kernel`. Beyond the spatial aliasing limit a phase is consistent with
+    several delays; only the true one agrees at all frequencies.
 
     Args:
-        histogram: of the phases by which the second channel is ahead.
-        delays: of the second channel, in samples.
+        histogram: histogram of the phase lead of the second channel.
+        delays: delays of the second channel, in samples.
         n_fft: length :math:`L` of the transform.
 
     Example:
@@ -106,7 +106,7 @@ def steered_response(
     moments = histogram @ _harmonics(_phase_axis(histogram)).T
     total = 0.0 * moments[..., 0, :1]
     bins = histogram.shape[-2]
-    together = max(1, _TOGETHER // (2 * (_POWER + 1) * len(delays)))
+    together = max(1, _BLOCK // (2 * (_POWER + 1) * len(delays)))
     for first in range(0, bins, together):
         part = slice(first, min(first + together, bins))
         basis = _delay_basis(torch.arange(part.start, part.stop, device=delays.device), delays, n_fft)
@@ -121,23 +121,22 @@ def delay_weights(
     num_iterations: int = 30,
     outliers: float = 0.05,
 ) -> Float[Tensor, "B 2 D"]:
-    """How much of the power comes with each delay, of either polarity: likeliest given the phases counted.
+    """The maximum-likelihood weights of a mixture model of delays, with either polarity, given the phases.
 
-    A bin's phase is explained by the delays with which it agrees, in proportion to their weights; these are found by
-    expectation maximisation from equal ones. Where nothing is counted they stay equal.
+    The weights are estimated by EM, initialised with equal values. They stay equal for an empty histogram.
 
     Args:
-        histogram: of the phases by which the second channel is ahead.
-        delays: of the second channel, in samples.
+        histogram: histogram of the phase lead of the second channel.
+        delays: delays of the second channel, in samples.
         n_fft: length of the transform.
-        num_iterations: of expectation maximisation.
-        outliers: share of bins that agree with no delay.
+        num_iterations: number of EM iterations.
+        outliers: proportion of outliers, uniform in phase.
 
     Gradient:
         Exact, through all iterations.
 
     Shape:
-        The first row is that of channels alike but for the delay, the second that of channels of opposite sign.
+        The first row is for channels of equal polarity, the second for channels of opposite polarity.
 
     Example:
         >>> phases = 1j ** torch.arange(5)[:, None]
@@ -150,8 +149,8 @@ def delay_weights(
     basis = _delay_basis(torch.arange(bins, device=delays.device), delays, n_fft).flatten(0, 1)
     harmonics = _harmonics(_phase_axis(histogram))
     signs = 1.0 - 2.0 * (torch.arange(_POWER + 1, dtype=torch.float64, device=delays.device) % 2)
-    signs = torch.stack((torch.ones_like(signs), signs)).repeat(1, 2)  # turned by half a turn: odd harmonics change
-    mean = harmonics[0].mean()  # of the kernel over all phases, which makes it a density
+    signs = torch.stack((torch.ones_like(signs), signs)).repeat(1, 2)  # a shift by pi negates odd harmonics
+    mean = harmonics[0].mean()  # mean of the kernel over all phases, which normalises it to a density
     weights = histogram.new_full((len(histogram), 2, len(delays)), 0.5 / len(delays))
     for _ in range(num_iterations):
         expected = ((weights @ basis.T).unflatten(-1, (bins, -1)) * signs[:, None]).sum(1) @ harmonics
@@ -167,7 +166,7 @@ def delay_weights(
 def smoothed_histogram(
     histogram: Float[Tensor, "B A F P"], delays: Float[Tensor, " D"], n_fft: int
 ) -> Float[Tensor, "B A D"]:
-    """How much of each level comes with each delay, smoothed over delays by the kernel and over levels by a bell.
+    """The histogram over levels and delays, smoothed over delays by the phase kernel and over levels by a Gaussian.
 
     Example:
         >>> histogram = phase_histogram(torch.ones(1, 5, 1) + 0j, torch.ones(1, 5, 1), torch.zeros(1, 5, 1), 3)
@@ -178,7 +177,7 @@ def smoothed_histogram(
                 [0.1000, 0.1000, 0.1000]])
     """
     rows = torch.arange(histogram.shape[1], dtype=torch.float64, device=histogram.device)
-    return _bell(rows[:, None] - rows, 1.0) @ steered_response(histogram, delays, n_fft).clamp(min=0)
+    return _gaussian(rows[:, None] - rows, 1.0) @ steered_response(histogram, delays, n_fft).clamp(min=0)
 
 
 @torch.no_grad()
@@ -189,17 +188,17 @@ def histogram_peaks(
     num_peaks: int,
     distances: tuple[int, int],
 ) -> tuple[Int[Tensor, "B K"], Int[Tensor, "B K"], Float[Tensor, "B K"]]:
-    """The levels and the delays where most is counted, and how much: from the highest down.
+    """The levels, delays and heights of the highest peaks of the smoothed histogram, in decreasing order.
 
-    Each is the highest in what is left when all that the peaks before it explain is taken away, which is what has
-    their levels and agrees with their delays. A weaker source is not hidden by the flanks of a stronger one so.
+    Each peak is the maximum of the residual after the values explained by the previous peaks, those of similar level
+    and delay, are removed. So the flanks of a strong source do not mask a weaker one.
 
     Args:
-        histogram: of levels and phases.
-        delays: to choose from, in samples.
+        histogram: histogram over levels and phases.
+        delays: candidate delays, in samples.
         n_fft: length of the transform.
-        num_peaks: how many; those that there are not have the height zero.
-        distances: two peaks are further apart than this many levels, or than that many delays.
+        num_peaks: number of peaks; missing ones have height zero.
+        distances: number of levels and of delays; two peaks are further apart in at least one.
 
     Example:
         >>> histogram = phase_histogram(torch.ones(1, 5, 1) + 0j, torch.ones(1, 5, 1), torch.zeros(1, 5, 1), 3)
@@ -210,8 +209,8 @@ def histogram_peaks(
     rows, columns = (torch.arange(size, device=delays.device) for size in (levels, len(delays)))
     frequency = torch.arange(bins, dtype=torch.float64, device=delays.device)[:, None] / n_fft
     phase = torch.arange(phases, dtype=torch.float64, device=delays.device) / phases
-    # Where several are equally high but for rounding, as around a source that lies between them, the first.
-    order = 1 - _NEAREST * torch.linspace(0, 1, levels * len(delays), dtype=torch.float64, device=delays.device)
+    # Ties up to rounding, as around a source between two grid points, are resolved to the first.
+    order = 1 - _TIE * torch.linspace(0, 1, levels * len(delays), dtype=torch.float64, device=delays.device)
     taken = torch.zeros(len(histogram), levels, len(delays), dtype=torch.bool, device=delays.device)
     found = []
     for number in range(num_peaks):
@@ -224,22 +223,22 @@ def histogram_peaks(
         near = (rows - row[:, None]).abs() <= distances[0]
         taken = taken | (near[:, :, None] & ((columns - column[:, None]).abs() <= distances[1])[:, None])
         agreed = phase_kernel((2 * math.pi * (phase + frequency * delays[column][:, None, None])).cos())
-        explained = _bell((rows - row[:, None]).double(), max(1, distances[0]) / 2)
+        explained = _gaussian((rows - row[:, None]).double(), max(1, distances[0]) / 2)
         histogram = histogram * (1 - explained[:, :, None, None] * agreed[:, None]) ** 4
     row, column, height = (torch.stack(values, 1) for values in zip(*found, strict=True))
     return row, column, height
 
 
-def _bell(distance: Tensor, width: float) -> Tensor:
+def _gaussian(distance: Tensor, width: float) -> Tensor:
     return (-0.5 * (distance / width).square()).exp()
 
 
 def _neighbours(position: Tensor, weights: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """The two whole positions around each, and the shares of the weights that they get."""
+    """The two nearest integer positions and their weights by linear interpolation."""
     below = position.floor()
     above = weights * (position - below)
-    whole = below.long()
-    return (whole, whole + 1), (weights - above, above)
+    index = below.long()
+    return (index, index + 1), (weights - above, above)
 
 
 def _phase_axis(histogram: Tensor) -> Float[Tensor, " P"]:
@@ -250,18 +249,18 @@ def _harmonics(phase: Float[Tensor, " P"]) -> Float[Tensor, "H P"]:
     """The terms of the kernel's Fourier series at phases: all cosines, then all sines."""
     order = torch.arange(_POWER + 1, dtype=torch.float64, device=phase.device)
     series = [math.comb(2 * _POWER, _POWER + n) * (1 if n == 0 else 2) / 4**_POWER for n in range(_POWER + 1)]
-    turned = order[:, None] * phase
-    return torch.cat((turned.cos(), turned.sin())) * phase.new_tensor(series).repeat(2)[:, None]
+    angles = order[:, None] * phase
+    return torch.cat((angles.cos(), angles.sin())) * phase.new_tensor(series).repeat(2)[:, None]
 
 
 def _delay_basis(frequency: Tensor, delays: Float[Tensor, " D"], n_fft: int) -> Float[Tensor, "F H D"]:
-    """What each term of the kernel's Fourier series is turned by: all cosines, then all sines."""
-    turns = (-2 * math.pi / n_fft) * frequency.double()[:, None] * delays.double()
-    basis = turns.new_empty(len(turns), 2, _POWER + 1, turns.shape[1])
+    """The phase factors of the terms of the kernel's Fourier series: all cosines, then all sines."""
+    angles = (-2 * math.pi / n_fft) * frequency.double()[:, None] * delays.double()
+    basis = angles.new_empty(len(angles), 2, _POWER + 1, angles.shape[1])
     cosine, sine = basis.unbind(1)
     cosine[:, 0], sine[:, 0] = 1.0, 0.0
-    cosine[:, 1], sine[:, 1] = turns.cos(), turns.sin()
-    # Twice as many each time, by products, which take less time than cosines and sines.
+    cosine[:, 1], sine[:, 1] = angles.cos(), angles.sin()
+    # The number of harmonics is doubled by angle addition, which is faster than cosines and sines.
     for count in (2**power for power in range(round(math.log2(_POWER)))):
         low, high = slice(1, count + 1), slice(count + 1, 2 * count + 1)
         by = slice(count, count + 1)

@@ -1,4 +1,4 @@
-"""What two channels tell about where a bin comes from: how much louder one is, and how much later."""
+"""Spatial features: interchannel level and time differences of time-frequency bins."""
 
 from itertools import combinations
 
@@ -11,18 +11,18 @@ from torchsep.functional.spatial.delay_histogram import delay_weights, phase_his
 
 __all__ = ["level_difference", "spatial_features", "symmetric_attenuation", "unit_cross"]
 
-_DELAY_STEP = 0.25  # samples, between the delays that are looked at
-_MODES = 16  # delays by which a bin may be explained
+_DELAY_STEP = 0.25  # samples between candidate delays
+_MODES = 16  # number of delays in the mixture model
 
-# Differences below these are no cue: sources nearer to one another than that are told apart by the other features.
+# Minimum standard deviations for standardisation: smaller differences are no cue and are not amplified.
 _LEAST_LEVEL_SPREAD = 4.0  # dB
 _LEAST_DELAY_SPREAD = 1.0  # samples
-_LARGEST_LEVEL = 12.0  # dB, towards which level differences are bent
-_STRAY = 1e-4  # agreement of a bin's phase with every delay
+_LARGEST_LEVEL = 12.0  # dB, soft limit of level differences
+_LEAST_AGREEMENT = 1e-4  # of a bin's phase with every delay
 
 
 def unit_cross(first: Complex[Tensor, "*any"], second: Complex[Tensor, "*any"]) -> Complex[Tensor, "*any"]:
-    """The phase by which the second of two channels is ahead, as numbers of length one; zero where one is silent.
+    """The phase lead of the second of two channels, as unit complex numbers; zero where a channel is silent.
 
     Gradient:
         Exact; zero where a channel is silent.
@@ -35,9 +35,9 @@ def unit_cross(first: Complex[Tensor, "*any"], second: Complex[Tensor, "*any"]) 
 
 
 def symmetric_attenuation(first: Float[Tensor, "*any"], second: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    r"""By how much the second of two channels is louder, :math:`a - 1 / a` with :math:`a = |X_2| / |X_1|`.
+    r"""The symmetric attenuation of the second of two channels, :math:`a - 1 / a` with :math:`a = |X_2| / |X_1|`.
 
-    Exchanging the channels changes the sign. Of two silent channels it is zero, of one silent channel infinite.
+    Exchanging the channels changes the sign. It is zero for two silent channels, and infinite for one.
 
     Args:
         first: magnitudes :math:`|X_1|`.
@@ -53,12 +53,12 @@ def symmetric_attenuation(first: Float[Tensor, "*any"], second: Float[Tensor, "*
 def level_difference(
     first: Float[Tensor, "*any"], second: Float[Tensor, "*any"], largest: float = _LARGEST_LEVEL
 ) -> Float[Tensor, "*any"]:
-    """By how many dB the second of two channels is louder, bent so that it stays below a bound.
+    """The level difference in dB of the second to the first of two channels, with a soft limit.
 
     Args:
         first: power of the first channel.
         second: power of the second channel.
-        largest: bound in dB.
+        largest: limit in dB.
 
     Gradient:
         Exact; zero where both channels are silent.
@@ -70,30 +70,28 @@ def level_difference(
     total = first + second
     silent = total == 0
     total = total.masked_fill(silent, 1.0)
-    floor = 1e-4  # of the power; far beyond the bound
+    floor = 1e-4  # relative to the power; far beyond the limit
     decibels = 10 * ((second / total + floor) / (first / total + floor)).log10()
     return largest * (decibels / largest).tanh()
 
 
 def spatial_features(spectrogram: Complex[Tensor, "B C F N"], max_delay: float) -> Float[Tensor, "B 1 F N D"]:
-    """Where each bin comes from, for every pair of channels: level difference, and delay as cosine and sine.
+    """The spatial features of each bin, for every pair of channels: level difference, and delay as cosine and sine.
 
-    A phase difference alone says less the higher the frequency: of a delayed source it differs from bin to bin, and
-    beyond the spatial aliasing bound it stands for several delays. So the delays by which the phases of all bins can
-    be explained are found first, with their weights, those of channels with opposite signs beside them; a bin's delay
-    is the mean over them, by how well each agrees with its phase. It is turned into an angle that grows with the delay
-    by how widely the delays of the mixture are spread, and counts for its cosine and sine, which change their sign
-    where the channels' signs are opposite. So frequency plays no part any more.
+    A phase difference depends on frequency and, beyond the spatial aliasing limit, is consistent with several delays.
+    Therefore a mixture model of delays, including channels of opposite polarity, is first fitted to the phases of all
+    bins. The delay of a bin is the mean over the model's delays, weighted by their agreement with its phase. It is
+    represented by the cosine and sine of an angle proportional to the delay, relative to the spread of all delays; for
+    opposite polarity both are negated. The features thus do not depend on frequency.
 
-    Levels and delays are divided by their spread, all bins weighed by their power, unless that is less than bins of
-    one source are spread.
+    Levels and delays are standardised with bins weighted by power; the standard deviation has a lower bound.
 
     Args:
-        spectrogram: of at least two channels.
-        max_delay: largest delay in samples between two channels.
+        spectrogram: spectrogram of at least two channels.
+        max_delay: maximum delay between two channels, in samples.
 
     Gradient:
-        Exact for the choice of the likeliest delays, which is held.
+        Exact, with the choice of the most likely delays held fixed.
 
     Example:
         >>> spectrogram = torch.ones(1, 2, 5, 1) * torch.tensor([1.0, 0.5])[:, None, None] + 0j
@@ -109,50 +107,50 @@ def spatial_features(spectrogram: Complex[Tensor, "B C F N"], max_delay: float) 
     batch, channels, bins, frames = spectrogram.shape
     one, other = zip(*combinations(range(channels), 2), strict=True)
     peak = magnitude(spectrogram.detach()).amax((1, 2, 3), keepdim=True)
-    scaled = spectrogram / peak.masked_fill(peak == 0, 1.0)  # so that no power is too small
+    scaled = spectrogram / peak.masked_fill(peak == 0, 1.0)  # avoids underflow of the power
     first, second = (scaled[:, list(numbers)].flatten(0, 1) for numbers in (one, other))
     own, others = (channel.real.square() + channel.imag.square() for channel in (first, second))
     power = own + others
     total = power.sum((-2, -1), keepdim=True)
-    shares = power / total.masked_fill(total == 0, 1.0)
-    level = _standardised(level_difference(own, others), shares, _LEAST_LEVEL_SPREAD)
+    weights = power / total.masked_fill(total == 0, 1.0)
+    level = _standardised(level_difference(own, others), weights, _LEAST_LEVEL_SPREAD)
     angles = _delay_angles(unit_cross(first, second), first.abs() * second.abs(), max_delay)
     features = torch.stack((level, *angles), -1)
-    together = features.unflatten(0, (batch, -1)).movedim(1, -2).flatten(-2)
-    return together.reshape(batch, 1, bins, frames, -1)
+    joined = features.unflatten(0, (batch, -1)).movedim(1, -2).flatten(-2)
+    return joined.reshape(batch, 1, bins, frames, -1)
 
 
 def _delay_angles(
-    cross: Complex[Tensor, "P F N"], heard: Float[Tensor, "P F N"], max_delay: float
+    cross: Complex[Tensor, "P F N"], power: Float[Tensor, "P F N"], max_delay: float
 ) -> tuple[Float[Tensor, "P F N"], Float[Tensor, "P F N"]]:
-    """Cosine and sine of the angle that stands for each bin's delay."""
+    """The cosine and sine of the angle that represents each bin's delay."""
     bins = cross.shape[-2]
     n_fft = 2 * (bins - 1)
-    delays, signs, weights, centre, spread = _modes(cross, heard, n_fft, max_delay)
+    delays, signs, weights, centre, spread = _modes(cross, power, n_fft, max_delay)
     angles = ((delays - centre) * (0.8 / spread)).clamp(-torch.pi / 2, torch.pi / 2)
-    targets = [(signs * turned).to(heard) for turned in (angles.cos(), angles.sin())]
-    turns = torch.arange(bins, dtype=torch.float64, device=cross.device)[:, None] * (2 * torch.pi / n_fft)
-    weights, strays = weights.to(heard), _STRAY * weights.to(heard)
-    totals = [torch.zeros_like(heard) for _ in range(3)]
+    targets = [(signs * values).to(power) for values in (angles.cos(), angles.sin())]
+    omega = torch.arange(bins, dtype=torch.float64, device=cross.device)[:, None] * (2 * torch.pi / n_fft)
+    weights, floors = weights.to(power), _LEAST_AGREEMENT * weights.to(power)
+    totals = [torch.zeros_like(power) for _ in range(3)]
     for mode in range(delays.shape[1]):
-        angle = turns * delays[:, mode, None, None]
-        turn = torch.polar(torch.ones_like(angle), angle)
-        along = (cross * turn.to(cross.dtype)).real * signs[:, mode, None, None].to(heard)
-        share = weights[:, mode, None, None] * phase_kernel(along) + strays[:, mode, None, None]
+        angle = omega * delays[:, mode, None, None]
+        rotation = torch.polar(torch.ones_like(angle), angle)
+        cosine = (cross * rotation.to(cross.dtype)).real * signs[:, mode, None, None].to(power)
+        posterior = weights[:, mode, None, None] * phase_kernel(cosine) + floors[:, mode, None, None]
         for number, target in enumerate([*targets, torch.ones_like(weights)]):
-            totals[number] = totals[number] + share * target[:, mode, None, None]
+            totals[number] = totals[number] + posterior * target[:, mode, None, None]
     return totals[0] / totals[2], totals[1] / totals[2]
 
 
 def _modes(
-    cross: Complex[Tensor, "P F N"], heard: Float[Tensor, "P F N"], n_fft: int, max_delay: float
+    cross: Complex[Tensor, "P F N"], power: Float[Tensor, "P F N"], n_fft: int, max_delay: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The likeliest delays ``(P, K)``, their signs and weights, and the centre and the spread of all."""
+    """The most likely delays ``(P, K)``, their signs and weights, and the mean and standard deviation of all."""
     steps = max(1, round(max_delay / _DELAY_STEP))
     delays = torch.arange(-steps, steps + 1, dtype=torch.float64, device=cross.device) * _DELAY_STEP
-    inner = torch.arange(heard.shape[1], device=heard.device)[:, None]
-    heard = heard.where((inner > 0) & (inner < heard.shape[1] - 1), 0.0)  # the others have no phase
-    histogram = phase_histogram(cross, heard)[:, 0]
+    inner = torch.arange(power.shape[1], device=power.device)[:, None]
+    power = power.where((inner > 0) & (inner < power.shape[1] - 1), 0.0)  # real bins have no phase
+    histogram = phase_histogram(cross, power)[:, 0]
     total = histogram.sum((-2, -1), keepdim=True)
     weights = delay_weights(histogram / total.masked_fill(total == 0, 1.0), delays, n_fft)
     either = weights.sum(1)
@@ -160,21 +158,21 @@ def _modes(
     variance = (either * (delays - centre).square()).sum(-1, keepdim=True)
     spread = variance.clamp(min=_LEAST_DELAY_SPREAD**2).sqrt()
     chosen, index = weights.flatten(1).topk(min(_MODES, 2 * len(delays)))
-    places: Int[Tensor, "P K"] = index % len(delays)
-    return delays[places], 1.0 - 2.0 * (index >= len(delays)), chosen, centre, spread
+    numbers: Int[Tensor, "P K"] = index % len(delays)
+    return delays[numbers], 1.0 - 2.0 * (index >= len(delays)), chosen, centre, spread
 
 
 def _unit(values: Complex[Tensor, "*any"]) -> Complex[Tensor, "*any"]:
-    """Numbers of length one with the same phases; zero for zero."""
+    """Unit complex numbers with the same phases; zero for zero."""
     length = values.abs()
     silent = length == 0
     return values.masked_fill(silent, 0.0) / length.masked_fill(silent, 1.0)
 
 
 def _standardised(
-    values: Float[Tensor, "P F N"], shares: Float[Tensor, "P F N"], least: float
+    values: Float[Tensor, "P F N"], weights: Float[Tensor, "P F N"], least: float
 ) -> Float[Tensor, "P F N"]:
-    """Values less their mean, over their standard deviation or the least one."""
-    centred = values - (shares * values).sum((-2, -1), keepdim=True)
-    variance = (shares * centred.square()).sum((-2, -1), keepdim=True)
+    """Values minus their weighted mean, divided by their standard deviation, at least ``least``."""
+    centred = values - (weights * values).sum((-2, -1), keepdim=True)
+    variance = (weights * centred.square()).sum((-2, -1), keepdim=True)
     return centred / variance.clamp(min=least**2).sqrt()

@@ -13,19 +13,19 @@ __all__ = ["likelihood_masks"]
 
 
 def likelihood_masks(spectrogram: Spectrogram, attenuation: Float[Tensor, "B S"], delay: Float[Tensor, "B S"]) -> Masks:
-    r"""The probabilities that each bin belongs to each of several sources, by how the two channels differ.
+    r"""The posterior probabilities of the sources in each bin, given their attenuations and delays.
 
     .. math::
         M_s \propto e^{-\rho_s / 2 \sigma^2}, \qquad
         \rho_s = \frac{|a_s e^{-i \omega \delta_s} X_1 - X_2|^2}{(1 + a_s^2) (|X_1|^2 + |X_2|^2)}
 
-    What a bin holds beside its source is taken to be in proportion to the bin's level, :math:`\sigma^2` of its power:
-    its likeliest value for each item.
+    The noise power in a bin is assumed proportional to the power of the bin, by the factor :math:`\sigma^2`, whose
+    maximum-likelihood estimate is used for each item.
 
     Args:
-        spectrogram: of two channels.
-        attenuation: :math:`a_s`, how many times louder the second channel is.
-        delay: :math:`\delta_s` of the second channel, in samples.
+        spectrogram: spectrogram of two channels.
+        attenuation: amplitude ratio :math:`a_s` of the second to the first channel.
+        delay: delay :math:`\delta_s` of the second channel, in samples.
 
     Gradient:
         Exact.
@@ -40,12 +40,11 @@ def likelihood_masks(spectrogram: Spectrogram, attenuation: Float[Tensor, "B S"]
     first, second = (spectrogram / peak.masked_fill(peak == 0, 1.0)).unbind(1)
     power = first.real.square() + first.imag.square() + second.real.square() + second.imag.square()
     silent = power == 0
-    turns = torch.arange(first.shape[-2], dtype=power.dtype, device=power.device) * (
-        math.pi / max(1, first.shape[-2] - 1)
-    )
+    bins = torch.arange(first.shape[-2], dtype=power.dtype, device=power.device)
+    omega = bins * (math.pi / max(1, first.shape[-2] - 1))
     errors = []
-    for factor, late in zip(attenuation.unbind(1), delay.unbind(1), strict=True):
-        angle = turns[:, None] * late[:, None, None].to(turns)
+    for factor, lag in zip(attenuation.unbind(1), delay.unbind(1), strict=True):
+        angle = omega[:, None] * lag[:, None, None].to(omega)
         mixing = torch.polar(factor[:, None, None].to(angle).expand_as(angle), -angle).to(first.dtype)
         difference = mixing * first - second
         errors.append((difference.real.square() + difference.imag.square()) / (1 + factor.square())[:, None, None])
@@ -53,5 +52,5 @@ def likelihood_masks(spectrogram: Spectrogram, attenuation: Float[Tensor, "B S"]
     total = power.sum((-2, -1), keepdim=True)
     least = error.amin(1).sum((-2, -1), keepdim=True) / total.masked_fill(total == 0, 1.0)
     variance = least.clamp(min=torch.finfo(power.dtype).eps)
-    share = (error / power.masked_fill(silent, 1.0)[:, None]).masked_fill(silent[:, None], 0.0)
-    return (-share / (2 * variance[:, None])).softmax(1)[:, :, None]
+    relative = (error / power.masked_fill(silent, 1.0)[:, None]).masked_fill(silent[:, None], 0.0)
+    return (-relative / (2 * variance[:, None])).softmax(1)[:, :, None]

@@ -1,4 +1,4 @@
-"""Sources at places in a stereo scene, fitted to projections of the mixture that shut out places."""
+"""The PROJET model: source spectrograms and location maps fitted to projections of a stereo mixture."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,9 +11,9 @@ from torch.autograd.function import once_differentiable
 
 __all__ = ["fit_projections", "location_gains", "recombine_projections", "source_gains", "steering_vectors"]
 
-_TOGETHER = 1 << 18  # elements of projections that are worked on together
-_LEAST = 1e-10  # of the mean magnitude: what no source explains
-_FLOOR = 1e-20  # of what is updated, as processors are slow at numbers that all but vanish
+_BLOCK = 1 << 18  # elements of projections processed at a time
+_LEAST = 1e-10  # regularisation, relative to the mean magnitude
+_FLOOR = 1e-20  # minimum of updated values, since processors are slow at denormal numbers
 
 Model = tuple[Tensor, Tensor]
 
@@ -21,11 +21,11 @@ Model = tuple[Tensor, Tensor]
 def steering_vectors(
     angles: Float[Tensor, " Q"], delays: Float[Tensor, "B D"], n_fft: int
 ) -> Complex[Tensor, "B F L 2"]:
-    r"""What a source sounds like in two channels, :math:`(\cos\theta, \sin\theta\, e^{-i \omega \delta})`.
+    r"""Steering vectors of two channels, :math:`(\cos\theta, \sin\theta\, e^{-i \omega \delta})`.
 
     Args:
-        angles: :math:`\theta`, from zero for the first channel alone to a quarter turn for the second.
-        delays: :math:`\delta` of the second channel, in samples.
+        angles: panning angles :math:`\theta`, from zero (first channel only) to :math:`\pi / 2` (second channel only).
+        delays: delays :math:`\delta` of the second channel, in samples.
         n_fft: length of the transform.
 
     Shape:
@@ -37,17 +37,17 @@ def steering_vectors(
                 [0.7071, 0.7071]])
     """
     frequency = torch.arange(n_fft // 2 + 1, dtype=delays.dtype, device=delays.device)[:, None]
-    turns = frequency * (-2 * math.pi / n_fft) * delays[:, None]
-    turned = turns[:, :, None].expand(-1, -1, len(angles), -1)
-    first = angles.cos()[:, None].to(turned) + torch.zeros_like(turned)
-    second = torch.polar(torch.ones_like(turned), turned) * angles.sin()[:, None].to(turned)
+    phase = frequency * (-2 * math.pi / n_fft) * delays[:, None]
+    phases = phase[:, :, None].expand(-1, -1, len(angles), -1)
+    first = angles.cos()[:, None].to(phases) + torch.zeros_like(phases)
+    second = torch.polar(torch.ones_like(phases), phases) * angles.sin()[:, None].to(phases)
     return torch.stack((first + 0j, second), -1).flatten(2, 3)
 
 
 def location_gains(
     projections: Complex[Tensor, "B F M 2"], places: Complex[Tensor, "B F L 2"], alpha: float = 1.0
 ) -> Float[Tensor, "B F M L"]:
-    r"""What each projection lets through of each place, :math:`|p_m^H a_l|^\alpha`.
+    r"""The gain of each projection per location, :math:`|p_m^H a_l|^\alpha`.
 
     Example:
         >>> directions = steering_vectors(torch.tensor([0.0, math.pi / 2]), torch.zeros(1, 1), n_fft=1)
@@ -55,7 +55,7 @@ def location_gains(
         tensor([[1., 0.],
                 [0., 1.]])
     """
-    together = max(1, _TOGETHER // (projections.shape[-2] * places.shape[-2]))
+    together = max(1, _BLOCK // (projections.shape[-2] * places.shape[-2]))
     bins = projections.shape[1]
     parts = [slice(first, first + together) for first in range(0, bins, together)]
     return _filled(lambda part: _power(projections[:, part].conj() @ places[:, part].mT, alpha), parts, bins)
@@ -70,26 +70,26 @@ def fit_projections(
     beta: float = 1.0,
     alpha: float = 1.0,
 ) -> tuple[Float[Tensor, "B F S N"], Float[Tensor, "B L S"]]:
-    r"""The spectrograms of sources and their maps over places that explain the magnitudes of all projections.
+    r"""The source spectrograms and location maps fitted to the magnitudes of all projections.
 
     .. math::
         |p_m^H x|^\alpha \approx \sum_s P_s \sum_l K_{ml} Q_{ls}
 
-    in each bin, by multiplicative updates of both that lower the beta-divergence.
+    in each bin, by multiplicative updates of both that minimise the beta-divergence.
 
     Args:
-        spectrogram: of the mixture.
-        projections: :math:`p_m`.
-        gains: :math:`K`, what each projection lets through of each place.
-        start: spectrograms ``(B, F, S, N)``, where the mean of all magnitudes is one, and maps ``(B, L, S)`` that each
-            add up to one. Estimates of the sources may be put here, as magnitudes over their mean.
-        num_iterations: of the updates.
-        beta: of the divergence.
+        spectrogram: spectrogram of the mixture.
+        projections: projection vectors :math:`p_m`.
+        gains: gain :math:`K` of each projection per location.
+        start: initial spectrograms ``(B, F, S, N)``, relative to a mean magnitude of one over all projections, and
+            initial maps ``(B, L, S)``, each with a sum of one. Existing estimates of the sources can be given here.
+        num_iterations: number of updates.
+        beta: parameter of the divergence.
         alpha: exponent of the magnitudes.
 
     Gradient:
-        Exact, into spectrogram and start. What is kept for it grows with the square root of the iterations, and is
-        little beside what one of them takes.
+        Exact with respect to spectrogram and start. The memory of the checkpoints grows with the square root of the
+        iterations, and is small compared to that of one iteration.
 
     Example:
         >>> mixture = torch.tensor([3.0, 4.0])[None, :, None, None] + 0j
@@ -101,14 +101,14 @@ def fit_projections(
     """
     mixture, bins = spectrogram.movedim(1, 2), spectrogram.shape[-2]
     parts = _parts(spectrogram, projections)
-    heard = _filled(lambda part: _power(projections[:, part].conj() @ mixture[:, part], alpha), parts, bins)
-    mean = heard.mean((1, 2, 3), keepdim=True)
+    observed = _filled(lambda part: _power(projections[:, part].conj() @ mixture[:, part], alpha), parts, bins)
+    mean = observed.mean((1, 2, 3), keepdim=True)
     mean = mean.masked_fill(mean == 0, 1.0)
-    heard = heard / mean if heard.requires_grad else heard.div_(mean)
-    audible = gains.sum(2)
+    observed = observed / mean if observed.requires_grad else observed.div_(mean)
+    constants = observed, gains, gains.sum(2)
     if torch.compiler.is_compiling():
-        return _run((heard, gains, audible), beta, start, num_iterations)
-    model: Model = _Updates.apply(num_iterations, beta, heard, gains, audible, *start)  # type: ignore[no-untyped-call]
+        return _run(constants, beta, start, num_iterations)
+    model: Model = _Updates.apply(num_iterations, beta, *constants, *start)  # type: ignore[no-untyped-call]
     return model
 
 
@@ -118,16 +118,16 @@ def recombine_projections(
     sources: Float[Tensor, "B F S N"],
     gains: Float[Tensor, "B F M S"],
 ) -> Complex[Tensor, "B S 2 F N"]:
-    r"""The sources in two channels: each projection shared out in proportion to the sources, and all put together.
+    r"""The stereo sources, recovered from Wiener-filtered projections by least squares.
 
-    A source's share of projection :math:`m` is :math:`G_{ms} P_s / \sum_r G_{mr} P_r`, and its two channels are those
-    whose projections are nearest to its shares. All sources add up to the mixture.
+    The mask of a source in projection :math:`m` is :math:`G_{ms} P_s / \sum_r G_{mr} P_r`. The two channels of the
+    source are the least-squares solution given all masked projections. All sources sum to the mixture.
 
     Args:
-        spectrogram: of the mixture.
-        projections: at least two different ones.
-        sources: :math:`P`.
-        gains: :math:`G`, what each projection lets through of each source.
+        spectrogram: spectrogram of the mixture.
+        projections: at least two different projection vectors.
+        sources: source spectrograms :math:`P`.
+        gains: gain :math:`G` of each projection per source.
 
     Example:
         >>> mixture = torch.tensor([3.0, 4.0])[None, :, None, None] + 0j
@@ -137,11 +137,12 @@ def recombine_projections(
         tensor([[3., 2., 0., 2.]])
     """
     first, second = projections.unbind(-1)
-    # The inverse of the sum of their outer products, two by two.
+    # The pseudoinverse, by the inverse of the 2 x 2 Gram matrix.
     one, other = (values.abs().square().sum(-1, keepdim=True) for values in (first, second))
     both = (first * second.conj()).sum(-1, keepdim=True)
-    size = one * other - both.abs().square()
-    back = torch.stack(((other * first - both * second) / size, (one * second - both.conj() * first) / size), -2)
+    determinant = one * other - both.abs().square()
+    rows = (other * first - both * second) / determinant, (one * second - both.conj() * first) / determinant
+    inverse = torch.stack(rows, -2)
     mixture = spectrogram.movedim(1, 2)
     parts = []
     count = gains.shape[-1]
@@ -149,25 +150,25 @@ def recombine_projections(
         models = [gains[:, part, :, number, None] * sources[:, part, None, number] for number in range(count)]
         total = torch.stack(models).sum(0) + _LEAST
         projected = projections[:, part].conj() @ mixture[:, part] / total
-        parts.append(torch.stack([back[:, part] @ ((own + _LEAST / count) * projected) for own in models], 1))
+        parts.append(torch.stack([inverse[:, part] @ ((own + _LEAST / count) * projected) for own in models], 1))
     return torch.cat(parts, 2).movedim(3, 2)
 
 
 def _parts(spectrogram: Tensor, projections: Tensor, *others: Tensor) -> list[slice]:
-    """Frequencies in groups to be worked on one after another; all in one with a gradient or under the compiler.
+    """Consecutive groups of frequencies to process one by one; a single group with gradient or under the compiler.
 
-    No sum goes over frequencies before all are there, so that it is rounded alike however many go together.
+    Sums over frequencies are computed after all groups, so rounding does not depend on the group size.
     """
     bins = spectrogram.shape[-2]
     tensors = (spectrogram, projections, *others)
     if torch.compiler.is_compiling() or (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)):
         return [slice(0, bins)]
-    together = max(1, _TOGETHER // (len(spectrogram) * projections.shape[-2] * spectrogram.shape[-1]))
+    together = max(1, _BLOCK // (len(spectrogram) * projections.shape[-2] * spectrogram.shape[-1]))
     return [slice(first, first + together) for first in range(0, bins, together)]
 
 
 def _filled(function: Callable[[slice], Tensor], parts: list[slice], bins: int) -> Tensor:
-    """What a function gives for parts of the frequencies, the second axis, never held twice."""
+    """The results of a function for groups of frequencies, concatenated in place along the second axis."""
     first = function(parts[0])
     if len(parts) == 1:
         return first
@@ -179,7 +180,7 @@ def _filled(function: Callable[[slice], Tensor], parts: list[slice], bins: int) 
 
 
 def _power(values: Complex[Tensor, "*any"], exponent: float) -> Float[Tensor, "*any"]:
-    """Magnitudes to a power; with a gradient of zero where they are zero."""
+    """Magnitudes to a power; the gradient at zero is zero."""
     if not values.requires_grad:
         power = values.real.square() + values.imag.square()
         return power.sqrt() if exponent == 1 else power ** (exponent / 2)
@@ -190,22 +191,21 @@ def _power(values: Complex[Tensor, "*any"], exponent: float) -> Float[Tensor, "*
 
 
 def source_gains(gains: Float[Tensor, "B F M L"], maps: Float[Tensor, "B L S"]) -> Float[Tensor, "B F M S"]:
-    """What each projection lets through of sources that are spread over places.
+    """The gain of each projection per source, given the location maps of the sources.
 
     Example:
         >>> source_gains(torch.tensor([[[[1.0, 0.5]]]]), torch.tensor([[[1.0, 0.5], [0.0, 0.5]]]))
         tensor([[[[1.0000, 0.7500]]]])
     """
-    # The gains are read once as they lie, in half the time that the product takes the other way round.
+    # The gains are read once in memory order, in half the time of the transposed product.
     return (maps.mT[:, None] @ gains.mT).mT
 
 
 class _Updates(torch.autograd.Function):
-    """All updates, whose gradient is found by making them again.
+    """All updates, with a backward pass that recomputes them from checkpoints.
 
-    The models, which are small, are kept after every so many updates, and then, from the last of these back to the
-    first, those in between. Room for them is made at once: among the tensors of one update, hundreds of small ones that
-    stay would leave holes in memory that nothing fits into.
+    The models, which are small, are saved at regular intervals in forward, and between two checkpoints in backward.
+    Their memory is allocated at once, since many small persistent tensors would fragment the memory.
     """
 
     @staticmethod
@@ -214,74 +214,75 @@ class _Updates(torch.autograd.Function):
         if not any(ctx.needs_input_grad):
             return _run(constants, beta, model, num_iterations)
         span = math.isqrt(max(1, num_iterations - 1)) + 1
-        kept = [part.new_empty(-(-num_iterations // span), *part.shape) for part in model]
+        saved = [part.new_empty(-(-num_iterations // span), *part.shape) for part in model]
         for number in range(0, num_iterations, span):
-            _keep(model, kept, number // span)
+            _save(model, saved, number // span)
             model = _run(constants, beta, model, min(span, num_iterations - number))
         ctx.num_iterations, ctx.span, ctx.beta = num_iterations, span, beta
-        ctx.save_for_backward(*constants, *kept)
+        ctx.save_for_backward(*constants, *saved)
         return model
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *into: Tensor) -> tuple[Tensor | None, ...]:
-        gradients: Sequence[Tensor] = into
-        heard, gains, audible, *kept = ctx.saved_tensors
-        between = [slots.new_empty(ctx.span, *slots.shape[1:]) for slots in kept]
-        into_heard = torch.zeros_like(heard)
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
+        gradients: Sequence[Tensor] = outputs
+        observed, gains, total_gains, *saved = ctx.saved_tensors
+        between = [slots.new_empty(ctx.span, *slots.shape[1:]) for slots in saved]
+        gradient = torch.zeros_like(observed)
         for first in reversed(range(0, ctx.num_iterations, ctx.span)):
-            model: Sequence[Tensor] = [slots[first // ctx.span] for slots in kept]
+            model: Sequence[Tensor] = [slots[first // ctx.span] for slots in saved]
             count = min(ctx.span, ctx.num_iterations - first)
-            _keep(model, between, 0)
+            _save(model, between, 0)
             for number in range(1, count):
-                model = _run((heard, gains, audible), ctx.beta, model, 1)
-                _keep(model, between, number)
+                model = _run((observed, gains, total_gains), ctx.beta, model, 1)
+                _save(model, between, number)
             for number in reversed(range(count)):
-                given = [tensor.detach().requires_grad_() for tensor in (heard, *(slots[number] for slots in between))]
+                inputs = (observed, *(slots[number] for slots in between))
+                given = [tensor.detach().requires_grad_() for tensor in inputs]
                 with torch.enable_grad():
-                    updated = _updated(given[0], gains, audible, given[1], given[2], ctx.beta)
-                of_heard, *gradients = torch.autograd.grad(updated, given, gradients)
-                into_heard += of_heard
-        return None, None, into_heard, None, None, *gradients
+                    updated = _updated(given[0], gains, total_gains, given[1], given[2], ctx.beta)
+                contribution, *gradients = torch.autograd.grad(updated, given, gradients)
+                gradient += contribution
+        return None, None, gradient, None, None, *gradients
 
 
-def _keep(model: Sequence[Tensor], slots: Sequence[Tensor], number: int) -> None:
+def _save(model: Sequence[Tensor], slots: Sequence[Tensor], number: int) -> None:
     for part, slot in zip(model, slots, strict=True):
         slot[number].copy_(part)
 
 
 def _run(constants: Sequence[Tensor], beta: float, model: Sequence[Tensor], num_iterations: int) -> Model:
-    """The model after so many updates."""
-    heard, gains, audible = constants
+    """The model after ``num_iterations`` updates."""
+    observed, gains, total_gains = constants
     sources, maps = model
     for _ in range(num_iterations):
-        sources, maps = _updated(heard, gains, audible, sources, maps, beta)
+        sources, maps = _updated(observed, gains, total_gains, sources, maps, beta)
     return sources, maps
 
 
-def _updated(heard: Tensor, gains: Tensor, audible: Tensor, sources: Tensor, maps: Tensor, beta: float) -> Model:
-    """Spectrograms and maps after one update of both; ``audible`` is the sum of the gains of each place."""
-    through = source_gains(gains, maps)
-    raised: list[Tensor] = []
-    lowered: list[Tensor] = []
+def _updated(observed: Tensor, gains: Tensor, total_gains: Tensor, sources: Tensor, maps: Tensor, beta: float) -> Model:
+    """Spectrograms and maps after one update of both; ``total_gains`` is the sum of the gains of each location."""
+    gains_per_source = source_gains(gains, maps)
+    numerators: list[Tensor] = []
+    denominators: list[Tensor] = []
     new = []
-    for part in _parts(heard.movedim(2, 1), through, sources):
-        level, own = through[:, part], sources[:, part]
+    for part in _parts(observed.movedim(2, 1), gains_per_source, sources):
+        level, own = gains_per_source[:, part], sources[:, part]
         model = level @ own + _LEAST
         if beta == 1:
-            ratio = heard[:, part] / model
+            ratio = observed[:, part] / model
             below = level.sum(-2)[..., None]
         else:
-            ratio = heard[:, part] * model ** (beta - 2)
+            ratio = observed[:, part] * model ** (beta - 2)
             power = model ** (beta - 1)
             below = level.mT @ power
-            lowered.append(own @ power.mT)
-        raised.append(own @ ratio.mT)
+            denominators.append(own @ power.mT)
+        numerators.append(own @ ratio.mT)
         new.append((own * (level.mT @ ratio) / (below + _LEAST)).clamp(min=_FLOOR))
-    above = (torch.cat(raised, 1) @ gains).sum(1).mT
-    below = sources.sum(-1).mT @ audible if beta == 1 else (torch.cat(lowered, 1) @ gains).sum(1)
-    moved = (maps * above / (below.mT + _LEAST)).clamp(min=_FLOOR)
-    total = moved.sum(1, keepdim=True)
+    above = (torch.cat(numerators, 1) @ gains).sum(1).mT
+    below = sources.sum(-1).mT @ total_gains if beta == 1 else (torch.cat(denominators, 1) @ gains).sum(1)
+    updated = (maps * above / (below.mT + _LEAST)).clamp(min=_FLOOR)
+    total = updated.sum(1, keepdim=True)
     empty = total == 0
-    moved = torch.where(empty, maps, moved / total.masked_fill(empty, 1.0))
-    return torch.cat(new, 1) * total[:, None].mT, moved
+    updated = torch.where(empty, maps, updated / total.masked_fill(empty, 1.0))
+    return torch.cat(new, 1) * total[:, None].mT, updated

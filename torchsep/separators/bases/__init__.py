@@ -1,4 +1,4 @@
-"""The base classes of separators, and what they share."""
+"""Base classes of separators, and their shared helpers."""
 
 from torchsep.separators.bases.background_separator import BackgroundSeparator
 from torchsep.separators.bases.clustering_separator import ClusteringSeparator

@@ -1,4 +1,4 @@
-"""The base class of separators of a background and the foreground over it."""
+"""The base class of separators of background and foreground."""
 
 from abc import abstractmethod
 from typing import Unpack, final
@@ -27,7 +27,7 @@ class BackgroundSeparator(MaskSeparator):
     A subclass writes :meth:`background_mask`.
 
     Args:
-        high_pass_cutoff_hz: bins below the one nearest to this frequency belong to the background.
+        high_pass_cutoff_hz: cutoff of the foreground; bins below the one nearest to it are assigned to the background.
         options: arguments of :class:`MaskSeparator`.
     """
 
@@ -50,7 +50,7 @@ class BackgroundSeparator(MaskSeparator):
 
     @final
     def leading_masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
-        """The mask of the background alone: the foreground is the residual."""
+        """The background mask only, since the foreground is the residual."""
         if self.mask_type == "binary":
             return super().leading_masks(spectrogram, **required)
         return self._background(spectrogram)[:, None]

@@ -1,4 +1,4 @@
-"""The base class of separators that cluster the bins of a spectrogram."""
+"""The base class of separators that cluster time-frequency bins."""
 
 from abc import abstractmethod
 from typing import Any, Unpack, final
@@ -35,36 +35,35 @@ class ClusteringOptions(MaskOptions, total=False):
 
 
 class ClusteringSeparator(MaskSeparator):
-    r"""Separate by clustering the bins of the mixture's spectrogram: every cluster is a source.
+    r"""Separate by clustering time-frequency bins, with one cluster per source.
 
-    A subclass writes :meth:`features`, which gives every bin a feature vector. The clusters are fitted to the loudest
-    bins, over all channels together, and give the masks of all bins: those of k-means are a softmax over the distances
-    to the centres,
+    A subclass writes :meth:`features`, the feature vector of every bin. The clusters are fitted to the loudest bins of
+    all channels jointly. The masks of k-means are a softmax over the distances to the centres,
 
     .. math::
         M_k = \frac{e^{-\beta \lVert x - c_k \rVert}}{\sum_j e^{-\beta \lVert x - c_j \rVert}},
 
-    those of a Gaussian mixture its posterior probabilities.
+    and those of a Gaussian mixture are its posterior probabilities.
 
     Args:
         num_sources: number of clusters, at least two.
         clustering_type: ``kmeans``, ``minibatch_kmeans`` or ``gaussian_mixture``.
-        percentile: from 0 to 100; clusters are fitted to the bins whose power is at or above this percentile.
-        beta: inverse temperature of the k-means masks; at zero all are equal.
-        covariance_type: of a Gaussian mixture: ``full``, ``tied``, ``diag`` or ``spherical``.
+        percentile: percentile of the power, from 0 to 100; clusters are fitted to the bins at or above it.
+        beta: inverse temperature of the k-means masks; at zero all masks are equal.
+        covariance_type: covariance type of the Gaussian mixture: ``full``, ``tied``, ``diag`` or ``spherical``.
         fit_clusterer: whether clusters are fitted to each mixture; otherwise those of ``init`` are used unchanged.
         init: initial (or fixed) clusters: centres ``(num_sources, D)``; for a Gaussian mixture a mapping of
             ``weights``, ``means`` and ``covariances``; or a fitted ``KMeans``, ``MiniBatchKMeans`` or
             ``GaussianMixture`` of scikit-learn. Chosen from the features if None.
-        seed: of the random initialisation, which is the same for every item.
+        seed: seed of the random initialisation, which is the same for every item.
         options: arguments of :class:`MaskSeparator`.
 
     Shape:
         ``(B, C, T) -> (B, num_sources, C, T)``.
 
     Gradient:
-        Exact with respect to the features, also through the centres or the mixture, with the cluster assignment of
-        k-means held fixed.
+        Exact with respect to the features, including through the fitted centres or Gaussian mixture, with the cluster
+        assignment of k-means held fixed.
     """
 
     def __init__(
@@ -103,7 +102,7 @@ class ClusteringSeparator(MaskSeparator):
 
     @abstractmethod
     def features(self, spectrogram: Spectrogram, **required: Tensor) -> Features:
-        """A vector for every bin ``(B, C, F, N, D)``; of one channel if all channels share theirs."""
+        """The feature vector of every bin ``(B, C, F, N, D)``, or ``(B, 1, F, N, D)`` if shared by all channels."""
 
     @final
     def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
@@ -112,11 +111,11 @@ class ClusteringSeparator(MaskSeparator):
 
     @final
     def masks_of_features(self, features: Features, spectrogram: Spectrogram) -> Masks:
-        """The masks of the clusters of given features: what :meth:`masks` does after :meth:`features`.
+        """The masks of the clusters of given features: the steps of :meth:`masks` after :meth:`features`.
 
         Args:
-            features: of every bin.
-            spectrogram: of the mixture, whose loudest bins count.
+            features: feature vector of every bin.
+            spectrogram: spectrogram of the mixture, which determines the loudest bins.
         """
         batch, channels, bins, frames, _ = features.shape
         points = features.flatten(1, 3)
@@ -126,13 +125,13 @@ class ClusteringSeparator(MaskSeparator):
     def confidence(
         self, mixture: Waveform, approach: str = "silhouette", threshold: float = 95.0, **required: Tensor
     ) -> Float[Tensor, " B"]:
-        """How clearly the bins fall into clusters, for each mixture: without true sources, whether to trust the result.
+        """The confidence in the clustering of each mixture, a predictor of quality that needs no true sources.
 
         Args:
             mixture: ``(B, C, T)`` or ``(C, T)``.
             approach: ``silhouette``, ``posterior``, ``loudness``, ``whitened_kmeans``, ``dpcl_classic`` or
                 ``jensen_shannon``; see :mod:`torchsep.functional.clustering.confidence`.
-            threshold: percentile of loudness above which bins count.
+            threshold: percentile of power at or above which bins are used.
             required: the tensors named in ``requires``.
         """
         check_choice(approach, tuple(CONFIDENCES), "approach")
@@ -152,7 +151,7 @@ class ClusteringSeparator(MaskSeparator):
     def _loud_points(
         self, points: Tensor, features: Features, spectrogram: Spectrogram, percentile: float
     ) -> tuple[Float[Tensor, "B P D"], Float[Tensor, "B P"]]:
-        """The vectors of the loudest bins, in the order of their positions, and the power of these bins."""
+        """The features of the loudest bins, in the order of their positions, and the power of these bins."""
         power = magnitude(spectrogram.detach()).square()
         if features.shape[1] == 1:
             power = power.sum(1, keepdim=True)
@@ -165,11 +164,11 @@ class ClusteringSeparator(MaskSeparator):
         return points.gather(1, loudest[..., None].expand(-1, -1, points.shape[-1])), loudness.gather(1, loudest)
 
     def _assign(self, points: Tensor, loud: tuple[Tensor, Tensor]) -> Float[Tensor, "B P K"]:
-        """The share of each cluster in each point, the clusters fitted to the loud points."""
+        """The soft assignment of each point to the clusters fitted to the loud points."""
         fitted, power = loud
-        heard = (power > 0).to(fitted.dtype)
+        weights = (power > 0).to(fitted.dtype)
         if self.clustering_type == "gaussian_mixture":
-            # Features that say nearly the same, as masks that add up to one, leave covariances nearly singular.
+            # Collinear features, such as masks that sum to one, make covariances nearly singular: double precision.
             whole, some = points.double(), fitted.double()
             mixture = mixture_like(self.init, some, self.covariance_type)
             if self.fit_clusterer or mixture is None:
@@ -177,7 +176,7 @@ class ClusteringSeparator(MaskSeparator):
                     some,
                     self.num_sources,
                     covariance_type=self.covariance_type,
-                    weights=heard.double(),
+                    weights=weights.double(),
                     init=mixture,
                     seed=self.seed,
                 )
@@ -185,5 +184,5 @@ class ClusteringSeparator(MaskSeparator):
         centres = centres_like(self.init, fitted)
         if self.fit_clusterer or centres is None:
             fit = kmeans if self.clustering_type == "kmeans" else minibatch_kmeans
-            centres = fit(fitted, self.num_sources, weights=heard, init=centres, seed=self.seed).centres
+            centres = fit(fitted, self.num_sources, weights=weights, init=centres, seed=self.seed).centres
         return soft_assignment(points, centres, self.beta)

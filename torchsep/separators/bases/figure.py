@@ -1,4 +1,4 @@
-"""Figures of what a method finds, for those who have matplotlib."""
+"""Matplotlib figures of intermediate results; matplotlib is optional."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,11 +10,11 @@ __all__ = ["image_figure"]
 
 
 def image_figure(values: Float[Tensor, "rows columns"], axes: Mapping[str, tuple[float, float]]) -> Any:
-    """A matplotlib figure of values over two axes, which belongs to no window.
+    """A matplotlib figure of a matrix as an image, independent of any window.
 
     Args:
-        values: rows from the bottom up.
-        axes: the label of the horizontal axis, then of the vertical one, each with the bounds of its values.
+        values: matrix whose first row is at the bottom.
+        axes: label and limits of the horizontal axis, then of the vertical axis.
 
     Raises:
         ImportError: if matplotlib is not installed.
@@ -25,7 +25,7 @@ def image_figure(values: Float[Tensor, "rows columns"], axes: Mapping[str, tuple
         'column'
     """
     if values.dim() != 2:
-        raise ValueError(f"mixture must have shape (C, T) to be plotted, got {len(values)} of a batch")
+        raise ValueError(f"mixture must have shape (C, T) to be plotted, got a batch of {len(values)}")
     try:
         from matplotlib.figure import Figure
     except ImportError:

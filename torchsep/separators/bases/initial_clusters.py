@@ -1,4 +1,4 @@
-"""Clusters that are given to a separator instead of found: as plain values, or out of a fitted scikit-learn model."""
+"""Initial clusters of a separator: plain values, or the parameters of a fitted scikit-learn model."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,15 +17,15 @@ _FITTED = {"weights": "weights_", "means": "means_", "covariances": "covariances
 
 
 def plain_clusters(given: Any, n_clusters: int, covariance_type: str | None) -> Plain | None:
-    """Clusters as JSON can hold them: a list of centres, or a mapping of the parameters of a Gaussian mixture.
+    """Clusters as JSON values: a list of centres, or a mapping of the parameters of a Gaussian mixture.
 
     Args:
         given: centres, a mapping, a fitted scikit-learn model, or None.
-        n_clusters: how many there must be.
-        covariance_type: of the Gaussian mixture wanted; None for centres.
+        n_clusters: required number of clusters.
+        covariance_type: covariance type of the Gaussian mixture; None for centres.
 
     Raises:
-        ValueError: if the clusters are not of the kind or number wanted, or not finite.
+        ValueError: if the clusters have a wrong type or number, or are not finite.
 
     Example:
         >>> plain_clusters(torch.eye(2), 2, None)
@@ -57,7 +57,7 @@ def plain_clusters(given: Any, n_clusters: int, covariance_type: str | None) -> 
 
 
 def centres_like(given: Plain | None, points: Float[Tensor, "B P D"]) -> Float[Tensor, "B K D"] | None:
-    """Given centres for every item of a batch, checked to be in the space of the points."""
+    """The given centres for every item of a batch, with the number of features checked."""
     if given is None:
         return None
     centres = torch.tensor(given, dtype=points.dtype, device=points.device)
@@ -66,7 +66,7 @@ def centres_like(given: Plain | None, points: Float[Tensor, "B P D"]) -> Float[T
 
 
 def mixture_like(given: Any, points: Float[Tensor, "B P D"], covariance_type: str) -> GaussianMixture | None:
-    """A given Gaussian mixture for every item of a batch, checked to be in the space of the points."""
+    """The given Gaussian mixture for every item of a batch, with the number of features checked."""
     if given is None:
         return None
     values = {name: torch.tensor(value, dtype=points.dtype, device=points.device) for name, value in given.items()}
@@ -77,7 +77,9 @@ def mixture_like(given: Any, points: Float[Tensor, "B P D"], covariance_type: st
 
 def _check_size(centres: Tensor, points: Tensor) -> None:
     if centres.shape[-1] != points.shape[-1]:
-        raise ValueError(f"init must have {points.shape[-1]} features, as the mixture's bins, got {centres.shape[-1]}")
+        raise ValueError(
+            f"init must have {points.shape[-1]} features, equal to those of the bins, got {centres.shape[-1]}"
+        )
 
 
 def _checked(value: Any, shape: Sequence[int | None], what: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""The base class of separators that mask the mixture's spectrogram."""
+"""The base class of separators by time-frequency masking."""
 
 from abc import abstractmethod
 from typing import Unpack, final
@@ -29,21 +29,21 @@ class MaskOptions(FrontEndOptions, total=False):
 
 
 class MaskSeparator(Separator):
-    """Separate by masking the mixture's spectrogram.
+    """Separate by time-frequency masking.
 
-    A subclass writes :meth:`masks`. This class makes them binary if asked, multiplies the spectrogram by them and
-    returns to waveforms.
+    A subclass writes :meth:`masks`. This class makes them binary if ``mask_type`` is ``binary``, multiplies the
+    mixture's spectrogram by them and applies the inverse STFT.
 
     Args:
-        mask_type: ``soft`` masks as the method computes them, or ``binary`` ones, where each bin belongs to one source.
-        mask_threshold: from 0 to 1. In a binary mask of two sources, the second (the foreground) gets the bins in which
-            its soft mask is above the threshold; of more than two sources, the largest mask wins.
-        stft: front end; that of :meth:`STFT.from_sample_rate` if None.
+        mask_type: ``soft`` masks, or ``binary`` masks, which assign each bin to one source.
+        mask_threshold: threshold from 0 to 1 of the binary masks of two sources: the second source (the foreground)
+            is assigned the bins in which its soft mask is above it. With more sources, the largest mask is chosen.
+        stft: front end; :meth:`STFT.from_sample_rate` if None.
         options: arguments of :class:`Separator`.
     """
 
     last_is_residual: bool = False
-    """Whether the masks sum to one, so that the last source is the mixture minus the others, without a transform."""
+    """Whether the masks sum to one, so that the last estimate is the mixture minus the others, without inverse STFT."""
 
     def __init__(
         self,
@@ -64,11 +64,11 @@ class MaskSeparator(Separator):
 
     @abstractmethod
     def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
-        """The soft masks of the sources, in [0, 1], from the mixture's spectrogram."""
+        """The soft masks of the sources, in [0, 1], given the mixture's spectrogram."""
 
     @final
     def final_masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
-        """The masks that are applied: those of :meth:`masks`, made binary if ``mask_type`` is ``binary``."""
+        """The masks that are applied: those of :meth:`masks`, binarised if ``mask_type`` is ``binary``."""
         masks = self.masks(spectrogram, **required)
         batch, channels, *bins_and_frames = spectrogram.shape
         outer = (masks.shape[0], *masks.shape[3:])
@@ -83,19 +83,19 @@ class MaskSeparator(Separator):
 
     @final
     def separate(self, mixture: Waveform, **required: Tensor) -> Estimates:
-        """Mask the mixture's spectrogram and return to waveforms."""
+        """Apply the masks to the mixture's spectrogram and invert it."""
         spectrogram = self.stft(mixture)
         masks = (self.leading_masks if self.last_is_residual else self.final_masks)(spectrogram, **required)
         return self._applied(masks, spectrogram, mixture)
 
     @final
     def apply_masks(self, masks: Masks, spectrogram: Spectrogram, mixture: Waveform) -> Estimates:
-        """The estimates that soft masks give: what :meth:`separate` does after :meth:`masks`.
+        """The estimates of given soft masks: the steps of :meth:`separate` after :meth:`masks`.
 
         Args:
             masks: soft masks of all sources.
-            spectrogram: of the mixture.
-            mixture: its waveform.
+            spectrogram: spectrogram of the mixture.
+            mixture: waveform of the mixture.
         """
         final = self._hardened(masks)
         return self._applied(final[:, :-1] if self.last_is_residual else final, spectrogram, mixture)
@@ -104,7 +104,7 @@ class MaskSeparator(Separator):
         return binary_masks(masks, self.mask_threshold) if self.mask_type == "binary" else masks
 
     def _applied(self, masks: Masks, spectrogram: Spectrogram, mixture: Waveform) -> Estimates:
-        """The masked sources, followed by the residual if the last source is one."""
+        """The masked sources, followed by the residual if ``last_is_residual``."""
         masked = self.stft.inverse(spectrogram[:, None], mixture.shape[-1], masks)
         if not self.last_is_residual:
             return masked

@@ -1,4 +1,4 @@
-"""What separators that are built around a network have in common."""
+"""Functions shared by the separators that run a network: normalisation, precision and channel alignment."""
 
 from typing import Any
 
@@ -12,45 +12,52 @@ from torchsep.networks import Network
 from torchsep.transforms import STFT
 from torchsep.typing import Spectrogram
 
-__all__ = ["called", "channels_of", "check_bins", "normalized_magnitude", "per_channel", "same_order"]
+__all__ = [
+    "align_channels",
+    "apply_per_channel",
+    "call_in_own_precision",
+    "channels_of",
+    "check_bins",
+    "normalized_magnitude",
+]
 
 
 def channels_of(network: Network) -> int | None:
-    """The channels that a mixture must have for a network: any for one that hears one at a time."""
+    """The number of channels that a network requires; None, for any number, if it processes channels separately."""
     return None if network.channels == 1 else network.channels
 
 
 def check_bins(num_bins: int, stft: STFT) -> None:
-    """Raise unless a network is made for the bins of a front end."""
+    """Raise unless a network and a front end have the same number of bins."""
     if num_bins != stft.num_bins:
         raise ValueError(f"stft must have the {num_bins} bins of the network, got {stft.num_bins} of {stft!r}")
 
 
 def normalized_magnitude(spectrogram: Spectrogram) -> Float[Tensor, "B C F N"]:
-    """The magnitudes of each item at a root mean square of one over all its channels."""
+    """The magnitude spectrogram of each item, normalised to unit RMS over all its channels."""
     values = magnitude(spectrogram)
     return values / rms(values)
 
 
-def per_channel(network: Network, method: str, mixture: Tensor, axis: int = 2) -> Tensor:
-    """What a network makes of all channels: together, or of each as if it were alone.
+def apply_per_channel(network: Network, method: str, mixture: Tensor, axis: int = 2) -> Tensor:
+    """The output of a network for all channels jointly, or for each channel separately if it takes mono input.
 
-    A network computes in its own precision, one in half precision in single, and the result is as precise as the
-    mixture.
+    The network computes in its own precision, at least single; the result has the dtype of the mixture.
 
     Args:
-        network: tells how many channels it looks at together.
-        method: of the network, that takes ``(B, C, ...)``.
+        network: network, with the number of channels that it processes jointly.
+        method: name of the network's method, which takes ``(B, C, ...)``.
         mixture: ``(B, C, ...)``.
-        axis: of the channels in the result.
+        axis: channel axis of the result.
     """
-    together = network.channels == mixture.shape[1]
-    result = called(network, method, mixture if together else mixture.flatten(0, 1)[:, None]).to(mixture.dtype)
-    return result if together else result.squeeze(axis).unflatten(0, mixture.shape[:2]).movedim(1, axis)
+    jointly = network.channels == mixture.shape[1]
+    inputs = mixture if jointly else mixture.flatten(0, 1)[:, None]
+    result = call_in_own_precision(network, method, inputs).to(mixture.dtype)
+    return result if jointly else result.squeeze(axis).unflatten(0, mixture.shape[:2]).movedim(1, axis)
 
 
 class _Method(nn.Module):
-    """A method of a network as the call of a module."""
+    """A method of a network as a module, for ``functional_call``."""
 
     def __init__(self, network: Network, method: str) -> None:
         super().__init__()
@@ -61,8 +68,8 @@ class _Method(nn.Module):
         return getattr(self.network, self.method)(mixture)
 
 
-def called(network: Network, method: str, mixture: Tensor) -> Any:
-    """What a method of a network makes of a mixture, in the precision of the network, but at least in single."""
+def call_in_own_precision(network: Network, method: str, mixture: Tensor) -> Any:
+    """The output of a network's method, computed in the precision of the network, at least single."""
     dtype = next((tensor.dtype for tensor in network.parameters() if tensor.is_floating_point()), mixture.dtype)
     if dtype.itemsize >= 4:
         return getattr(network, method)(mixture.to(dtype))
@@ -74,24 +81,24 @@ def called(network: Network, method: str, mixture: Tensor) -> Any:
     return torch.func.functional_call(module, single, (mixture.float(),))
 
 
-def same_order(estimates: Float[Tensor, "B S C *any"], heard: Float[Tensor, "B S C *any"]) -> Tensor:
-    """The sources of all channels in the order of the first channel's, where a network gave each its own.
+def align_channels(estimates: Float[Tensor, "B S C *any"], compared: Float[Tensor, "B S C *any"]) -> Tensor:
+    """The estimates with the sources of every channel permuted to the order of the first channel.
 
     Args:
-        estimates: to put in order.
-        heard: by what they are compared, of the same shape.
+        estimates: estimates whose source order may differ between channels.
+        compared: tensors of the same shape, by whose correlation the permutation is found.
 
     Gradient:
-        Exact; the order is held.
+        Exact, with the permutation treated as constant.
 
     Example:
         >>> estimates = torch.tensor([[[[1.0, 0.0], [0.0, 3.0]], [[0.0, 1.0], [3.0, 0.0]]]])
-        >>> same_order(estimates, estimates)[0, :, 1]
+        >>> align_channels(estimates, estimates)[0, :, 1]
         tensor([[3., 0.],
                 [0., 3.]])
     """
     channels = estimates.shape[2]
-    each = heard.transpose(1, 2)
+    each = compared.transpose(1, 2)
     order = best_permutation(each[:, :1].expand_as(each).flatten(0, 1), each.flatten(0, 1)).unflatten(0, (-1, channels))
     index = order.mT.reshape(*estimates.shape[:3], *[1] * (estimates.dim() - 3)).expand_as(estimates)
     return estimates.gather(1, index)

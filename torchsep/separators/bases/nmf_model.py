@@ -1,4 +1,4 @@
-"""A non-negative factorisation that is fitted once and used on other data."""
+"""NMF with a dictionary that is fitted once and applied to other data."""
 
 from typing import Any, Self
 
@@ -15,15 +15,15 @@ __all__ = ["NMFModel", "templates_of"]
 
 
 def templates_of(model: Any, num_bins: int, n_components: int) -> Float[Tensor, "F K"]:
-    """Templates, given as such or in a fitted model, checked.
+    """The templates of a tensor or a fitted model, with shape and values checked.
 
     Args:
         model: a tensor ``(F, K)``, an :class:`NMFModel`, or a fitted ``NMF`` of scikit-learn, whose samples are frames.
-        num_bins: the number ``F`` that there must be.
-        n_components: the number ``K`` that there must be.
+        num_bins: required number ``F`` of bins.
+        n_components: required number ``K`` of components.
 
     Raises:
-        ValueError: if they have another shape, or are negative or not finite.
+        ValueError: if the templates have another shape, or are negative or not finite.
     """
     if isinstance(model, NMFModel):
         templates = model.dictionary.detach()
@@ -34,33 +34,33 @@ def templates_of(model: Any, num_bins: int, n_components: int) -> Float[Tensor, 
     if templates.shape != (num_bins, n_components):
         raise ValueError(f"templates must have shape ({num_bins}, {n_components}), got {tuple(templates.shape)}")
     if not templates.isfinite().all() or (templates < 0).any():
-        raise ValueError("templates must be finite and not negative, got others")
+        raise ValueError("templates must be finite and non-negative, got negative or non-finite values")
     return templates
 
 
 class NMFModel(Configurable):
-    """Templates of what was seen, with which other data of the kind is described.
+    """Non-negative matrix factorisation with a learned dictionary of templates.
 
-    They are the parameter ``templates``, of which absolute values count, so that it stays non-negative whatever an
-    optimiser does: fitted by :meth:`fit`, or learned as those of a layer.
+    The dictionary is the absolute value of the parameter ``templates``, so it stays non-negative under any optimiser.
+    It is fitted by :meth:`fit`, or learned by gradient descent.
 
     Args:
         num_bins: number ``F`` of values of a frame.
         n_components: number ``K`` of templates.
-        beta_loss: ``frobenius``, ``kullback_leibler``, ``itakura_saito``, or a number; see
-            :func:`torchsep.functional.fit_nmf`, like what follows.
-        l1_ratio: how far penalties are of sums rather than of squares, from 0 to 1.
+        beta_loss: ``frobenius``, ``kullback_leibler``, ``itakura_saito``, or a number. This and the arguments below
+            are those of :func:`torchsep.functional.fit_nmf`.
+        l1_ratio: proportion of the L1 penalty, from 0 to 1; the rest is an L2 penalty.
         alpha: weight of the penalties.
-        max_iter: the most updates.
-        tol: least fall of the loss in ten updates.
+        max_iter: maximum number of updates.
+        tol: minimum relative decrease of the loss over ten updates.
         init: ``random`` or ``nndsvd``.
-        seed: of what is chosen at random.
+        seed: seed of the random initialisation.
 
     Shape:
         ``(..., F, N) -> (..., K, N)``, the activations.
 
     Gradient:
-        Exact into data and templates, for the number of updates that were made.
+        Exact with respect to data and templates, for the number of updates that were made.
 
     Example:
         >>> matrix = torch.tensor([[1.0, 0.0, 2.0], [2.0, 0.0, 4.0], [0.0, 3.0, 0.0]])
@@ -104,31 +104,31 @@ class NMFModel(Configurable):
 
     @property
     def dictionary(self) -> Float[Tensor, "F K"]:
-        """The templates, non-negative."""
+        """The non-negative templates."""
         return self.templates.abs()
 
     @torch.no_grad()
     def fit(self, matrix: Float[Tensor, "*any F N"]) -> Self:
-        """Find the templates that describe matrices, all together, best; returns the model itself."""
+        """Fit the templates to all matrices jointly; returns the model itself."""
         if matrix.dim() < 2 or matrix.shape[-2] != self.num_bins:
             raise ValueError(f"matrix must have shape (..., {self.num_bins}, N), got {tuple(matrix.shape)}")
-        together = matrix.movedim(-2, 0).flatten(1).to(self.templates)
-        if not together.isfinite().all() or not together.any():
-            raise ValueError("matrix must be finite and not zero everywhere, got another")
-        self.templates.copy_(
-            fit_nmf(together, self.n_components, init=self.init, seed=self.seed, **self._how).templates
-        )
+        frames = matrix.movedim(-2, 0).flatten(1).to(self.templates)
+        if not frames.isfinite().all() or not frames.any():
+            found = "zero" if frames.isfinite().all() else "NaN or infinity"
+            raise ValueError(f"matrix must be finite and not zero everywhere, got {found}")
+        fitted = fit_nmf(frames, self.n_components, init=self.init, seed=self.seed, **self._solver_options)
+        self.templates.copy_(fitted.templates)
         return self
 
     @torch.no_grad()
     def load(self, model: Any) -> Self:
-        """Take templates from a tensor ``(F, K)`` or another fitted model, one of scikit-learn's too."""
+        """Copy templates from a tensor ``(F, K)`` or another fitted model, including scikit-learn's ``NMF``."""
         self.templates.copy_(templates_of(model, self.num_bins, self.n_components))
         return self
 
     def forward(self, matrix: Float[Tensor, "*any F N"]) -> Float[Tensor, "*any K N"]:
-        """The activations with which the templates are near to matrices."""
-        return nmf_activations(matrix, self.dictionary, **self._how)
+        """The activations that approximate matrices by the templates."""
+        return nmf_activations(matrix, self.dictionary, **self._solver_options)
 
     def transform(self, matrix: Float[Tensor, "*any F N"]) -> Float[Tensor, "*any K N"]:
         """The same as a call."""
@@ -136,9 +136,9 @@ class NMFModel(Configurable):
         return activations
 
     def inverse_transform(self, activations: Float[Tensor, "*any K N"]) -> Float[Tensor, "*any F N"]:
-        """The matrices that activations stand for."""
+        """The matrices reconstructed from activations."""
         return self.dictionary.to(activations.dtype) @ activations
 
     @property
-    def _how(self) -> dict[str, Any]:
+    def _solver_options(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("beta_loss", "l1_ratio", "alpha", "max_iter", "tol")}

@@ -1,4 +1,4 @@
-"""The base class of all separators: what each of them takes, returns and promises."""
+"""The base class of all separators: their interface and their guarantees."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -25,12 +25,12 @@ class SeparatorOptions(TypedDict, total=False):
 class Separator(Configurable, ABC):
     """Map a mixture to estimates of its sources.
 
-    A subclass writes :meth:`separate`, and stores every argument of its constructor under the argument's own name. It
-    keeps nothing else between calls, so that one separator serves any number of mixtures, of any length.
+    A subclass writes :meth:`separate`, and stores every constructor argument under the argument's own name. It keeps no
+    state between calls, so one separator can process any number of mixtures of any length.
 
     Args:
-        sample_rate: of the mixtures, in Hz.
-        trainable: names of hyper-parameters, out of ``trainable_parameters``, to learn by gradient descent.
+        sample_rate: sample rate of the mixtures, in Hz.
+        trainable: names of the hyper-parameters, from ``trainable_parameters``, to learn by gradient descent.
 
     Shape:
         ``(B, C, T) -> (B, S, C, T)``, or ``(C, T) -> (S, C, T)``; required tensors likewise ``(B, S, C, T)`` or
@@ -38,28 +38,28 @@ class Separator(Configurable, ABC):
     """
 
     names: tuple[str, ...] = ()
-    """Of the sources, in their order; empty where they follow a required tensor or a number of sources."""
+    """Source names, in the order of the estimates; empty if the number of sources is that of a required tensor."""
 
     channels: int | None = None
-    """Number of channels needed; any if None."""
+    """Required number of channels; None if any number is supported."""
 
     requires: tuple[str, ...] = ()
-    """Names of the tensors that a call needs beside the mixture: ``sources`` or ``estimates``."""
+    """Names of the tensors that a call requires besides the mixture: ``sources`` or ``estimates``."""
 
     trainable_parameters: Mapping[str, Interval] = {}
-    """Hyper-parameters that may be learned, with what they may be."""
+    """Hyper-parameters that can be learned, with the interval of their values."""
 
     differentiable: bool = True
-    """Whether the gradient is that of the forward pass, discrete choices held (binary masks: straight through)."""
+    """Whether gradients are exact, with discrete choices held fixed (binary masks: straight-through estimator)."""
 
     conservative: bool = True
-    """Whether the estimates add up to the mixture."""
+    """Whether the estimates sum to the mixture."""
 
     autocast: bool = False
-    """Whether the method may run under autocast; else it is switched off inside."""
+    """Whether the separator may run under autocast; otherwise autocast is disabled inside."""
 
     bytes_per_sample: float = 110.0
-    """Memory that is needed for each sample and channel of a mixture in single precision, roughly: as measured."""
+    """Approximate memory, in bytes, per sample and channel of a mixture in single precision, as measured."""
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -81,7 +81,7 @@ class Separator(Configurable, ABC):
 
     @abstractmethod
     def separate(self, mixture: Waveform, **required: Tensor) -> Estimates:
-        """The estimates of the sources; the mixture is batched, in single or double precision, and checked."""
+        """The estimates of the sources; the mixture has been checked and is batched, in single or double precision."""
 
     @final  # type: ignore[misc]  # torch declares forward as an attribute
     def forward(self, mixture: Tensor, **required: Tensor) -> Tensor:
@@ -89,11 +89,11 @@ class Separator(Configurable, ABC):
 
         Args:
             mixture: ``(B, C, T)`` or ``(C, T)``, floating point. Half precision is computed in single. An item with
-                NaN or infinite samples gives NaN, and leaves the other items alone.
-            required: the tensors named in ``requires``, each ``(B, S, C, T)`` or ``(S, C, T)``.
+                NaN or infinite samples returns NaN and does not affect the other items.
+            required: tensors named in ``requires``, each ``(B, S, C, T)`` or ``(S, C, T)``.
 
         Raises:
-            ValueError: if a tensor has a wrong shape or dtype, if no item of the mixture is finite, or if a required
+            ValueError: if a tensor has the wrong shape or dtype, if no item of the mixture is finite, or if a required
                 tensor is missing.
         """
         check_mixture(mixture, self.channels)

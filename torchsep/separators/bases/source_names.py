@@ -1,4 +1,4 @@
-"""Names of sources, and names that only number them."""
+"""Source names, including numbered names of sources in no fixed order."""
 
 import re
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ __all__ = ["are_numbered", "check_names", "numbered_names"]
 
 
 def numbered_names(num_sources: int) -> tuple[str, ...]:
-    """Names of sources that come in any order.
+    """Numbered names, for sources in no fixed order.
 
     Example:
         >>> numbered_names(2)
@@ -17,24 +17,24 @@ def numbered_names(num_sources: int) -> tuple[str, ...]:
 
 
 def are_numbered(names: Sequence[str]) -> bool:
-    """Whether names only number the sources, so that they say nothing of which is which.
+    """Whether all names are numbered names, so that the order of the sources has no meaning.
 
     Example:
-        >>> are_numbered(["source_1", "source_2"]), are_numbered(["vocals", "rest"])
+        >>> are_numbered(["source_1", "source_2"]), are_numbered(["vocals", "residual"])
         (True, False)
     """
     return all(re.fullmatch(r"\D*\d+", name) for name in names)
 
 
 def check_names(names: Sequence[str] | None, num_sources: int) -> tuple[str, ...]:
-    """Names of the sources of a network; numbered where none are given.
+    """The given names of a network's sources, or numbered names if None.
 
     Raises:
-        ValueError: if there are not as many different names as sources.
+        ValueError: if the number of distinct names is not the number of sources.
 
     Example:
-        >>> check_names(None, 2), check_names(["vocals", "rest"], 2)
-        (('source_1', 'source_2'), ('vocals', 'rest'))
+        >>> check_names(None, 2), check_names(["vocals", "residual"], 2)
+        (('source_1', 'source_2'), ('vocals', 'residual'))
     """
     if names is None:
         return numbered_names(num_sources)

@@ -1,4 +1,4 @@
-"""Hyper-parameters of classical methods that can be learned."""
+"""Learnable hyper-parameters of classical methods."""
 
 import math
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ from torchsep.checks import check_number
 
 __all__ = ["Interval", "install"]
 
-_ROOM = 1e-6  # kept free at a bound, of the interval or of one
+_MARGIN = 1e-6  # relative distance from a bound
 
 
 @dataclass(frozen=True)
 class Interval:
-    """What a hyper-parameter may be, and how a free parameter is mapped into it while it is learned.
+    """The interval of a hyper-parameter, and the mapping from an unconstrained parameter to it.
 
     Args:
-        low: least value; a value that is learned stays above it.
-        high: largest value; a value that is learned stays below it.
-        pairs: whether a pair of values may stand for one.
+        low: lower bound; a learned value stays above it.
+        high: upper bound; a learned value stays below it.
+        pairs: whether a pair of values is also allowed.
     """
 
     low: float
@@ -30,12 +30,12 @@ class Interval:
     pairs: bool = False
 
     def check(self, value: object, name: str) -> None:
-        """Raise unless a number, or every number of a pair, lies in the interval."""
+        """Raise unless a number, or every number of a pair, is in the interval."""
         for number in value if self.pairs and isinstance(value, Sequence) and not isinstance(value, str) else [value]:
             check_number(number, name, at_least=self.low, at_most=self.high)
 
     def to_free(self, value: float | Sequence[float], name: str) -> Tensor:
-        """The free parameter of a value."""
+        """The unconstrained parameter of a value."""
         given = torch.as_tensor(value, dtype=torch.float64)
         if not ((given > self.low) & (given < self.high)).all():
             bounds = f"above {self.low:g}" + ("" if math.isinf(self.high) else f" and below {self.high:g}")
@@ -48,22 +48,22 @@ class Interval:
         return free.to(torch.get_default_dtype())
 
     def from_free(self, free: Tensor) -> Tensor:
-        """The value of a free parameter: softplus above the least value, or a sigmoid between two."""
-        # Never quite at a bound, where a value could not be trained further, nor built from its config.
+        """The value of an unconstrained parameter: softplus above a lower bound, or sigmoid between two bounds."""
+        # Never at a bound, where the gradient vanishes and the config would be rejected.
         if math.isinf(self.high):
-            return self.low + nn.functional.softplus(free).clamp(min=_ROOM * max(1.0, abs(self.low)))
-        return self.low + (self.high - self.low) * free.sigmoid().clamp(_ROOM, 1.0 - _ROOM)
+            return self.low + nn.functional.softplus(free).clamp(min=_MARGIN * max(1.0, abs(self.low)))
+        return self.low + (self.high - self.low) * free.sigmoid().clamp(_MARGIN, 1.0 - _MARGIN)
 
 
 def install(kind: type, name: str) -> None:
-    """Make an attribute of a separator class a hyper-parameter, checked by its ``trainable_parameters``.
+    """Make an attribute of a separator class a learnable hyper-parameter, checked by its ``trainable_parameters``.
 
-    It reads as the plain value that was set, or, if its name is in the separator's ``trainable``, as a tensor computed
-    from the free parameter ``free_<name>``.
+    Its value is the one that was set, or, if its name is in the separator's ``trainable``, a tensor computed from the
+    unconstrained parameter ``free_<name>``.
     """
 
     def read(separator: Any) -> Any:
-        free = separator._parameters.get(f"free_{name}")  # noqa: SLF001 - an attribute would recurse into this
+        free = separator._parameters.get(f"free_{name}")  # noqa: SLF001 - attribute access would recurse
         if free is None:
             return separator.__dict__[f"_{name}"]
         return separator.trainable_parameters[name].from_free(free)

@@ -1,4 +1,4 @@
-"""Waveforms at other sample rates."""
+"""Band-limited resampling of waveforms."""
 
 import math
 
@@ -7,22 +7,23 @@ from torch import Tensor
 
 __all__ = ["resample"]
 
-_KERNEL_LIMIT = 2**25  # values of a resampling kernel; four float64 copies of it are alive at once, 1 GB
+_KERNEL_LIMIT = 2**25  # values of the filter kernel; four float64 copies exist at once, 1 GB
 
 
 def resample(waveform: Tensor, from_rate: int, to_rate: int) -> Tensor:
-    """Waveform at another sample rate, ceil(samples * to_rate / from_rate) samples long.
+    """Waveform resampled by a Kaiser-windowed sinc filter, with ceil(T * to_rate / from_rate) samples.
 
-    Flat to 0.88 of the lower Nyquist frequency, 6 dB down at 0.95 of it, more than 100 dB from itself on.
+    The passband ends at 0.88 of the lower Nyquist frequency; the attenuation is 6 dB at 0.95 and more than 100 dB from
+    1.0 on.
 
     Args:
-        waveform: floating point samples (..., samples).
+        waveform: floating point samples ``(..., T)``.
         from_rate: its sample rate in Hz.
-        to_rate: the rate wanted, in Hz; where it is the same, the waveform itself comes out.
+        to_rate: sample rate of the result in Hz; if equal, the waveform is returned as it is.
 
     Raises:
-        ValueError: if the waveform has no samples, or is not floating point, a rate is no positive integer, or the
-            rates have so small a common divisor that the filter would need more than a gigabyte.
+        ValueError: if the waveform is empty or not floating point, a rate is not a positive integer, or the greatest
+            common divisor of the rates is so small that the filter would need more than a gigabyte.
 
     Gradient:
         Exact: the output is a linear function of the waveform.
@@ -45,10 +46,10 @@ def resample(waveform: Tensor, from_rate: int, to_rate: int) -> Tensor:
     old, new = from_rate // divisor, to_rate // divisor
     width, rolloff = 64, 0.9475937167399596
     if new * (old + 2 * math.ceil(width * old / (min(old, new) * rolloff))) > _KERNEL_LIMIT:
-        advice = "resample to a rate nearby which shares a larger divisor"
-        raise ValueError(f"to_rate must share a larger divisor with {from_rate} Hz, got {to_rate}; {advice}")
+        advice = "resample to a nearby rate with a larger common divisor"
+        raise ValueError(f"to_rate must have a larger common divisor with {from_rate} Hz, got {to_rate}; {advice}")
     length = -(-waveform.shape[-1] * new // old)
-    # torchaudio computes its length in float32, which is not exact from here on; the silence goes where it pads anyway.
+    # torchaudio computes the length in float32, which is inexact from 2**24 on; extra zeros are where it pads anyway.
     extra = old * (1 + waveform.shape[-1] // (2**22 * old)) if max(length, waveform.shape[-1]) >= 2**24 else 0
     padded = torch.nn.functional.pad(waveform, (0, extra)).contiguous()
     single = padded if padded.dtype == torch.float64 else padded.float()

@@ -1,0 +1,135 @@
+"""The choice of a separator: where it may come from, and that it is built once for each sample rate."""
+
+import pytest
+import torch
+from scenes import noise
+
+from torchsep import audio, build, registry
+from torchsep.checkpoint import save
+from torchsep.engine import SeparatorChoice, configure
+from torchsep.separators import OverlapAdd, Resampled
+
+
+def test_built_once_for_each_sample_rate(monkeypatch):
+    built = []
+    monkeypatch.setattr(registry, "build", lambda *given, **more: built.append(more) or build(*given, **more))
+    choice = SeparatorChoice({"name": "hpss"})
+    assert choice.at(8000) is choice.at(8000)
+    assert choice.at(16000) is not choice.at(8000)
+    assert [more["sample_rate"] for more in built] == [8000, 16000]
+    assert not choice.at(8000).training
+
+
+def test_number_of_sources_is_used_where_it_is_open():
+    assert len(SeparatorChoice({"name": "mix_as_estimate"}).at(8000, 3).names) == 3
+    assert len(SeparatorChoice({"name": "mix_as_estimate", "num_sources": 2}).at(8000, 3).names) == 2
+    assert SeparatorChoice({"name": "hpss"}).at(8000, 3).names == ("harmonic", "percussive")
+
+
+def test_sample_rate_must_not_be_given():
+    with pytest.raises(ValueError, match=r"sample_rate follows each recording"):
+        SeparatorChoice({"name": "hpss", "sample_rate": 8000})
+
+
+def test_weights_are_resampled_to_the_mixture_and_back():
+    inner = build("hpss", sample_rate=8000)
+    choice = SeparatorChoice(inner)
+    separator = choice.at(11025)
+    mixture = noise(1, 2, 5000)
+    expected = audio.resample(inner(audio.resample(mixture, 11025, 8000)), 8000, 11025)[..., :5000]
+    assert torch.equal(separator(mixture), expected)
+    assert separator.names == inner.names
+    assert separator.sample_rate == 11025
+    assert choice.at(8000) is inner
+
+
+def test_windows_are_resampled_one_by_one():
+    inner = OverlapAdd(build("hpss", sample_rate=8000), 0.2, 0.05, "hamming", True, 3, sample_rate=8000)
+    separator = SeparatorChoice(inner).at(11025)
+    assert isinstance(separator, OverlapAdd)
+    assert isinstance(separator.separator, Resampled)
+    assert separator.separator.separator is inner.separator
+    settings = ("window_duration", "hop_duration", "window", "find_permutation", "batch_size", "names")
+    assert [getattr(separator, name) for name in settings] == [getattr(inner, name) for name in settings]
+    assert separator(noise(2, 5000)).shape == (2, 2, 5000)
+
+
+@pytest.mark.parametrize(
+    ("config", "has_sources", "message"),
+    [
+        ({"name": "ideal_ratio_mask"}, False, "needs the true sources"),
+        ({"name": "wiener_filter"}, True, "refines estimates"),
+        ({"name": "deep_clustering", "network": None}, True, "needs a trained network"),
+    ],
+)
+def test_separator_that_cannot_run_is_refused(config, has_sources, message):
+    with pytest.raises(ValueError, match=message):
+        SeparatorChoice(config).check(has_sources=has_sources)
+
+
+def test_arguments_from_overrides_and_parameters():
+    run = configure(["separator=repet", "separator.min_period=1.5", "data=scenes"], parameters={"max_period": 4.0})
+    assert run.choice.config == {"name": "repet", "min_period": 1.5, "max_period": 4.0}
+    assert run.config.data.name == "scenes"
+    assert configure([], "ft2d").config.separator.name == "ft2d"
+
+
+def test_interpolation_and_nested_arguments():
+    run = configure(["separator=hpss", "separator.stft={name: stft, n_fft: 512}", "+separator.margin=1.5"])
+    assert run.choice.at(8000).stft.n_fft == 512
+    assert run.choice.config["margin"] == 1.5
+
+
+def test_checkpoint_takes_no_arguments(tmp_path):
+    path = tmp_path / "trained" / "model.safetensors"
+    path.parent.mkdir()
+    save(build("hpss", sample_rate=8000, kernel_size=5), path)
+    run = configure([f"separator={path}"])
+    assert run.choice.label == "trained"
+    assert run.choice.at(8000).kernel_size == 5
+    for given in ({"overrides": [f"separator={path}", "separator.power=3"]}, {"parameters": {"power": 3}}):
+        with pytest.raises(ValueError, match=r"parameters do not go with a checkpoint, got (separator\.)?power"):
+            configure(**{"separator": str(path), **given})
+
+
+def test_separator_file_is_read(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: hpss\nkernel_size: [17, 31]\nstft: {name: stft, n_fft: 1024}\n")
+    run = configure(["separator.power=1.5"], str(path))
+    separator = run.choice.at(8000)
+    assert separator.kernel_size == [17, 31]
+    assert separator.stft.n_fft == 1024
+    assert separator.power == 1.5
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: hpps", "did you mean hpss"),
+        ("kernel_size: 3", "name of a separator"),
+        ("- hpss", "mapping"),
+        ("name: [", "not valid YAML"),
+    ],
+)
+def test_bad_separator_file_is_refused(tmp_path, text, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        configure([], str(path))
+
+
+@pytest.mark.parametrize(
+    ("choice", "error", "message"),
+    [
+        ("nowhere/none.yaml", FileNotFoundError, r"none\.yaml does not exist"),
+        ("nowhere.py:Thing", FileNotFoundError, r"nowhere\.py does not exist"),
+        ("nowhere/none.safetensors", FileNotFoundError, r"none\.safetensors"),
+        ("no_such_module:Thing", ValueError, "cannot be imported"),
+        ("torchsep.separators:STFT", ValueError, "subclass of Separator"),
+        ("torchsep.separators:Nothing", ValueError, "subclass of Separator"),
+        ("hpps", ValueError, "did you mean hpss"),
+    ],
+)
+def test_bad_choice_is_refused(choice, error, message):
+    with pytest.raises(error, match=message):
+        configure([], choice)
