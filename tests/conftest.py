@@ -1,4 +1,4 @@
-"""What all tests share: options, seeds, and names for the examples in docstrings."""
+"""Shared by all tests: options, seeds, and names for the examples in docstrings."""
 
 import os
 import signal
@@ -10,12 +10,12 @@ import torchsep
 import torchsep.separators
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    # A command in the background ignores Ctrl-C, and so does all that it starts; some tests interrupt that.
+    # A background command ignores Ctrl-C, and so do the processes that it starts; some tests interrupt those.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest.register_assert_rewrite("contract.promises")
 
-# Imported by tests, under their full names; a collector would import them again under others.
+# Imported by tests under their full names; the collector would import them again under other names.
 collect_ignore = ["contract/cases.py", "contract/controls.py", "contract/defects.py", "contract/promises"]
 
 
@@ -25,11 +25,13 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    if config.getoption("numprocesses", None):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes to come, and of those that they start
     if os.environ.get("PYTEST_XDIST_WORKER"):
         torch.set_num_threads(1)
     if torch.device(config.getoption("--device")).type == "cuda" and not torch.cuda.is_available():
         raise pytest.UsageError("--device cuda needs a CUDA device")
-    # Registered as a plugin, its fixtures also reach the docstrings of the library, outside this folder.
+    # As a plugin, its fixtures are also used for the docstrings of the library, outside this folder.
     config.pluginmanager.register(Everywhere(), "torchsep-everywhere")
 
 

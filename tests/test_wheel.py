@@ -34,7 +34,7 @@ def wheel(tmp_path_factory):
 def test_wheel_holds_code_configs_and_checkpoints(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert "torchsep/configs/config.yaml" in names
-    assert "torchsep/configs/separator/hpss.yaml" in names
+    assert "torchsep/configs/data/_recordings.yaml" in names
     assert "torchsep/checkpoints/README.md" in names
     assert "torchsep/py.typed" in names
     assert not [name for name in names if name.startswith(("tests", "recipes"))]

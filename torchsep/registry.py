@@ -46,6 +46,9 @@ def register(kind: Kind) -> Kind:
     The classes of the library are already registered. A registered user-defined separator can be built, listed,
     configured, saved and run from the command line like the built-in ones.
 
+    Args:
+        kind: class of a separator, network or other configurable module.
+
     Raises:
         ValueError: if another class is registered under that name.
 

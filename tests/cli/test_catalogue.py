@@ -20,7 +20,7 @@ def test_list_has_one_line_for_each():
     assert result.exit_code == 0
     lines = result.output.strip().splitlines()
     assert [line.split()[0] for line in lines] == [*torchsep.list_separators(), *released()]
-    assert re.search(r"hpss +harmonic, percussive +Split a mixture", result.output)
+    assert re.search(r"hpss +harmonic, percussive +Harmonic-percussive", result.output)
     assert "(needs the true sources)" in lines[torchsep.list_separators().index("ideal_ratio_mask")]
 
 

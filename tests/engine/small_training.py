@@ -7,13 +7,14 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import safetensors.torch
 import torch
 from scenes import RATE, bursts
 
 from torchsep import audio
 from torchsep.data import DynamicMixing
-from torchsep.engine import run_training, training
+from torchsep.engine import WaveformObjective, run_training, training
 
 NETWORK = [
     "separator=deep_mask_estimation",
@@ -151,3 +152,25 @@ class Broken(DynamicMixing):
         if item["id"] == "1/000003":
             item["mixture"][0, 5] = torch.nan
         return item
+
+
+class PowerCutError(Exception):
+    """Ends a run at an arbitrary moment."""
+
+
+def interrupt(root, folder, *more, losses):
+    """Start a run that fails after a number of computed losses, those of validation included."""
+    count = 0
+    compute = WaveformObjective.with_estimates
+
+    def counted(objective, separator, batch):
+        nonlocal count
+        count += 1
+        if count > losses:
+            raise PowerCutError
+        return compute(objective, separator, batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WaveformObjective, "with_estimates", counted)
+        with pytest.raises(PowerCutError):
+            run(root, folder, *more)

@@ -109,7 +109,7 @@ def test_what_cannot_be_written(function):
         function(demucs)
     with pytest.raises(ValueError, match="network must be a mask, embedding or waveform network, got RecurrentBody"):
         function(body())
-    with pytest.raises(ValueError, match="network must be on the CPU$"):
+    with pytest.raises(ValueError, match=r"network must be on the CPU$"):
         function(MaskInference(body()).to("meta"))
 
 
@@ -134,9 +134,7 @@ def test_a_network_that_cannot_be_traced(monkeypatch):
     network = UNet(BINS, num_features=2, depth=1, norm=None)
     original = UNet.masks
     monkeypatch.setattr(UNet, "masks", lambda self, magnitude: original(self, magnitude) * float(magnitude.sum()))
-    with pytest.raises(
-        ValueError, match=r"^network must be traceable: GuardOnDataDependent\w+: .*"
-    ) as caught:
+    with pytest.raises(ValueError, match=r"^network must be traceable: GuardOnDataDependent\w+: .*") as caught:
         to_program(network)
     assert "\n" not in str(caught.value)
 

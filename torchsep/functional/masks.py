@@ -200,6 +200,10 @@ def clipped_ratio_masks(
 def high_pass_mask(frequencies_hz: Float[Tensor, " F"], cutoff_hz: float | Tensor) -> Float[Tensor, " F"]:
     r"""The power response of a fourth-order Butterworth high-pass filter, :math:`f^8 / (f^8 + f_c^8)`.
 
+    Args:
+        frequencies_hz: frequencies :math:`f`.
+        cutoff_hz: cutoff frequency :math:`f_c`, at which the power is halved.
+
     Example:
         >>> high_pass_mask(torch.tensor([0.0, 100.0, 1000.0]), cutoff_hz=100.0)
         tensor([0.0000, 0.5000, 1.0000])

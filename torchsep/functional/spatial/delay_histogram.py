@@ -28,6 +28,9 @@ _TIE = 1e-6  # relative difference below which heights are equal
 def phase_kernel(cosine: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     """The agreement of two phases, from 0 to 1, given the cosine of their difference.
 
+    Args:
+        cosine: cosine of the phase difference.
+
     Example:
         >>> phase_kernel(torch.tensor([1.0, 0.9, 0.0])).round(decimals=3)
         tensor([1.0000, 0.4400, 0.0000])
@@ -167,6 +170,11 @@ def smoothed_histogram(
     histogram: Float[Tensor, "B A F P"], delays: Float[Tensor, " D"], n_fft: int
 ) -> Float[Tensor, "B A D"]:
     """The histogram over levels and delays, smoothed over delays by the phase kernel and over levels by a Gaussian.
+
+    Args:
+        histogram: weights over level differences, frequency bins and phase differences, of :func:`phase_histogram`.
+        delays: delays at which the histogram is evaluated, in samples.
+        n_fft: length of the Fourier transform, in samples.
 
     Example:
         >>> histogram = phase_histogram(torch.ones(1, 5, 1) + 0j, torch.ones(1, 5, 1), torch.zeros(1, 5, 1), 3)

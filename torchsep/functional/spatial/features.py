@@ -24,6 +24,10 @@ _LEAST_AGREEMENT = 1e-4  # of a bin's phase with every delay
 def unit_cross(first: Complex[Tensor, "*any"], second: Complex[Tensor, "*any"]) -> Complex[Tensor, "*any"]:
     """The phase lead of the second of two channels, as unit complex numbers; zero where a channel is silent.
 
+    Args:
+        first: spectrogram of the first channel.
+        second: spectrogram of the second channel.
+
     Gradient:
         Exact; zero where a channel is silent.
 

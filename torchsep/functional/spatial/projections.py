@@ -49,6 +49,11 @@ def location_gains(
 ) -> Float[Tensor, "B F M L"]:
     r"""The gain of each projection per location, :math:`|p_m^H a_l|^\alpha`.
 
+    Args:
+        projections: unit vectors :math:`p_m`.
+        places: steering vectors :math:`a_l` of the locations.
+        alpha: exponent of the magnitude.
+
     Example:
         >>> directions = steering_vectors(torch.tensor([0.0, math.pi / 2]), torch.zeros(1, 1), n_fft=1)
         >>> location_gains(directions, directions).round()[0, 0]
@@ -192,6 +197,10 @@ def _power(values: Complex[Tensor, "*any"], exponent: float) -> Float[Tensor, "*
 
 def source_gains(gains: Float[Tensor, "B F M L"], maps: Float[Tensor, "B L S"]) -> Float[Tensor, "B F M S"]:
     """The gain of each projection per source, given the location maps of the sources.
+
+    Args:
+        gains: gain of each projection per location.
+        maps: weight of each location per source.
 
     Example:
         >>> source_gains(torch.tensor([[[[1.0, 0.5]]]]), torch.tensor([[[1.0, 0.5], [0.0, 0.5]]]))
