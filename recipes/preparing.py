@@ -1,4 +1,4 @@
-"""What the scripts that prepare data share: all or nothing is written, and what is wrong is said in one line."""
+"""Helpers of the data preparation scripts: atomic output folders and single-line error messages."""
 
 import shutil
 import signal
@@ -9,17 +9,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-WRONG, INTERRUPTED = 2, 130  # exit codes
+FAILED, INTERRUPTED = 2, 130  # exit codes
 
 
 def run(prepare: Callable[[], None], output: Path) -> int:
-    """The exit code of a script after its work, which is told to stop by Ctrl-C or ``kill``."""
+    """Run a script, which Ctrl-C or ``kill`` interrupts, and return its exit code."""
     before = signal.signal(signal.SIGTERM, _stop)
     try:
         prepare()
     except (ValueError, OSError) as error:
         say(f"error: {' '.join(str(error).split())}", error=True)
-        return WRONG
+        return FAILED
     except KeyboardInterrupt:
         say(f"interrupted; {output} was not made", error=True)
         return INTERRUPTED
@@ -30,10 +30,10 @@ def run(prepare: Callable[[], None], output: Path) -> int:
 
 @contextmanager
 def complete_or_gone(output: Path) -> Iterator[Path]:
-    """A folder to fill, which gets its name once it is complete and is gone if it never is.
+    """Create an output folder atomically: it is renamed when complete and removed after an error.
 
     Raises:
-        ValueError: if there is something of that name.
+        ValueError: if the output already exists.
     """
     if output.exists():
         raise ValueError(f"{output}: must not exist; remove it, or choose another --output")
@@ -42,12 +42,12 @@ def complete_or_gone(output: Path) -> Iterator[Path]:
     draft = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
     try:
         yield draft
-        draft.chmod(0o755)  # that of a temporary folder is 0o700
+        draft.chmod(0o755)  # temporary folders have 0o700
         draft.rename(output)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
         for parent in new:
-            with suppress(OSError):  # it holds the output, as it should
+            with suppress(OSError):  # not empty if the output was created
                 parent.rmdir()
 
 

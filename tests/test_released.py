@@ -1,4 +1,4 @@
-"""What is released in ``checkpoints``: it loads by its name, separates, and tells where it comes from."""
+"""Released checkpoints load by name, separate, and describe their training."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Where the configs and checkpoints that come with the library lie."""
+"""Locations of the configurations and checkpoints shipped with the library."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ __all__ = ["resource_folder"]
 
 
 def resource_folder(name: str) -> Path:
-    """The folder ``configs`` or ``checkpoints``: inside an installed package, else beside the package in the sources.
+    """Path of the folder ``configs`` or ``checkpoints``, in the installed package or beside it in the source tree.
 
     Example:
         >>> (resource_folder("configs") / "config.yaml").is_file()

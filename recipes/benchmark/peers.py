@@ -1,9 +1,8 @@
-"""What torchsep is measured beside: librosa's and SciPy's functions, and plain NumPy versions of what they lack.
+"""Peer implementations: functions of librosa and SciPy, and NumPy versions where these have none.
 
-All take NumPy arrays. They are written to be as fast as is natural in NumPy, without loops over bins and in float32,
-unless they say that they follow another program.
-The STFT is librosa's with torchsep's parameters. Where a padded waveform is asked, it is one of whole hops, so that
-librosa has as many frames as torchsep.
+All take NumPy arrays. They are vectorised and use float32, unless they reproduce another program.
+The STFT is librosa's with torchsep's parameters. Padded waveforms have a multiple of the hop length, so that librosa
+has the same number of frames as torchsep.
 """
 
 import importlib.util
@@ -26,7 +25,7 @@ WINDOW = np.sqrt(scipy.signal.get_window("hann", N_FFT)).astype(np.float32)
 
 
 def padded(waveform):
-    """The waveform with zeros up to whole hops."""
+    """Zero-pad a waveform to a multiple of the hop length."""
     missing = -waveform.shape[-1] % HOP_LENGTH
     return np.pad(waveform, [(0, 0)] * (waveform.ndim - 1) + [(0, missing)])
 
@@ -40,7 +39,7 @@ def inverse(spectrogram, length):
 
 
 def median_filter_by_rows(x, size, axis):
-    """SciPy's median filter of one axis, called on one row after the other, for which it has a faster algorithm."""
+    """SciPy's median filter along one axis, called row by row, for which it has a faster algorithm."""
     rows = np.ascontiguousarray(np.moveaxis(x, axis, -1))
     filtered = np.empty_like(rows)
     for row, target in zip(rows.reshape(-1, rows.shape[-1]), filtered.reshape(-1, rows.shape[-1]), strict=True):
@@ -59,7 +58,7 @@ def hpss(padded_waveform, length):
 
 
 def hpss_by_rows(padded_waveform, length):
-    """The same with the faster median filter."""
+    """HPSS with the faster median filter."""
     spectrogram = stft(padded_waveform)
     magnitude = np.abs(spectrogram)
     harmonic = median_filter_by_rows(magnitude, 31, axis=-1)
@@ -71,7 +70,7 @@ def hpss_by_rows(padded_waveform, length):
     silent = total == 0
     total[silent] = 1.0
     mask = np.where(silent, np.float32(0.5), first / total)
-    return [inverse(spectrogram * share, length) for share in (mask, 1 - mask)]
+    return [inverse(spectrogram * part, length) for part in (mask, 1 - mask)]
 
 
 def repet(padded_waveform, length, min_period=0.8, max_period=8.0, high_pass_cutoff_hz=100.0):
@@ -83,11 +82,11 @@ def repet(padded_waveform, length, min_period=0.8, max_period=8.0, high_pass_cut
     mask = np.ones_like(magnitude)
     np.divide(np.minimum(background, magnitude), magnitude, out=mask, where=magnitude > 0)
     mask[..., librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT) < high_pass_cutoff_hz, :] = 1.0
-    return [inverse(spectrogram * share, length) for share in (mask, 1 - mask)]
+    return [inverse(spectrogram * part, length) for part in (mask, 1 - mask)]
 
 
 def repeating_segment(magnitude, min_period, max_period):
-    """One period of the background, ``(C, F, P)``, and the number of frames that it has."""
+    """One period of the background ``(C, F, P)``, and its length in frames."""
     frames = magnitude.shape[-1]
     n_fft = scipy.fft.next_fast_len(2 * frames, real=True)
     transformed = scipy.fft.rfft(magnitude**2, n=n_fft)
@@ -96,23 +95,23 @@ def repeating_segment(magnitude, min_period, max_period):
     shortest = math.ceil(min_period * SAMPLE_RATE / HOP_LENGTH)
     longest = min(math.floor(max_period * SAMPLE_RATE / HOP_LENGTH), (frames - 1) // 3)
     period = shortest + int(beat_spectrum[shortest : longest + 1].argmax())
-    # Whole repetitions first, then the partial one; what is not there is infinite and so comes last in order.
-    whole, rest = divmod(frames, period)
+    # Complete repetitions first, then the partial one; missing values are infinite and so sorted last.
+    whole, partial = divmod(frames, period)
     ordered = np.full((whole + 1, *magnitude.shape[:-1], period), np.inf, dtype=magnitude.dtype)
     ordered[:whole] = np.moveaxis(magnitude[..., : whole * period].reshape(*ordered.shape[1:-1], whole, period), -2, 0)
-    ordered[whole, ..., :rest] = magnitude[..., whole * period :]
+    ordered[whole, ..., :partial] = magnitude[..., whole * period :]
     ordered.sort(axis=0)
     segment = np.empty_like(ordered[0])
-    for phases, count in ((slice(rest), whole + 1), (slice(rest, None), whole)):
+    for phases, count in ((slice(partial), whole + 1), (slice(partial, None), whole)):
         segment[..., phases] = (ordered[(count - 1) // 2, ..., phases] + ordered[count // 2, ..., phases]) / 2
     return segment, period
 
 
 def repet_sim(padded_waveform, length, min_distance=1.0, max_frames=100, threshold=0.0, high_pass_cutoff_hz=100.0):
-    """In double precision, by a general search for peaks in each row of the similarity matrix.
+    """REPET-SIM in double precision, with a general peak search in each row of the similarity matrix.
 
-    As in nussl 1.1.9, where the method is best known, frames are compared by the mean of the channels, a row is scaled
-    to [0, 1] before its peaks are taken, and spectrograms lie in memory bin by bin, so that no frame is in one piece.
+    As in nussl 1.1.9, frames are compared by the mean over channels, rows are scaled to [0, 1] before peak picking, and
+    spectrograms are stored bin by bin, so that frames are not contiguous.
     """
     spectrogram = np.ascontiguousarray(stft(padded_waveform.astype(np.float64)))
     magnitude = np.abs(spectrogram)
@@ -125,37 +124,37 @@ def repet_sim(padded_waveform, length, min_distance=1.0, max_frames=100, thresho
     similarity = (similarity * level).T * level
     distance = min_distance * SAMPLE_RATE / HOP_LENGTH
     similar = [peaks(row, max_frames, distance, threshold)[1:] for row in similarity]  # the first is the frame itself
-    shares = []
+    masks = []
     for channel in magnitude:
         background = np.ones_like(channel)
         for frame in range(frames):
             if similar[frame]:
                 background[:, frame] = np.median(np.array([channel[:, other] for other in similar[frame]]), axis=0)
         tiny = 1e-16
-        shares.append((np.minimum(background, channel) + tiny) / (channel + tiny))
-    mask = np.stack(shares)
+        masks.append((np.minimum(background, channel) + tiny) / (channel + tiny))
+    mask = np.stack(masks)
     mask[:, librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT) < high_pass_cutoff_hz] = 1.0
-    return [inverse(spectrogram * share, length) for share in (mask, 1 - mask)]
+    return [inverse(spectrogram * part, length) for part in (mask, 1 - mask)]
 
 
 def peaks(values, count, distance, threshold):
-    """The places of the largest values, at least some distance apart."""
+    """Positions of the largest values with a minimum distance."""
     values = np.array(values, dtype=float)
     values -= values.min()
     values /= values.max()
     values = values * (values >= threshold)
     found = []
     for _ in range(count):
-        (place,) = np.unravel_index(np.argmax(values.flatten()), values.shape)
-        found.append(int(place))
-        values[int(max(0, place - distance)) : int(min(len(values), place + distance + 1))] = 0.0
+        (peak,) = np.unravel_index(np.argmax(values.flatten()), values.shape)
+        found.append(int(peak))
+        values[int(max(0, peak - distance)) : int(min(len(values), peak + distance + 1))] = 0.0
         if values.sum() == 0.0:
             break
     return found
 
 
 def repet_sim_lean(padded_waveform, length, min_distance=1.0, max_frames=100, high_pass_cutoff_hz=100.0):
-    """One frame after another, with no work that the result does not need."""
+    """REPET-SIM frame by frame, without redundant work."""
     spectrogram = stft(padded_waveform)
     magnitude = np.abs(spectrogram)
     columns = magnitude.mean(0)
@@ -174,19 +173,19 @@ def repet_sim_lean(padded_waveform, length, min_distance=1.0, max_frames=100, hi
         own = magnitude[..., frame]
         mask[..., frame] = np.minimum(background, own) / np.maximum(own, np.finfo(np.float32).tiny)
     mask[..., librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT) < high_pass_cutoff_hz, :] = 1.0
-    return [inverse(spectrogram * share, length) for share in (mask, 1 - mask)]
+    return [inverse(spectrogram * part, length) for part in (mask, 1 - mask)]
 
 
 def ft2d(padded_waveform, length, size=(1, 25), high_pass_cutoff_hz=100.0):
     spectrogram = stft(padded_waveform)
     magnitude = np.abs(spectrogram)
-    mask = np.stack([repeating_share(channel, size) for channel in magnitude])
+    mask = np.stack([repeating_mask(channel, size) for channel in magnitude])
     mask[..., librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT) < high_pass_cutoff_hz, :] = 1.0
-    return [inverse(spectrogram * share, length) for share in (mask, 1 - mask)]
+    return [inverse(spectrogram * part, length) for part in (mask, 1 - mask)]
 
 
-def repeating_share(magnitude, size):
-    """The share of the peaks of the 2D Fourier transform of one channel ``(F, N)``."""
+def repeating_mask(magnitude, size):
+    """Mask of the peaks of the 2D Fourier transform of one channel ``(F, N)``."""
     transform = scipy.fft.fft2(magnitude)
     level = np.abs(scipy.fft.fftshift(transform)) / magnitude.sum()
     largest = scipy.ndimage.maximum_filter(level, size, mode="wrap")
@@ -202,32 +201,32 @@ def repeating_share(magnitude, size):
 def high_low_pass_filter(padded_waveform, length, cutoff_hz):
     spectrogram = stft(padded_waveform)
     high = (librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT) > cutoff_hz)[:, None]
-    return [inverse(spectrogram * share, length) for share in (~high, high)]
+    return [inverse(spectrogram * part, length) for part in (~high, high)]
 
 
 def ideal_binary_mask(padded_waveform, padded_sources, length):
-    """Of two sources; the first has the bins in which both are equally loud."""
+    """Ideal binary mask of two sources; ties go to the first."""
     spectrogram = stft(padded_waveform)
     first, second = np.abs(stft(padded_sources))
-    owns = second > first
-    return [inverse(spectrogram * share, length) for share in (~owns, owns)]
+    dominant = second > first
+    return [inverse(spectrogram * part, length) for part in (~dominant, dominant)]
 
 
 def ideal_ratio_mask(padded_waveform, padded_sources, length):
-    """Of the phase-sensitive magnitudes."""
+    """Ideal ratio mask of phase-sensitive magnitudes."""
     spectrogram = stft(padded_waveform)
     sources = stft(padded_sources)
     magnitude = np.abs(spectrogram)
-    # The real part of the product with the conjugate, without the imaginary part that is not needed.
+    # Real part of the product with the conjugate.
     along = sources.real * spectrogram.real + sources.imag * spectrogram.imag
     np.divide(along, magnitude, out=along, where=magnitude > 0)
     np.clip(along, 0.0, magnitude, out=along)
     total = along.sum(0)
     silent = total == 0
     total[silent] = 1.0
-    shares = along / total
-    shares[:, silent] = 1 / len(shares)
-    return inverse(spectrogram * shares, length)
+    masks = along / total
+    masks[:, silent] = 1 / len(masks)
+    return inverse(spectrogram * masks, length)
 
 
 def kmeans_inertia(problems):
@@ -236,7 +235,7 @@ def kmeans_inertia(problems):
 
 
 def rpca(padded_waveform, length, high_pass_cutoff_hz=100.0, num_iterations=100, epsilon=1e-7):
-    """All singular values in every iteration, one channel after the other, in double precision."""
+    """Robust PCA with a full SVD in every iteration, channel by channel, in double precision."""
     spectrogram = stft(padded_waveform)
     masks = []
     for channel in np.abs(spectrogram).astype(np.float64):
@@ -245,7 +244,7 @@ def rpca(padded_waveform, length, high_pass_cutoff_hz=100.0, num_iterations=100,
         masks.append(np.divide(np.abs(low_rank), total, out=np.ones_like(total), where=total > 0).astype(np.float32))
     mask = np.stack(masks)
     mask[:, librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT) < high_pass_cutoff_hz] = 1.0
-    return [inverse(spectrogram * share, length) for share in (mask, 1 - mask)]
+    return [inverse(spectrogram * part, length) for part in (mask, 1 - mask)]
 
 
 def rpca_parts(matrix, num_iterations, epsilon):
@@ -258,64 +257,64 @@ def rpca_parts(matrix, num_iterations, epsilon):
         left, values, right = np.linalg.svd(matrix - sparse + multiplier / mu, full_matrices=False)
         rank = np.count_nonzero(values > 1 / mu)
         low_rank = (left[:, :rank] * (values[:rank] - 1 / mu)) @ right[:rank]
-        rest = matrix - low_rank + multiplier / mu
-        sparse = np.sign(rest) * np.maximum(np.abs(rest) - weight / mu, 0)
-        lack = matrix - low_rank - sparse
-        multiplier += mu * lack
+        remainder = matrix - low_rank + multiplier / mu
+        sparse = np.sign(remainder) * np.maximum(np.abs(remainder) - weight / mu, 0)
+        residual = matrix - low_rank - sparse
+        multiplier += mu * residual
         mu = min(1.5 * mu, largest)
-        if np.linalg.norm(lack) < epsilon * size:
+        if np.linalg.norm(residual) < epsilon * size:
             break
     return low_rank, sparse
 
 
 def projet(mixture, num_sources, num_iterations, alpha=1.0, beta=1.0):
-    """In double precision, as in the toolbox where the method is best known: grids fixed, every tensor as a whole."""
+    """PROJET in double precision on fixed grids, with whole tensors, as in the common reference implementation."""
     window = torch.from_numpy(WINDOW).double()
     transform = {"n_fft": N_FFT, "hop_length": HOP_LENGTH, "window": window}
     waveform = torch.from_numpy(mixture).double()
     spectrogram = torch.stft(waveform, **transform, return_complex=True, pad_mode="constant").permute(1, 2, 0)
-    places = located(0.0, 30, 17)
-    directions = located(-math.pi / 2, 10, 9).conj()
+    locations = steering_vectors(0.0, 30, 17)
+    directions = steering_vectors(-math.pi / 2, 10, 9).conj()
     projected = torch.einsum("ftc,fmc->ftm", spectrogram, directions)
     observed = projected.abs() ** alpha
-    gains = torch.einsum("fmc,flc->fml", directions, places).abs() ** alpha
+    gains = torch.einsum("fmc,flc->fml", directions, locations).abs() ** alpha
     generator = torch.Generator().manual_seed(0)
     spectra = torch.rand(*spectrogram.shape[:2], num_sources, generator=generator, dtype=torch.float64)
-    maps = torch.rand(places.shape[1], num_sources, generator=generator, dtype=torch.float64)
+    maps = torch.rand(locations.shape[1], num_sources, generator=generator, dtype=torch.float64)
     tiny = 1e-20
     for _ in range(num_iterations):
-        heard = gains @ maps
-        model = torch.einsum("ftj,fmj->ftm", spectra, heard) + tiny
+        weights = gains @ maps
+        model = torch.einsum("ftj,fmj->ftm", spectra, weights) + tiny
         up, down = model ** (beta - 2) * observed, model ** (beta - 1)
-        up, down = (torch.einsum("ftm,fmj->ftj", part, heard) for part in (up, down))
+        up, down = (torch.einsum("ftm,fmj->ftj", part, weights) for part in (up, down))
         spectra = spectra * up / (down + tiny)
-        model = torch.einsum("ftj,fmj->ftm", spectra, heard) + tiny
+        model = torch.einsum("ftj,fmj->ftm", spectra, weights) + tiny
         up, down = model ** (beta - 2) * observed, model ** (beta - 1)
         up, down = (torch.einsum("fml,ftm,ftj->lj", gains, part, spectra) for part in (up, down))
         maps = maps * up / (down + tiny)
-    heard = gains @ maps
-    model = torch.einsum("ftj,fmj->ftm", spectra, heard) + tiny
+    weights = gains @ maps
+    model = torch.einsum("ftj,fmj->ftm", spectra, weights) + tiny
     back = torch.linalg.pinv(directions)
     estimates = []
     for source in range(num_sources):
-        share = spectra[..., source, None] * heard[:, None, :, source] / model
-        image = torch.einsum("fcm,ftm->cft", back, share * projected)
+        mask = spectra[..., source, None] * weights[:, None, :, source] / model
+        image = torch.einsum("fcm,ftm->cft", back, mask * projected)
         estimates.append(torch.istft(image, **transform, length=mixture.shape[-1]))
     return estimates
 
 
-def located(first_angle, num_angles, num_delays, longest=20.0):
-    """What two channels hear of each direction and delay, in each bin: ``(F, directions, 2)``."""
+def steering_vectors(first_angle, num_angles, num_delays, longest=20.0):
+    """Steering vectors of two channels on a grid of panning angles and delays, ``(F, locations, 2)``."""
     angles = torch.linspace(first_angle, math.pi / 2, num_angles, dtype=torch.float64)
     delays = torch.linspace(-longest, longest, num_delays, dtype=torch.float64)
     angle, delay = (values.flatten() for values in torch.meshgrid(angles, delays, indexing="ij"))
     frequency = torch.linspace(0, math.pi, N_FFT // 2 + 1, dtype=torch.float64)
-    turned = angle.sin() * torch.exp(-1j * frequency[:, None] * delay)
-    return torch.stack((angle.cos().expand_as(turned) + 0j, turned), -1)
+    second = angle.sin() * torch.exp(-1j * frequency[:, None] * delay)
+    return torch.stack((angle.cos().expand_as(second) + 0j, second), -1)
 
 
 def wiener_filter(padded_waveform, padded_estimates, length):
-    import norbert  # where it is installed
+    import norbert  # optional
 
     spectrogram, estimates = (stft(signals).T for signals in (padded_waveform, padded_estimates.swapaxes(0, 1)))
     scale = max(1.0, np.abs(spectrogram).max() / 10)
@@ -334,16 +333,16 @@ def nmf(magnitude, templates, activations, beta_loss):
     model = sklearn.decomposition.NMF(
         templates.shape[1], solver="mu", init="custom", beta_loss=beta_loss, max_iter=100, tol=0
     )
-    if beta_loss == "itakura_saito":  # which cannot have zeros
+    if beta_loss == "itakura_saito":  # undefined for zeros
         magnitude = magnitude + np.float32(1e-8 * magnitude.mean())
-    with warnings.catch_warnings():  # that it has not converged
+    with warnings.catch_warnings():  # convergence warning
         warnings.simplefilter("ignore")
         found = model.fit_transform(magnitude.T, W=activations.T.copy(), H=templates.T.copy())
     return (found @ model.components_).T
 
 
 def bss_eval_v4(sources, estimates):
-    """The metrics of museval alone: the package's own import asks for ffmpeg."""
+    """Metrics of museval, loaded directly because importing the package requires ffmpeg."""
     folder = importlib.util.find_spec("museval").submodule_search_locations[0]
     spec = importlib.util.spec_from_file_location("museval_metrics", f"{folder}/metrics.py")
     metrics = importlib.util.module_from_spec(spec)
@@ -352,11 +351,11 @@ def bss_eval_v4(sources, estimates):
 
 
 def ensemble_clustering(padded_waveform, length, centres, beta=5.0):
-    """The masks of two separators for every bin, clustered from given centres on."""
+    """Clustering of the masks of two separators in every bin, with given initial centres."""
     spectrogram = stft(padded_waveform)
     magnitude = np.abs(spectrogram)
     harmonic, percussive = hpss_masks(magnitude)
-    background = np.stack([repeating_share(channel, (1, 25)) for channel in magnitude])
+    background = np.stack([repeating_mask(channel, (1, 25)) for channel in magnitude])
     background[..., librosa.fft_frequencies(sr=SAMPLE_RATE, n_fft=N_FFT) < 100.0, :] = 1.0
     features = np.stack((harmonic, percussive, background, 1 - background), axis=-1)
     loud = magnitude >= np.percentile(magnitude, 90.0)
@@ -368,7 +367,7 @@ def ensemble_clustering(padded_waveform, length, centres, beta=5.0):
 
 
 def in_windows(mixture, window, hop, num_sources):
-    """Equal shares of a mixture, window by window, faded into one another."""
+    """Overlap-add of equal parts of a mixture."""
     length = mixture.shape[-1]
     weights = np.sin(np.pi * (np.arange(window) + 0.5) / window).astype(np.float32) ** 2
     total = np.zeros((num_sources, *mixture.shape), np.float32)

@@ -1,7 +1,6 @@
-"""The rows of the benchmark: what is timed, on what, and beside whom.
+"""Rows of the benchmark: implementations, inputs and peers.
 
-A new row is an entry of ``ROWS``: the inputs of both sides, made by a function of a number of seconds, and the two
-callables. Every registered separator has one, which ``tests/test_benchmark.py`` holds.
+A row is an entry of ``ROWS``: a function that prepares the inputs of both sides for a duration, and the two callables.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,18 +27,18 @@ CENTRES = [[0.9, 0.1, 0.6, 0.4], [0.2, 0.8, 0.4, 0.6]]
 
 @dataclass(frozen=True)
 class Inputs:
-    """The same signal for both sides, each in its own layout, with what each also needs."""
+    """Inputs of both sides: the same signal in the layout of each side, with further arguments."""
 
     ours: tuple[Any, ...]
     peer: tuple[Any, ...]
-    keywords: Mapping[str, Tensor] = field(default_factory=dict)  # of ours
+    keywords: Mapping[str, Tensor] = field(default_factory=dict)  # for ours
 
 
 def largest_deviation(ours: Any, peer: Any) -> float:
-    """The largest difference, relative to the peer's largest value."""
+    """Maximum absolute difference relative to the peer's maximum magnitude."""
     ours, peer = _one_array(ours), _one_array(peer)
     if ours.shape != peer.shape:
-        raise ValueError(f"ours and the peer's must have one shape, got {ours.shape} and {peer.shape}")
+        raise ValueError(f"results must have the same shape, got {ours.shape} and {peer.shape}")
     largest = np.abs(peer).max()
     return float(np.abs(ours - peer).max() / (largest if largest > 0 else 1.0))
 
@@ -52,11 +51,11 @@ def _one_array(result: Any) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison.
+    """A comparison of torchsep with a peer.
 
-    ``prepare`` makes the inputs for a number of seconds; ``ours`` takes the tensors, ``peer`` the arrays. What they
-    return may be an array, or a sequence of arrays that are stacked. ``seconds`` is the length of an item, of which
-    the inputs have ``items``. Where both compute the same, the deviation is below the tolerance.
+    ``prepare`` creates the inputs for a duration; ``ours`` takes tensors, ``peer`` arrays. Both return an array or a
+    sequence of arrays. ``seconds`` is the duration of an item, and ``items`` the number of items. If both compute the
+    same result, the deviation is below the tolerance.
     """
 
     name: str
@@ -68,10 +67,10 @@ class Row:
     peer_packages: tuple[str, ...] = ("librosa",)
     seconds: float = 15.0
     items: int = 1
-    deviation: Callable[[Any, Any], float] | None = largest_deviation  # None where both find something else
+    deviation: Callable[[Any, Any], float] | None = largest_deviation  # None if results differ by design
     tolerance: float = 1e-4
     is_audio: bool = True
-    separator: str | None = None  # its name in the registry, where the row is of one
+    separator: str | None = None  # registered name, for rows of separators
 
 
 @lru_cache(maxsize=1)
@@ -98,7 +97,7 @@ def mixture_and_sources(seconds: float) -> Inputs:
 
 
 def mixture_and_estimates(seconds: float) -> Inputs:
-    """The sources, with a tenth of each other in them, as estimates."""
+    """Mixture and estimates, which are the sources with 10 % of the other source mixed in."""
     sources = scene(seconds)
     waveform, estimates = sources.sum(0), 0.9 * sources + 0.1 * sources.flip(0)
     arrays = peers.padded(waveform.numpy()), peers.padded(estimates.numpy())
@@ -112,7 +111,7 @@ def waveform_to_transform(seconds: float) -> Inputs:
 
 def spectrogram(seconds: float) -> Inputs:
     waveform = scene(seconds).sum(0)
-    # Each side has what it would have computed itself: librosa's spectrograms lie in memory frame by frame.
+    # Each side receives the memory layout that it would have computed itself.
     own, other = FRONT_END(waveform), peers.stft(peers.padded(waveform.numpy()))
     return Inputs((own, waveform.shape[-1]), (other, waveform.shape[-1]))
 
@@ -123,7 +122,7 @@ def magnitude(seconds: float) -> Inputs:
 
 
 def batch_and_items(seconds: float, items: int, *, sample_rate: int = RATE, required: tuple[str, ...] = ()) -> Inputs:
-    """Mixtures, and sources for each tensor that is required beside them."""
+    """Mixtures, and the sources for each required tensor."""
     sources = scene(seconds, sample_rate)
     batch = torch.stack([sources.roll(1000 * number, -1) for number in range(items)])
     mixtures = batch.sum(1)
@@ -131,7 +130,7 @@ def batch_and_items(seconds: float, items: int, *, sample_rate: int = RATE, requ
 
 
 def many_points(seconds: float, problems: int, count: int) -> Inputs:
-    """Problems of points around four overlapping centres; for less than the usual seconds as many points fewer."""
+    """Clustering problems with four overlapping clusters; the number of points is proportional to the duration."""
     generator = torch.Generator().manual_seed(0)
     count = max(100, round(count * seconds / Row.seconds))
     centres = 2.0 * torch.randn(problems, 4, 20, generator=generator)
@@ -145,14 +144,14 @@ def mono_mixture(seconds: float) -> Inputs:
 
 
 def mixed_by_gains(seconds: float) -> Inputs:
-    """Two sources of one channel, with different gains in two channels."""
+    """Instantaneous stereo mixture of two single-channel sources."""
     music, voice = scene(seconds)[:, 0]
     waveform = torch.stack((music + 0.6 * voice, 0.5 * music - voice))
     return Inputs((waveform,), (waveform.numpy(),))
 
 
 def lack_of_correlation(ours: Any, peer: Any) -> float:
-    """How far the sources are from being the same up to order and level."""
+    """One minus the correlation of the sources, up to permutation and scale."""
     ours, peer = (_one_array(sources)[:, 0].astype(np.float64) for sources in (ours, peer))
     count = len(ours)
     return float(1 - np.abs(np.corrcoef(ours, peer)[:count, count:]).max(1).min())
@@ -174,7 +173,7 @@ def nmf(matrix: Tensor, templates: Tensor, activations: Tensor, beta_loss: str) 
 
 
 def estimates_and_sources(seconds: float) -> Inputs:
-    """Four stereo sources in some noise, and estimates in which there is a tenth of one another, and hiss."""
+    """Four noisy stereo sources, and estimates with 10 % of another source and noise."""
     two = scene(seconds)
     noise = torch.randn(2, 4, *two.shape[1:], generator=torch.Generator().manual_seed(0))
     sources = torch.cat((two, two.flip(-1, -2))) + 0.01 * noise[0]
@@ -191,7 +190,7 @@ def kmeans_inertia(points: Tensor) -> Tensor:
 
 
 def one_by_one(separator: Separator) -> Callable[..., list[Tensor]]:
-    """Of a batch, and batches of what is required, the items on their own."""
+    """Apply a separator to each item of a batch separately."""
     return lambda mixtures, *required: [
         separator(mixture, **dict(zip(separator.requires, own, strict=True)))
         for mixture, *own in zip(mixtures, *required, strict=True)
@@ -199,20 +198,20 @@ def one_by_one(separator: Separator) -> Callable[..., list[Tensor]]:
 
 
 def built(separator: str, arguments: Mapping[str, Any] | None) -> Separator:
-    """A separator whose weights, if it has any, are always the same."""
+    """Build a separator with reproducible weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return build(separator, **{"sample_rate": RATE, **(arguments or {})}).eval()
 
 
 def separator_row(separator: str, arguments: Mapping[str, Any] | None = None, **row: Any) -> Row:
-    """A row of a registered separator, under its name and on the mixture unless told otherwise."""
+    """A row of a registered separator, by default under its name and on the mixture."""
     ours = built(separator, arguments)
     return Row(**{"name": separator, "prepare": mixture, "ours": ours, "separator": separator, **row})
 
 
 def batch_row(separator: str, arguments: Mapping[str, Any] | None = None) -> Row:
-    """A row of a registered separator that is compared with itself, one item at a time."""
+    """A row that compares a separator on a batch with the same separator item by item."""
     return separator_row(
         separator,
         arguments,
@@ -227,7 +226,7 @@ def batch_row(separator: str, arguments: Mapping[str, Any] | None = None) -> Row
 
 
 def short_batch_row(separator: str, arguments: Mapping[str, Any] | None = None) -> Row:
-    """The same of many items that are so short that one of them hardly has work for a second core."""
+    """As :func:`batch_row`, for items so short that a single one cannot occupy a second core."""
     arguments = {**(arguments or {}), "sample_rate": SHORT_RATE}
     alone = built(separator, arguments)
     return separator_row(
@@ -343,7 +342,7 @@ ROWS = [
         peer_name="scikit-learn KMeans",
         peer_packages=("scikit-learn",),
         is_audio=False,
-        tolerance=0.3,  # starts differ, and so does what is found from one of them
+        tolerance=0.3,  # initial centres differ, and so do the local minima
     ),
     Row(
         name="kmeans_batch",
@@ -422,7 +421,7 @@ ROWS = [
         peer=peers.repet_sim,
         peer_name="NumPy in double precision, a search for peaks frame by frame, librosa.stft, istft",
         peer_packages=("librosa", "numpy"),
-        tolerance=0.5,  # it takes other frames where they are nearly alike
+        tolerance=0.5,  # it selects other frames of nearly equal similarity
     ),
     separator_row(
         "ft2d",
@@ -455,7 +454,7 @@ ROWS = [
         peer=peers.wiener_filter,
         peer_name="norbert, librosa.stft, istft",
         peer_packages=("librosa", "norbert"),
-        tolerance=0.1,  # it regularises more in single precision; in double both agree to 1e-3
+        tolerance=0.1,  # norbert regularises more in single precision; both agree to 1e-3 in double
     ),
     batch_row("refine", {"separator": "hpss", "refiner": "wiener_filter"}),
     separator_row(
@@ -503,7 +502,7 @@ ROWS = [
         peer=partial(peers.ensemble_clustering, centres=CENTRES),
         peer_name="librosa.decompose.hpss, NumPy, SciPy, scikit-learn KMeans, librosa.stft, istft",
         peer_packages=("librosa", "numpy", "scipy", "scikit-learn"),
-        tolerance=0.05,  # k-means ends at the means of its last labels here, a step earlier there
+        tolerance=0.05,  # scikit-learn's k-means stops one update earlier
     ),
     separator_row(
         "overlap_add",

@@ -1,6 +1,6 @@
-"""Time every separator and the hot primitives beside what else computes them: ``python recipes/benchmark/run.py``.
+"""Benchmark separators and primitives against peer implementations: ``python recipes/benchmark/run.py``.
 
-Writes ``results.md`` and ``results.json``. What is measured, and how, is in the README beside this file.
+Writes ``results.md`` and ``results.json``. The README describes the measurements.
 """
 
 import argparse
@@ -30,8 +30,8 @@ BY_NAME = {row.name: row for row in ROWS}
 MEBIBYTE = 2**20
 HERE = Path(__file__).resolve().parent
 SIDES = ("ours", "peer")
-REST = 0.2  # seconds between the sides, in which the threads of one stop waiting for work and leave the cores
-SHORT = 1.0  # seconds; what takes less is run once more before it is timed, as the other side has emptied the caches
+REST = 0.2  # pause in seconds between the sides, in which idle worker threads stop spinning
+SHORT = 1.0  # seconds; shorter calls are repeated and only the second is timed, as the other side has evicted caches
 
 
 def main() -> None:
@@ -58,12 +58,12 @@ def main() -> None:
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=sorted(BY_NAME), metavar="NAME", help="rows; all if not given")
-    parser.add_argument("--repeats", type=int, default=7, help="timed runs of each side, after one to warm up")
-    parser.add_argument("--output", type=Path, default=Path("outputs/benchmark"), help="folder of the two files")
-    parser.add_argument("--threads", type=int, default=1, help="that each side may use, of the processor")
-    parser.add_argument("--device", default="cpu", help="of ours; on another than the CPU no peer is run")
-    parser.add_argument("--seconds", type=float, help="length of every item, in place of the row's own")
+    parser.add_argument("--only", nargs="+", choices=sorted(BY_NAME), metavar="NAME", help="rows to run (default: all)")
+    parser.add_argument("--repeats", type=int, default=7, help="number of timed runs of each side, after one warm-up")
+    parser.add_argument("--output", type=Path, default=Path("outputs/benchmark"), help="output folder")
+    parser.add_argument("--threads", type=int, default=1, help="number of CPU threads of each side")
+    parser.add_argument("--device", default="cpu", help="device of torchsep; peers run on the CPU only")
+    parser.add_argument("--seconds", type=float, help="duration of every item in seconds (default: that of the row)")
     parser.add_argument("--measure-memory", nargs=2, metavar=("ROW", "SIDE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.repeats < 1 or options.threads < 1:
@@ -72,7 +72,7 @@ def parse_options() -> argparse.Namespace:
 
 
 def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
-    """All that the table says of a row."""
+    """Measure a row."""
     seconds = options.seconds or row.seconds
     calls = prepared_calls(row, seconds, options.device)
     first = {side: call() for side, call in calls.items()}  # also the warm-up
@@ -101,7 +101,7 @@ def measure(row: Row, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def prepared_calls(row: Row, seconds: float, device: str) -> dict[str, Callable[[], Any]]:
-    """Both sides as functions of nothing; what comes out of ours is there when it returns."""
+    """Both sides as functions without arguments; ours synchronises with the device before it returns."""
     inputs = row.prepare(seconds)
     ours = row.ours.to(device) if isinstance(row.ours, Separator) else row.ours
     tensors = [value.to(device) if isinstance(value, Tensor) else value for value in inputs.ours]
@@ -131,7 +131,7 @@ def timed(call: Callable[[], Any]) -> float:
 
 
 def peak_memory_elsewhere(row: Row, side: str, options: argparse.Namespace) -> int:
-    """What :func:`peak_memory` is in a fresh process."""
+    """Run :func:`peak_memory` in a fresh process."""
     command = [sys.executable, str(Path(__file__).resolve()), "--measure-memory", row.name, side]
     command += ["--threads", str(options.threads), "--device", options.device]
     command += ["--seconds", str(options.seconds or row.seconds)]
@@ -140,9 +140,9 @@ def peak_memory_elsewhere(row: Row, side: str, options: argparse.Namespace) -> i
 
 
 def peak_memory(row: Row, side: str, options: argparse.Namespace) -> int:
-    """Bytes by which one run raises the process's peak above what the libraries and the inputs take."""
+    """Peak memory of one run in bytes, above that of the libraries and the inputs."""
     seconds = options.seconds or row.seconds
-    prepared_calls(row, min(seconds, 3.0), options.device)[side]()  # what is loaded or compiled at the first call
+    prepared_calls(row, min(seconds, 3.0), options.device)[side]()  # load and compile at the first call
     call = prepared_calls(row, seconds, options.device)[side]
     if torch.device(options.device).type == "cuda":
         torch.cuda.reset_peak_memory_stats(options.device)
@@ -158,7 +158,7 @@ def peak_memory(row: Row, side: str, options: argparse.Namespace) -> int:
 
 
 def forget_peak() -> None:
-    """Hand freed memory back and lower the mark to what is in use now, so that the preparation leaves no trace."""
+    """Release freed memory and reset the high-water mark to the current usage."""
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).malloc_trim(0)
@@ -167,9 +167,9 @@ def forget_peak() -> None:
 
 
 def high_water_mark() -> int:
-    """The largest resident size so far, in bytes.
+    """Peak resident size in bytes.
 
-    On Linux from ``/proc``, as ``ru_maxrss`` there begins at the size of the process that started this one.
+    On Linux from ``/proc``, as ``ru_maxrss`` is inherited from the parent process.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -211,7 +211,7 @@ def installed(package: str) -> str | None:
 
 
 def commit() -> str | None:
-    """The commit of the sources, with ``+`` if they differ from it."""
+    """Commit of the sources, with ``+`` if there are uncommitted changes."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(HERE), *arguments]
@@ -234,7 +234,18 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-HEADER = ("row", "problem", "ours", "peer", "ratio", "real time", "deviation", "memory ours", "memory peer", "beside")
+HEADER = (
+    "row",
+    "problem",
+    "ours",
+    "peer",
+    "ratio",
+    "real time",
+    "deviation",
+    "memory ours",
+    "memory peer",
+    "peer implementation",
+)
 
 
 def markdown(report: dict[str, Any]) -> str:
@@ -263,15 +274,15 @@ def cells_of(result: dict[str, Any]) -> list[str]:
 
 
 def spread(taken: dict[str, Any] | None) -> str:
-    """The median, and from the least to the largest, in milliseconds."""
+    """Median, minimum and maximum in milliseconds."""
     if taken is None:
         return "-"
-    median, least, largest = (milliseconds(taken[key]) for key in ("median", "min", "max"))
-    return f"{median} ms ({least} - {largest})"
+    median, minimum, maximum = (milliseconds(taken[key]) for key in ("median", "min", "max"))
+    return f"{median} ms ({minimum} - {maximum})"
 
 
 def milliseconds(seconds: float) -> str:
-    """Three digits, and no exponent."""
+    """Milliseconds with three digits and without an exponent."""
     number = 1000 * seconds
     return f"{number:.0f}" if number >= 100 else f"{number:.3g}"
 
@@ -281,8 +292,8 @@ def summary(results: list[dict[str, Any]]) -> str:
     if not compared:
         return "No peer was run."
     slower = [f"`{result['name']}` ({result['ratio']:.2f})" for result in compared if result["ratio"] < 1]
-    said = f"Faster than the peer in {len(compared) - len(slower)} of {len(compared)} rows"
-    return f"{said}; slower in {', '.join(slower)}." if slower else f"{said}."
+    text = f"Faster than the peer in {len(compared) - len(slower)} of {len(compared)} rows"
+    return f"{text}; slower in {', '.join(slower)}." if slower else f"{text}."
 
 
 def one_line(environment: dict[str, Any]) -> str:
@@ -297,8 +308,8 @@ def one_line(environment: dict[str, Any]) -> str:
 
 def one_row(result: dict[str, Any]) -> str:
     name, problem, *others = cells_of(result)
-    said = [f"{title} {cell}" for title, cell in zip(HEADER[2:], others, strict=True)]
-    return f"{name.strip('`')} ({problem}): {', '.join(said)}"
+    parts = [f"{title} {cell}" for title, cell in zip(HEADER[2:], others, strict=True)]
+    return f"{name.strip('`')} ({problem}): {', '.join(parts)}"
 
 
 def say(text: str) -> None:

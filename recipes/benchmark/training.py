@@ -1,7 +1,7 @@
-"""Steps per second of the training stack beside a plain loop: ``python recipes/benchmark/training.py``.
+"""Training steps per second of torchsep and of a plain PyTorch loop: ``python recipes/benchmark/training.py``.
 
-Both run the same network on the same batches with the same optimizer. The plain loop is what one writes without any
-framework: forward, permutation-invariant SI-SDR, backward, clipping, step.
+Both train the same network on the same batches with the same optimizer. The plain loop consists of forward,
+permutation-invariant SI-SDR, backward, clipping and step.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 
 from torchsep.data import SeparationData
 from torchsep.engine import SeparationTask, WaveformObjective
-from torchsep.engine.train.callbacks import Announce, StepSeeds
+from torchsep.engine.train.callbacks import ProgressReport, StepSeeds
 from torchsep.networks import ConvTasNet, MaskInference, RecurrentBody
 from torchsep.separators import DeepAudioEstimation, DeepMaskEstimation, Separator
 
@@ -29,7 +29,7 @@ CLIP = 5.0
 
 
 class Noise(Dataset[dict[str, Any]]):
-    """Items that cost nothing to make."""
+    """Data set of one repeated noise item, with negligible loading time."""
 
     def __init__(self, count: int, seconds: float) -> None:
         self.sources = torch.randn(2, 1, round(seconds * RATE), generator=torch.Generator().manual_seed(0))
@@ -43,7 +43,7 @@ class Noise(Dataset[dict[str, Any]]):
 
 
 class PlainMasks(nn.Module):
-    """What the separator by masks does, without it."""
+    """Plain PyTorch equivalent of the mask separator."""
 
     def __init__(self, network: MaskInference) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class PlainMasks(nn.Module):
 
 
 class PlainWaveforms(nn.Module):
-    """What the separator by waveforms does, without it."""
+    """Plain PyTorch equivalent of the waveform separator."""
 
     def __init__(self, network: ConvTasNet) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ def plain_loop(separator: Separator, batches: Iterator[dict[str, Any]]) -> float
 
 
 def stack(separator: Separator, data: SeparationData) -> tuple[float, float]:
-    announce = Announce(lambda _: None)
+    progress = ProgressReport(lambda _: None)
     trainer = pl.Trainer(
         accelerator="cpu",
         max_epochs=1,
@@ -106,10 +106,10 @@ def stack(separator: Separator, data: SeparationData) -> tuple[float, float]:
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[StepSeeds(0), announce],
+        callbacks=[StepSeeds(0), progress],
     )
     trainer.fit(SeparationTask(separator, WaveformObjective()), datamodule=data)
-    return announce.steps_per_second, announce.waiting
+    return progress.steps_per_second, progress.waiting
 
 
 def separators() -> dict[str, Any]:
@@ -124,21 +124,21 @@ def separators() -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of an item")
+    parser.add_argument("--threads", type=int, default=1, help="number of threads")
+    parser.add_argument("--steps", type=int, default=20, help="number of steps per run")
+    parser.add_argument("--repeats", type=int, default=5, help="number of runs of each side")
+    parser.add_argument("--batch-size", type=int, default=8, help="number of items per batch")
+    parser.add_argument("--seconds", type=float, default=2.0, help="duration of an item in seconds")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     say(
         f"{options.threads} threads, batches of {options.batch_size} x {options.seconds} s, "
-        f"{options.steps} steps, both in turn"
+        f"{options.steps} steps, alternating"
     )
     for name, make in separators().items():
-        plain, ours, waited = [], [], []
+        plain, ours, waits = [], [], []
         for _ in range(options.repeats):
             items = Noise(options.steps * options.batch_size, options.seconds)
             plain.append(
@@ -146,10 +146,10 @@ def main() -> None:
             )
             speed, waiting = stack(make(), SeparationData(items, batch_size=options.batch_size))
             ours.append(speed)
-            waited.append(waiting)
+            waits.append(waiting)
         both = statistics.median(plain), statistics.median(ours)
         ratio = statistics.median(mine / other for mine, other in zip(ours, plain, strict=True))
-        say(f"{name}: {both[1]:.2f} steps/s, plain loop {both[0]:.2f}, ratio {ratio:.3f}, waiting {max(waited):.1%}")
+        say(f"{name}: {both[1]:.2f} steps/s, plain loop {both[0]:.2f}, ratio {ratio:.3f}, waiting {max(waits):.1%}")
 
 
 def say(line: str) -> None:

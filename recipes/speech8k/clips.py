@@ -1,4 +1,4 @@
-"""Recordings of one speaker made into utterances: trimmed, cut at pauses, joined, and all equally loud."""
+"""Conversion of recordings of a speaker to utterances: trimming, splitting at pauses, joining and normalisation."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,25 +11,25 @@ from torchaudio.functional import highpass_biquad
 from torchsep import audio
 
 RATE = 8000
-LEVEL = 10 ** (-25 / 20)  # root mean square of an utterance, relative to full scale
-PEAK = 0.9  # the most that an utterance reaches
-FLOOR = 10 ** (-38 / 10)  # power, relative to the loudest frame, below which there is nothing to hear
+LEVEL = 10 ** (-25 / 20)  # RMS of an utterance relative to full scale
+PEAK = 0.9  # maximum magnitude of an utterance
+FLOOR = 10 ** (-38 / 10)  # power of silence relative to the loudest frame
 FRAME, HOP = 160, 80  # samples: 20 ms every 10 ms
-MARGIN = 0.03  # seconds kept before and after what is heard
-PAUSE = 0.3  # seconds of a pause that is cut out
-SHORTEST, LONGEST = 0.15, 4.0  # seconds of a piece
-ENOUGH, REMAINDER = 2.0, 1.0  # seconds of an utterance, and of one that is kept at the end
-FADE = 0.01  # seconds by which pieces overlap
+MARGIN = 0.03  # seconds kept before and after speech
+PAUSE = 0.3  # minimum duration of removed pauses in seconds
+SHORTEST, LONGEST = 0.15, 4.0  # minimum and maximum duration of a segment in seconds
+ENOUGH, REMAINDER = 2.0, 1.0  # minimum duration of an utterance, and of the last one, in seconds
+FADE = 0.01  # cross-fade of segments in seconds
 
 
 def read(path: Path) -> tuple[Tensor, tuple[int, int]]:
-    """The samples of a recording at 8 kHz in one channel, (samples,), and its own rate and number of channels.
+    """Read a recording as ``(T,)`` at 8 kHz in one channel, with its original sample rate and number of channels.
 
-    What is below speech in frequency is taken out. Packages hold files without a header or an end mark, which
-    ``audio.read`` refuses: these are read as far as they go.
+    Frequencies below speech are removed. Some packages contain files without a complete header or end mark, which
+    ``audio.read`` refuses; these are read as far as possible.
 
     Raises:
-        ValueError: if it is no recording, or an empty one.
+        ValueError: if the file is not a recording, or is empty.
     """
     try:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
@@ -43,13 +43,13 @@ def read(path: Path) -> tuple[Tensor, tuple[int, int]]:
 
 
 def pieces(waveform: Tensor) -> Iterator[Tensor]:
-    """What is heard of a recording, in pieces of at most 4 s."""
+    """Non-silent segments of a recording of at most 4 s."""
     powers = _powers(waveform)
-    heard = (powers > FLOOR * powers.max()).nonzero()[:, 0] if len(powers) else powers
-    if not len(heard):
+    active = (powers > FLOOR * powers.max()).nonzero()[:, 0] if len(powers) else powers
+    if not len(active):
         return
-    starts = torch.cat([heard[:1], heard[1:][heard.diff() > PAUSE * RATE / HOP]])
-    ends = torch.cat([heard[:-1][heard.diff() > PAUSE * RATE / HOP], heard[-1:]])
+    starts = torch.cat([active[:1], active[1:][active.diff() > PAUSE * RATE / HOP]])
+    ends = torch.cat([active[:-1][active.diff() > PAUSE * RATE / HOP], active[-1:]])
     margin = round(MARGIN * RATE)
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         piece = waveform[max(0, start * HOP - margin) : end * HOP + FRAME + margin]
@@ -57,9 +57,9 @@ def pieces(waveform: Tensor) -> Iterator[Tensor]:
 
 
 def utterances(parts: Iterable[Tensor], generator: Generator) -> Iterator[Tensor]:
-    """The pieces of one speaker in random order, joined until there are 2 to 4 s; each is used once.
+    """Utterances of 2 to 4 s, joined from the segments of a speaker in random order; each segment is used once.
 
-    There is less where the next piece would make it more than 4 s; of what remains, less than a second is left out.
+    An utterance is shorter if the next segment would exceed 4 s. A remainder of less than a second is dropped.
     """
     parts = list(parts)
     joined: list[Tensor] = []
@@ -79,7 +79,7 @@ def utterances(parts: Iterable[Tensor], generator: Generator) -> Iterator[Tensor
 
 
 def pitch(waveform: Tensor) -> float:
-    """The median fundamental frequency of what is voiced in Hz, from 70 to 400 Hz; 0 where nothing is."""
+    """Median fundamental frequency of voiced frames in Hz, from 70 to 400 Hz; 0 if there are none."""
     if len(waveform) < 400:
         return 0.0
     frames = waveform.unfold(0, 400, 160)
@@ -103,7 +103,7 @@ def _powers(waveform: Tensor) -> Tensor:
 
 
 def _at_most(piece: Tensor, seconds: float) -> Iterator[Tensor]:
-    """A piece cut where it is softest, until no part is longer."""
+    """Split a segment at its softest positions into parts of a maximum duration."""
     longest = round(seconds * RATE)
     while len(piece) > longest:
         first = round(0.4 * longest) // HOP

@@ -14,7 +14,7 @@ from typing import Any
 
 import clips
 import torch
-from speakers import TALKERS, Talker
+from speakers import SPEAKERS, Speaker
 from synthesis import VOICES, Voice
 from torch import Generator, Tensor
 
@@ -24,8 +24,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from preparing import complete_or_gone, run, say
 
 SPLITS = ("train", "valid", "test")
-KEYS = ("file", "split", "speaker", "sha256")  # that the manifest must say of each file
-SECONDS = 300.0  # of one speaker at most, so that none dominates
+KEYS = ("file", "split", "speaker", "sha256")  # required for each file in the manifest
+SECONDS = 300.0  # maximum duration per speaker in seconds, so that none dominates
 SEED = 0
 
 
@@ -36,33 +36,38 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parse_options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("corpus", type=Path, help="folder of speech8k, with MANIFEST.json")
-    parser.add_argument("--output", type=Path, default=Path("data/speech8k"), help="new folder, data/speech8k")
+    parser.add_argument("corpus", type=Path, help="folder of speech8k that contains MANIFEST.json")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("data/speech8k"),
+        help="output folder, must not exist (default: data/speech8k)",
+    )
     parser.add_argument(
         "--voices",
         nargs="?",
         type=Path,
         const=Path("/"),
         metavar="ROOT",
-        help="widen the training split with speakers of Debian packages; where these were unpacked if not installed",
+        help="add speakers of Debian packages to the training split; root of the unpacked packages (default: /)",
     )
     return parser.parse_args(arguments)
 
 
 def prepare(corpus: Path, output: Path, voices: Path | None) -> None:
-    """The corpus laid out in a new folder, with more speakers in its training split where there is a root of voices."""
+    """Lay out the corpus in a new folder, optionally with additional speakers in its training split."""
     with complete_or_gone(output) as draft:
         files = listed(corpus)
         if voices is not None:
             check_voices(voices)
         lay_out(corpus, files, draft)
         if voices is not None:
-            rows = [*add_talkers(voices, draft / "train"), *add_voices(draft / "train")]
+            rows = [*add_speakers(voices, draft / "train"), *add_voices(draft / "train")]
             (draft / "voices.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
 def listed(corpus: Path) -> list[dict[str, Any]]:
-    """The files that the manifest names, once each is known to be there and unchanged."""
+    """Files of the manifest, after verifying that each exists and matches its checksum."""
     manifest = corpus / "MANIFEST.json"
     if not manifest.is_file():
         raise ValueError(f"{corpus}: must be a folder of speech8k, got one without MANIFEST.json")
@@ -73,18 +78,18 @@ def listed(corpus: Path) -> list[dict[str, Any]]:
     for file in files:
         missing = [key for key in KEYS if not isinstance(file.get(key), str)]
         if missing:
-            raise ValueError(f"{manifest}: must say the {missing[0]} of every file, got {file.get('file')!r} without")
+            raise ValueError(f"{manifest}: must contain {missing[0]} for every file, got {file.get('file')!r} without")
         check_names(file, manifest)
         path = corpus / file["file"]
         if not path.is_file():
-            raise ValueError(f"{path}: is missing, and MANIFEST.json names it")
+            raise ValueError(f"{path}: is missing, but listed in MANIFEST.json")
         if hashlib.sha256(path.read_bytes()).hexdigest() != file["sha256"]:
-            raise ValueError(f"{path}: is not the file of which MANIFEST.json has the sha256")
+            raise ValueError(f"{path}: does not match its sha256 in MANIFEST.json")
     return files
 
 
 def check_names(file: dict[str, Any], manifest: Path) -> None:
-    """Raise unless what the manifest says of a file stays in the folders of the corpus and of the output."""
+    """Raise unless the paths in a manifest entry stay within the corpus and the output folder."""
     path = PurePosixPath(file["file"])
     if file["split"] not in SPLITS:
         raise ValueError(f"{manifest}: split must be one of {', '.join(SPLITS)}, got {file['split']!r}")
@@ -93,21 +98,21 @@ def check_names(file: dict[str, Any], manifest: Path) -> None:
 
 
 def folder_of(file: dict[str, Any]) -> str:
-    """The folder for a file: that of its speaker, or of all those who may be one person."""
+    """Folder of a file: its speaker, or the group of speakers that may be one person."""
     return str(file.get("group") or file["speaker"]).replace("/", "-")
 
 
 def lay_out(corpus: Path, files: Iterable[dict[str, Any]], draft: Path) -> None:
-    """``<split>/<speaker>/*.flac``."""
+    """Lay out the files as ``<split>/<speaker>/*.flac``."""
     for file in files:
         link(corpus / file["file"], draft / file["split"] / folder_of(file) / PurePosixPath(file["file"]).name)
 
 
 def link(source: Path, target: Path) -> None:
-    """A second name of a file, or a copy where there can be none."""
+    """Create a hard link, or a copy if links are not supported."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
-        raise ValueError(f"{source}: must have a name of its own among the files of its speaker")
+        raise ValueError(f"{source}: must have a unique name among the files of its speaker")
     try:
         os.link(source, target)
     except OSError:
@@ -115,21 +120,21 @@ def link(source: Path, target: Path) -> None:
 
 
 def check_voices(root: Path) -> None:
-    """Raise unless all packages and programs are there."""
-    missing = {speaker.package for speaker in TALKERS if not speaker.recordings(root)}
+    """Raise unless all packages and programs are available."""
+    missing = {speaker.package for speaker in SPEAKERS if not speaker.recordings(root)}
     missing |= {voice.package for voice in VOICES if shutil.which(voice.program) is None}
     if missing:
         raise ValueError(f"{root}: must hold all packages of voices; apt-get install {' '.join(sorted(missing))}")
 
 
-def add_talkers(root: Path, folder: Path) -> Iterator[dict[str, Any]]:
-    """Utterances of the speakers of the packages, and what there is of each."""
-    for speaker in TALKERS:
+def add_speakers(root: Path, folder: Path) -> Iterator[dict[str, Any]]:
+    """Write utterances of the speakers of the packages, and yield a summary of each."""
+    for speaker in SPEAKERS:
         yield add(speaker, folder / speaker.folder, recorded(speaker, root), SECONDS)
 
 
 def add_voices(folder: Path) -> Iterator[dict[str, Any]]:
-    """Utterances of the voices of the synthesisers, and what there is of each."""
+    """Write utterances of the synthesised voices, and yield a summary of each."""
     with tempfile.TemporaryDirectory(prefix="torchsep-") as scratch:
         for voice in VOICES:
             wave = voice.speak(Path(scratch), SEED)
@@ -137,8 +142,8 @@ def add_voices(folder: Path) -> Iterator[dict[str, Any]]:
             wave.unlink()
 
 
-def recorded(speaker: Talker, root: Path) -> list[list[Tensor]]:
-    """Pieces of the recordings of a speaker, those of each format together: they are of one occasion."""
+def recorded(speaker: Speaker, root: Path) -> list[list[Tensor]]:
+    """Segments of the recordings of a speaker, grouped by format, which identifies a recording session."""
     files = speaker.recordings(root)
     found: dict[tuple[int, int], list[Tensor]] = {}
     seconds = 0.0
@@ -146,7 +151,7 @@ def recorded(speaker: Talker, root: Path) -> list[list[Tensor]]:
         try:
             waveform, kind = clips.read(files[index])
         except ValueError as error:
-            say(f"left out: {error}", error=True)
+            say(f"skipped: {error}", error=True)
             continue
         if speaker.pitch is not None and not speaker.pitch[0] <= clips.pitch(waveform) <= speaker.pitch[1]:
             continue
@@ -158,11 +163,11 @@ def recorded(speaker: Talker, root: Path) -> list[list[Tensor]]:
     return [found[kind] for kind in sorted(found)]
 
 
-def add(voice: Talker | Voice, folder: Path, occasions: Iterable[list[Tensor]], seconds: float) -> dict[str, Any]:
-    """Write the utterances of a speaker until there are so many seconds; what there is of it then."""
+def add(voice: Speaker | Voice, folder: Path, sessions: Iterable[list[Tensor]], seconds: float) -> dict[str, Any]:
+    """Write the utterances of a speaker up to a maximum total duration, and return a summary."""
     generator = generator_of(voice.name)
     written, count = 0.0, 0
-    for utterance in chain.from_iterable(clips.utterances(parts, generator) for parts in occasions):
+    for utterance in chain.from_iterable(clips.utterances(parts, generator) for parts in sessions):
         if written + utterance.shape[-1] / clips.RATE > seconds:
             break
         audio.write(folder / f"{voice.name}_{count:03d}.flac", utterance, clips.RATE, "PCM_16")
@@ -176,14 +181,14 @@ def add(voice: Talker | Voice, folder: Path, occasions: Iterable[list[Tensor]], 
         "folder": folder.name,
         "package": voice.package,
         "licence": voice.licence,
-        "recorded": isinstance(voice, Talker),
+        "recorded": isinstance(voice, Speaker),
         "utterances": count,
         "seconds": round(written, 2),
     }
 
 
 def generator_of(name: str) -> Generator:
-    """What is drawn for a speaker, the same whatever the others are."""
+    """Random generator of a speaker, independent of the other speakers."""
     digest = hashlib.sha256(f"{SEED} {name}".encode()).digest()
     return Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 

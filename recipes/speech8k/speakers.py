@@ -1,7 +1,7 @@
-"""Speakers of free packages of Debian, by whose recordings the training split is widened.
+"""Speakers recorded in free Debian packages, which extend the training split.
 
-Who recorded what is said by the packages' own notes where they have any; the rest was told apart by language and pitch.
-Volunteers of the same language and register may be one person in several packages: they share a folder.
+Speakers are identified by the notes of the packages where available, otherwise by language and pitch. Volunteers of the
+same language and register in several packages may be one person, so they share a folder.
 """
 
 from collections.abc import Iterator
@@ -12,16 +12,16 @@ SUFFIXES = (".wav", ".ogg", ".opus", ".gsm")
 
 
 @dataclass(frozen=True)
-class Talker:
+class Speaker:
     """Recordings of one person.
 
     Args:
-        name: of the speaker, with which its files begin.
-        package: of Debian, where the recordings are.
-        licence: of the recordings, as the package states it.
-        patterns: of the recordings, below the root of the file system.
-        folder: for its utterances; speakers that may be one person share it, and are then never mixed.
-        pitch: only recordings whose median fundamental frequency is between these are of this person.
+        name: name of the speaker, the prefix of its files.
+        package: Debian package with the recordings.
+        licence: licence of the recordings, as stated by the package.
+        patterns: glob patterns of the recordings, relative to the root of the file system.
+        folder: folder of the utterances; speakers that may be one person share it, and so are never mixed.
+        pitch: range of the median fundamental frequency in Hz that identifies the recordings of this person.
     """
 
     name: str
@@ -32,13 +32,13 @@ class Talker:
     pitch: tuple[float, float] | None = None
 
     def recordings(self, root: Path) -> list[Path]:
-        """The recordings below a root, in order."""
+        """Sorted recordings below a root."""
         found = {path for pattern in self.patterns for path in root.glob(pattern)}
         return sorted(path for path in found if path.suffix in SUFFIXES and path.is_file())
 
 
-def _asterisk() -> Iterator[Talker]:
-    """Prompts of telephone exchanges, each language by one professional; one of them speaks English and Spanish."""
+def _asterisk() -> Iterator[Speaker]:
+    """Telephone prompts, each language by one professional; one of them speaks English and Spanish."""
     sounds = "usr/share/asterisk/sounds"
     for name, package, files, licence, folder in (
         ("en", "asterisk-core-sounds-en-wav", "en_US_f_Allison/**/*.wav", "CC BY-SA 3.0", "allison"),
@@ -50,20 +50,20 @@ def _asterisk() -> Iterator[Talker]:
         ("armelle", "asterisk-prompt-fr-armelle", "fr/**/*.gsm", "BSD-2-Clause", "armelle"),
         ("menardi", "asterisk-prompt-it-menardi-wav", "it_IT_f_Menardi/**/*.wav", "CC BY-SA 3.0", "menardi"),
     ):
-        yield Talker(f"x-asterisk-{name}", package, licence, (f"{sounds}/{files}",), f"x-asterisk-{folder}")
+        yield Speaker(f"x-asterisk-{name}", package, licence, (f"{sounds}/{files}",), f"x-asterisk-{folder}")
 
 
-def _tuxpaint() -> Iterator[Talker]:
+def _tuxpaint() -> Iterator[Speaker]:
     """Names of things, each language by one volunteer."""
     stamps = "usr/share/tuxpaint/stamps/**/*_desc"
     for code in ("be", "bg", "ca", "da", "el", "es", "fr", "lt", "ro", "ru"):
         name = f"x-tuxpaint-{code}"
-        yield Talker(name, "tuxpaint-stamps-default", "GPL-2", (f"{stamps}_{code}.ogg",), name)
-    yield Talker("x-tuxpaint-en", "tuxpaint-stamps-default", "GPL-2", (f"{stamps}.ogg",), "x-tuxpaint-en")
+        yield Speaker(name, "tuxpaint-stamps-default", "GPL-2", (f"{stamps}_{code}.ogg",), name)
+    yield Speaker("x-tuxpaint-en", "tuxpaint-stamps-default", "GPL-2", (f"{stamps}.ogg",), "x-tuxpaint-en")
 
 
-def _klettres() -> Iterator[Talker]:
-    """Letters and syllables. German is by two volunteers; Tswana, which clips, is left out."""
+def _klettres() -> Iterator[Speaker]:
+    """Letters and syllables. German is by two volunteers; Tswana, which clips, is excluded."""
     same = {"da": "x-tuxpaint-da", "lt": "x-tuxpaint-lt"}
     for code in (
         *("ar", "cs", "da", "en", "en_GB", "es", "fr", "he", "hu", "it", "lt", "ml", "nb", "nds", "nl", "pt_BR", "ru"),
@@ -71,11 +71,11 @@ def _klettres() -> Iterator[Talker]:
     ):
         name = f"x-klettres-{code.replace('/', '-')}"
         patterns = (f"usr/share/klettres/{code}/**/*.ogg",)
-        yield Talker(name, "klettres-data", "GPL-2+", patterns, same.get(code, name))
+        yield Speaker(name, "klettres-data", "GPL-2+", patterns, same.get(code, name))
 
 
-def _ktuberling() -> Iterator[Talker]:
-    """Names of things; some languages are by volunteers of different registers, which their pitch tells apart."""
+def _ktuberling() -> Iterator[Speaker]:
+    """Names of things; in some languages by volunteers of different registers, distinguished by pitch."""
     for name, code, folder, pitch in (
         ("ca-low", "ca", "x-tuxpaint-ca", (70, 175)),
         ("ca-high", "ca", "", (190, 400)),
@@ -104,11 +104,11 @@ def _ktuberling() -> Iterator[Talker]:
         ("wa", "wa", "", None),
     ):
         full, patterns = f"x-ktuberling-{name}", (f"usr/share/ktuberling/sounds/{code}/*",)
-        yield Talker(full, "ktuberling-data", "GPL-2+", patterns, folder or full, pitch)
+        yield Speaker(full, "ktuberling-data", "GPL-2+", patterns, folder or full, pitch)
 
 
-def _others() -> Iterator[Talker]:
-    """Sentences of a speech synthesiser's speaker, syllables of Mandarin, a book, radio amateurs."""
+def _others() -> Iterator[Speaker]:
+    """Sentences of a speech synthesis corpus, Mandarin syllables, a book, radio amateurs."""
     codec2, test = "usr/share/codec2/wav", "usr/share/pocketsphinx/test/data"
     russian = "usr/share/festival/voices/russian/msu_ru_nsh_clunits/wav/*.wav"
     for name, package, licence, pattern in (
@@ -119,18 +119,18 @@ def _others() -> Iterator[Talker]:
         ("x-codec2-ve9qrp", "codec2-examples", "LGPL-2.1", f"{codec2}/ve9qrp.wav"),
         ("x-codec2-vk5qi", "codec2-examples", "LGPL-2.1", f"{codec2}/vk5qi.wav"),
     ):
-        yield Talker(name, package, licence, (pattern,), name)
+        yield Speaker(name, package, licence, (pattern,), name)
 
 
-def _hedgewars() -> Iterator[Talker]:
-    """Actors of a game's figures, most of them raised in pitch."""
+def _hedgewars() -> Iterator[Speaker]:
+    """Actors of game characters, most of them shifted up in pitch."""
     voices = "usr/share/games/hedgewars/Data/Sounds/voices"
     for voice in (
         *("British", "Classic", "Default", "Default_es", "Default_pl", "Default_ru", "Default_uk", "HillBilly"),
         *("Mobster", "Pirate", "Russian", "Russian_pl", "Surfer"),
     ):
         name = f"x-hedgewars-{voice.lower().replace('_', '-')}"
-        yield Talker(name, "hedgewars-data", "GFDL-1.3", (f"{voices}/{voice}/*.ogg",), name)
+        yield Speaker(name, "hedgewars-data", "GFDL-1.3", (f"{voices}/{voice}/*.ogg",), name)
 
 
-TALKERS = (*_asterisk(), *_tuxpaint(), *_klettres(), *_ktuberling(), *_others(), *_hedgewars())
+SPEAKERS = (*_asterisk(), *_tuxpaint(), *_klettres(), *_ktuberling(), *_others(), *_hedgewars())

@@ -1,7 +1,7 @@
-"""Voices of the speech synthesisers espeak-ng and flite, by which the training split is widened.
+"""Voices of the speech synthesisers espeak-ng and flite, which extend the training split.
 
-What they say is words and numbers in random order. A voice of espeak-ng is a language, which tells how it pronounces
-them, with a variant of the voice, a pitch and a speed.
+They speak words and numbers in random order. A voice of espeak-ng is a language, which determines the pronunciation,
+with a voice variant, a pitch and a speed.
 """
 
 import random
@@ -27,7 +27,7 @@ _LANGUAGES = (
 )
 _VARIANTS = ("m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "f1", "f2", "f3", "f4", "f5")
 _FLITE = ("awb", "rms", "slt", "kal16")
-COUNT = 60  # voices of espeak-ng
+COUNT = 60  # number of espeak-ng voices
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Voice:
     """A voice of a synthesiser.
 
     Args:
-        name: of the voice, with which its files begin, and which is their folder.
-        package: of Debian.
-        licence: of the package.
-        command: that speaks the text of its standard input or of the file ``{text}`` into ``{wave}``.
-        seconds: of its utterances.
+        name: name of the voice, the prefix of its files and the name of their folder.
+        package: Debian package.
+        licence: licence of the package.
+        command: command that reads the file ``{text}`` and writes speech to ``{wave}``.
+        seconds: total duration of its utterances in seconds.
     """
 
     name: str
@@ -50,30 +50,30 @@ class Voice:
 
     @property
     def program(self) -> str:
-        """The program that must be there."""
+        """Required program."""
         return self.command[0]
 
     def speak(self, folder: Path, seed: int) -> Path:
-        """A new recording in a folder, longer than what is needed."""
+        """Synthesise a recording that is longer than needed, and return its path."""
         text, wave = folder / f"{self.name}.txt", folder / f"{self.name}.wav"
         text.write_text(words(random.Random(f"{seed} {self.name}"), round(3 * self.seconds)), encoding="utf-8")  # noqa: S311
         command = [part.format(text=text, wave=wave) for part in self.command]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True)
         except (OSError, subprocess.CalledProcessError) as error:
-            said = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
-            raise ValueError(f"{self.program} must speak with the voice {self.name}: {' '.join(said[-1:])}") from None
+            lines = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
+            raise ValueError(f"{self.program} must speak with the voice {self.name}: {' '.join(lines[-1:])}") from None
         return wave
 
 
 def words(generator: random.Random, count: int) -> str:
-    """So many words and numbers, a few in each line."""
+    """Random words and numbers, a few per line."""
     numbers = [str(number) for number in range(100)]
-    said = [generator.choice(_WORDS.split() if generator.random() < 0.75 else numbers) for _ in range(count)]
+    chosen = [generator.choice(_WORDS.split() if generator.random() < 0.75 else numbers) for _ in range(count)]
     lines, start = [], 0
     while start < count:
         step = generator.randrange(4, 8)
-        lines.append(" ".join(said[start : start + step]) + ".")
+        lines.append(" ".join(chosen[start : start + step]) + ".")
         start += step
     return "\n".join(lines) + "\n"
 

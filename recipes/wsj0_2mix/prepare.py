@@ -18,8 +18,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from preparing import complete_or_gone, run, say
 
 SPLITS = ("tr", "cv", "tt")
-LEVEL_RATE = 8000  # Hz, at which levels are measured, for both versions
-PEAK = 0.9  # of the mixture and its speakers
+LEVEL_RATE = 8000  # sample rate in Hz of level measurement for all versions
+PEAK = 0.9  # maximum magnitude of the mixture and its speakers
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,33 +29,44 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parse_options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("wsj0", type=Path, help="folder in which the paths of the lists are: that which holds wsj0/")
-    parser.add_argument("lists", type=Path, help="folder of mix_2_spk_{tr,cv,tt}.txt")
-    parser.add_argument("--output", type=Path, default=Path("data/wsj0_mix"), help="new folder, data/wsj0_mix")
-    parser.add_argument("--speakers", type=int, default=2, choices=(2, 3), help="of a mixture")
-    parser.add_argument("--rates", type=int, nargs="+", default=[8000], choices=(8000, 16000), help="in Hz")
+    parser.add_argument("wsj0", type=Path, help="folder that contains wsj0/; the paths in the lists are relative to it")
+    parser.add_argument("lists", type=Path, help="folder with mix_2_spk_{tr,cv,tt}.txt")
     parser.add_argument(
-        "--modes", nargs="+", default=["min"], choices=("min", "max"), help="end with the first speaker or the last"
+        "--output",
+        type=Path,
+        default=Path("data/wsj0_mix"),
+        help="output folder, must not exist (default: data/wsj0_mix)",
+    )
+    parser.add_argument("--speakers", type=int, default=2, choices=(2, 3), help="number of speakers")
+    parser.add_argument(
+        "--rates", type=int, nargs="+", default=[8000], choices=(8000, 16000), help="sample rates in Hz"
+    )
+    parser.add_argument(
+        "--modes",
+        nargs="+",
+        default=["min"],
+        choices=("min", "max"),
+        help="truncate to the shortest or pad to the longest utterance",
     )
     return parser.parse_args(arguments)
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a list: which recordings are mixed, and how loud each is in dB."""
+    """A line of a list: recordings to mix and their gains in dB."""
 
     paths: tuple[str, ...]
     gains: tuple[float, ...]
 
     @property
     def name(self) -> str:
-        """The name of the mixture, of five digits at most of each gain."""
+        """Name of the mixture, with gains rounded to five significant digits."""
         parts = zip(self.paths, self.gains, strict=True)
         return "_".join(f"{Path(path).stem}_{gain:.5g}" for path, gain in parts)
 
 
 def prepare(options: argparse.Namespace) -> None:
-    """Every mixture of the lists, with its speakers, in a new folder."""
+    """Write all mixtures of the lists and their speakers to a new folder."""
     with complete_or_gone(options.output) as draft:
         lists = {split: read_list(options.lists, split, options.speakers) for split in SPLITS}
         check_recordings(options.wsj0, lists.values())
@@ -67,7 +78,7 @@ def prepare(options: argparse.Namespace) -> None:
 
 
 def read_list(folder: Path, split: str, speakers: int) -> list[Line]:
-    """The lines of the list of a split."""
+    """Read the list of a split."""
     path = folder / f"mix_{speakers}_spk_{split}.txt"
     if not path.is_file():
         raise ValueError(f"{path}: is missing; it is one of the lists of mixtures, see the README")
@@ -87,7 +98,7 @@ def read_list(folder: Path, split: str, speakers: int) -> list[Line]:
 
 
 def number_in(word: str) -> float:
-    """The number that a word is; NaN if it is none."""
+    """Parse a number; NaN if it is invalid."""
     try:
         return float(word)
     except ValueError:
@@ -95,28 +106,28 @@ def number_in(word: str) -> float:
 
 
 def check_recordings(wsj0: Path, lists: Iterable[list[Line]]) -> None:
-    """Raise unless all recordings are there, before the long work begins."""
+    """Raise unless all recordings exist."""
     wanted = sorted({path for lines in lists for line in lines for path in line.paths})
     missing = [path for path in wanted if not (wsj0 / path).is_file()]
     if missing:
-        said = f"{len(missing)} of {len(wanted)} are missing, the first {missing[0]}"
-        raise ValueError(f"{wsj0}: must hold the recordings of the lists as wav files; {said}")
+        got = f"{len(missing)} of {len(wanted)} are missing, the first {missing[0]}"
+        raise ValueError(f"{wsj0}: must hold the recordings of the lists as wav files; {got}")
 
 
 def write(line: Line, options: argparse.Namespace, folder: Path, split: str) -> None:
-    """A mixture and its speakers, at every rate and in every mode."""
+    """Write a mixture and its speakers at all sample rates and in all modes."""
     speakers = [read(options.wsj0 / path, gain) for path, gain in zip(line.paths, line.gains, strict=True)]
     names = ("mix", *(f"s{number + 1}" for number in range(len(speakers))))
     for rate in options.rates:
         waveforms = [audio.resample(waveform, own_rate, rate) for waveform, own_rate in speakers]
         for mode in options.modes:
-            place = folder / f"wav{rate // 1000}k" / mode / split
-            paths = [place / name / f"{line.name}.wav" for name in names]
+            version = folder / f"wav{rate // 1000}k" / mode / split
+            paths = [version / name / f"{line.name}.wav" for name in names]
             audio.write_sources(paths, mixed(waveforms, mode), rate, "PCM_16")
 
 
 def read(path: Path, gain: float) -> tuple[Tensor, int]:
-    """A recording, (1, samples), so many dB above an active level of one, and its rate."""
+    """Read a recording ``(1, T)``, scaled to an active level of ``gain`` dB, and its sample rate."""
     waveform, rate = audio.read(path)
     waveform = waveform.mean(0, keepdim=True)
     power = active_power(audio.resample(waveform, rate, LEVEL_RATE)[0], LEVEL_RATE)
@@ -126,7 +137,7 @@ def read(path: Path, gain: float) -> tuple[Tensor, int]:
 
 
 def mixed(speakers: Sequence[Tensor], mode: str) -> Tensor:
-    """The mixture and the speakers, (1 + speakers, 1, samples), of which the loudest sample of all is 0.9."""
+    """Mixture and speakers ``(1 + S, 1, T)``, scaled jointly to a peak of 0.9."""
     length = (min if mode == "min" else max)(speaker.shape[-1] for speaker in speakers)
     sources = torch.stack([fit_length(speaker, length) for speaker in speakers])
     parts = torch.cat([sources.sum(0, keepdim=True), sources])

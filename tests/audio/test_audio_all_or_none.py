@@ -1,4 +1,4 @@
-"""What is left behind when writing fails: nothing."""
+"""Failed writes leave no files."""
 
 import errno
 import os
@@ -44,7 +44,7 @@ def test_a_link_stays_a_link(tmp_path):
 
 
 def fail_at_second_file(monkeypatch, error):
-    """Let soundfile fail when it writes into the second file that it opens for writing."""
+    """Make soundfile fail when it writes to the second file."""
     written, original = [], soundfile.SoundFile.write
 
     def write(self, data):
@@ -163,7 +163,7 @@ for suffix in suffixes:
 
 @pytest.fixture(scope="module")
 def full_disk(tmp_path_factory):
-    """A folder, and what happened when a process could not write large files into it: one process for all formats."""
+    """Results of a process with a file size limit, for all formats."""
     folder = tmp_path_factory.mktemp("full")
     command = [sys.executable, "-c", DISK_FULL, ",".join(FORMATS), str(folder)]
     root = Path(__file__).parents[2]

@@ -1,4 +1,4 @@
-"""Files read and written in blocks: what reading and writing at once gives, in constant memory, or nothing."""
+"""Block-wise reading and writing, equal to reading and writing at once, in constant memory."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""What a format cannot hold is refused in one line."""
+"""Unsupported encodings raise single-line errors."""
 
 import math
 import re

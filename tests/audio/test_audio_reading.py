@@ -1,4 +1,4 @@
-"""Audio files into tensors: what comes back."""
+"""Reading audio files."""
 
 import math
 import subprocess
@@ -119,7 +119,7 @@ def test_read_needs_little_more_than_its_result(tmp_path):
         "import resource, sys; from torchsep import audio;"
         "before = int(open('/proc/self/statm').read().split()[1]) * resource.getpagesize();"
         "waveform, _ = audio.read(sys.argv[1]);"
-        # Not ru_maxrss, which begins with what the parent had when it forked.
+        # Not ru_maxrss, which is inherited from the parent process.
         "most = int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0]) * 1024;"
         "print((most - before) / (waveform.numel() * 4))"
     )

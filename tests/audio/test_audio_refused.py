@@ -1,4 +1,4 @@
-"""Files which cannot be read, and what is said about them."""
+"""Unreadable files and their error messages."""
 
 import errno
 import math

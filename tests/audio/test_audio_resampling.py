@@ -1,4 +1,4 @@
-"""Waveforms at other sample rates."""
+"""Resampling of waveforms."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Tensors into audio files: what is in the files."""
+"""Contents of written audio files."""
 
 import tempfile
 

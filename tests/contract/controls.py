@@ -11,7 +11,7 @@ from torchsep.separators import Interval
 
 
 class Control(Separator):
-    """Share each sample between two sources by how loud it is."""
+    """A soft mask on the samples, from the amplitude of each sample and the mean amplitude."""
 
     names = ("loud", "quiet")
     trainable_parameters: ClassVar = {"power": Interval(0.0)}
@@ -20,20 +20,20 @@ class Control(Separator):
         super().__init__(sample_rate=sample_rate, trainable=trainable)
         self.power = power
 
-    def loudness(self, mixture):
+    def amplitude(self, mixture):
         return mixture.abs()
 
-    def share(self, mixture):
-        loudness = self.loudness(mixture)
-        return soft_mask(loudness, loudness.mean((-2, -1), keepdim=True).expand_as(loudness), self.power)
+    def mask(self, mixture):
+        amplitude = self.amplitude(mixture)
+        return soft_mask(amplitude, amplitude.mean((-2, -1), keepdim=True).expand_as(amplitude), self.power)
 
     def separate(self, mixture, **required: Tensor):
-        loud = self.share(mixture)
-        return torch.stack((mixture * loud, mixture * (1 - loud)), 1)
+        mask = self.mask(mixture)
+        return torch.stack((mixture * mask, mixture * (1 - mask)), 1)
 
 
 class MaskControl(MaskSeparator):
-    """Share each bin between its own level and the mean level."""
+    """Ratio masks of the magnitude of each bin and the mean magnitude."""
 
     names = ("loud", "quiet")
 
@@ -41,12 +41,13 @@ class MaskControl(MaskSeparator):
         super().__init__(sample_rate=sample_rate, mask_type=mask_type, mask_threshold=mask_threshold, stft=stft)
 
     def masks(self, spectrogram, **required):
-        level = spectrogram.abs()
-        return ratio_masks(torch.stack((level, level.mean((-3, -2, -1), keepdim=True).expand_as(level)), 1))
+        magnitude = spectrogram.abs()
+        mean = magnitude.mean((-3, -2, -1), keepdim=True).expand_as(magnitude)
+        return ratio_masks(torch.stack((magnitude, mean), 1))
 
 
 class OracleControl(Separator):
-    """Share each sample by the true sources."""
+    """Ratio masks on the samples, from the true sources."""
 
     requires: ClassVar = ("sources",)
 

@@ -1,7 +1,4 @@
-"""Small separators with one planted defect each, which the contract must detect.
-
-They are not registered where they are defined, so the registry of the library is unchanged.
-"""
+"""Small separators with one planted defect each, which the contract must detect; no definition registers its class."""
 
 import torch
 from contract.controls import Control, MaskControl, OracleControl
@@ -17,7 +14,7 @@ class LosesTail(Control):
 
 
 class MirrorsEnds(Control):
-    def loudness(self, mixture):
+    def amplitude(self, mixture):
         return nn.functional.pad(mixture.abs(), (20, 20), mode="reflect")[..., 20:-20]
 
 
@@ -26,7 +23,7 @@ class SwapsAxes(Control):
         return super().separate(mixture).transpose(1, 2)
 
 
-class TakesChannelsForItems(Control):
+class ReadsChannelsAsItems(Control):
     def forward(self, mixture, **required):
         return super().forward(mixture[:, None] if mixture.dim() == 2 else mixture, **required)
 
@@ -36,34 +33,34 @@ class GuessesAxes(Control):
         return super().forward(mixture.reshape(-1, *mixture.shape[-2:]) if mixture.dim() > 3 else mixture, **required)
 
 
-class TakesIntegers(Control):
+class AcceptsIntegers(Control):
     def forward(self, mixture, **required):
         return super().forward(mixture if mixture.is_floating_point() else mixture.float(), **required)
 
 
-class TakesAnything(Control):
+class AcceptsUnknownTensors(Control):
     def forward(self, mixture, **required):
         return super().forward(mixture)
 
 
-class MakesDoWithoutSources(OracleControl):
+class AcceptsMissingSources(OracleControl):
     def forward(self, mixture, **required):
         return super().forward(mixture, **{"sources": torch.stack((mixture, mixture), -3), **required})
 
 
-class HidesBadSamples(Control):
+class ReplacesNonFiniteSamples(Control):
     def forward(self, mixture, **required):
         finite = mixture.nan_to_num(0.0, 0.0, 0.0) if mixture.is_floating_point() else mixture
         return super().forward(finite, **required)
 
 
 class ReadsMemoryOrder(Control):
-    def loudness(self, mixture):
+    def amplitude(self, mixture):
         return mixture.as_strided(mixture.shape, torch.empty(mixture.shape).stride()).abs()
 
 
 class NeedsContiguous(Control):
-    def loudness(self, mixture):
+    def amplitude(self, mixture):
         return mixture.view(-1).abs().view(mixture.shape)
 
 
@@ -81,17 +78,17 @@ class ReturnsViews(Control):
 
 
 class DrawsNoise(Control):
-    def share(self, mixture):
-        return (super().share(mixture) + 0.01 * torch.rand_like(mixture)).clamp(0, 1)
+    def mask(self, mixture):
+        return (super().mask(mixture) + 0.01 * torch.rand_like(mixture)).clamp(0, 1)
 
 
-class SeedsAll(Control):
-    def share(self, mixture):
+class SeedsGlobalGenerator(Control):
+    def mask(self, mixture):
         torch.manual_seed(0)
-        return super().share(mixture)
+        return super().mask(mixture)
 
 
-class KeepsMean(Control):
+class StoresRunningMean(Control):
     mean = 0.0
 
     def separate(self, mixture, **required):
@@ -99,33 +96,33 @@ class KeepsMean(Control):
         return super().separate(mixture)
 
 
-class RemembersPrevious(Control):
-    previous = 0  # on the class, where no snapshot of the separator finds it
+class DependsOnPreviousCall(Control):
+    previous = 0  # on the class, so that it is not part of a snapshot of the separator
 
-    def share(self, mixture):
-        share = super().share(mixture) / (1 + 1e-3 * self.previous)
+    def mask(self, mixture):
+        mask = super().mask(mixture) / (1 + 1e-3 * self.previous)
         type(self).previous = mixture.shape[-1]
-        return share
+        return mask
 
 
 class ScalesByBatch(Control):
-    def share(self, mixture):
-        loudness = mixture.abs()
-        return soft_mask(loudness, loudness.mean().expand_as(loudness), self.power)
+    def mask(self, mixture):
+        amplitude = mixture.abs()
+        return soft_mask(amplitude, amplitude.mean().expand_as(amplitude), self.power)
 
 
-class SpreadsBadItem(Control):
+class SpreadsNonFiniteItem(Control):
     def separate(self, mixture, **required):
         return super().separate(mixture) + 0 * mixture.sum()
 
 
-class ReturnsSingle(Control):
+class ReturnsSinglePrecision(Control):
     def forward(self, mixture, **required):
         estimates = super().forward(mixture, **required)
         return estimates.float() if mixture.dtype == torch.float16 else estimates
 
 
-class ComputesInHalf(Control):
+class ComputesInHalfPrecision(Control):
     def forward(self, mixture, **required):
         estimates = super().forward(mixture, **required)
         return (estimates / 3 * 3) if mixture.dtype in {torch.float16, torch.bfloat16} else estimates
@@ -135,18 +132,18 @@ class MixesPrecisions(Control):
     autocast = True
 
     def separate(self, mixture, **required):
-        turned = torch.eye(mixture.shape[1]).to(mixture) @ mixture  # in half precision under autocast
-        place = torch.arange(mixture.shape[1], device=mixture.device)
-        return super().separate(torch.zeros_like(mixture).index_add(1, place, turned))
+        product = torch.eye(mixture.shape[1]).to(mixture) @ mixture  # in half precision under autocast
+        index = torch.arange(mixture.shape[1], device=mixture.device)
+        return super().separate(torch.zeros_like(mixture).index_add(1, index, product))
 
 
-class RoundsSingle(Control):
-    def share(self, mixture):
-        share = super().share(mixture)
-        return share.to(torch.bfloat16).to(share.dtype) if mixture.dtype == torch.float32 else share
+class RoundsSinglePrecision(Control):
+    def mask(self, mixture):
+        mask = super().mask(mixture)
+        return mask.to(torch.bfloat16).to(mask.dtype) if mixture.dtype == torch.float32 else mask
 
 
-class SingleConstants(Control):
+class SinglePrecisionConstants(Control):
     def separate(self, mixture, **required):
         window = torch.full(mixture.shape[-1:], 0.1, dtype=torch.float32, device=mixture.device)
         return super().separate(mixture) * window / 0.1
@@ -158,15 +155,15 @@ class LosesEnergy(Control):
 
 
 class AbsoluteFloor(Control):
-    def share(self, mixture):
-        loudness = mixture.abs()
-        return loudness / (loudness + loudness.mean((-2, -1), keepdim=True) + 1e-3)
+    def mask(self, mixture):
+        amplitude = mixture.abs()
+        return amplitude / (amplitude + amplitude.mean((-2, -1), keepdim=True) + 1e-3)
 
 
-class ZeroByZero(Control):
-    def share(self, mixture):
-        loudness = mixture.abs()
-        return loudness / (loudness + loudness.mean((-2, -1), keepdim=True))
+class DividesZeroByZero(Control):
+    def mask(self, mixture):
+        amplitude = mixture.abs()
+        return amplitude / (amplitude + amplitude.mean((-2, -1), keepdim=True))
 
 
 class LeaksIntoSilence(Control):
@@ -174,19 +171,19 @@ class LeaksIntoSilence(Control):
         return super().separate(mixture) + 1e-9
 
 
-class RootAtZero(Control):
-    def loudness(self, mixture):
+class SquareRootAtZero(Control):
+    def amplitude(self, mixture):
         return mixture.square().mean(1, keepdim=True).sqrt().expand_as(mixture)
 
 
 class NormalizesChannels(Control):
-    def loudness(self, mixture):
-        loudest = mixture.detach().abs().amax(-1, keepdim=True)
-        silent = (loudest == 0).all(1, keepdim=True)
-        return mixture.abs() / loudest.masked_fill(silent, 1.0)
+    def amplitude(self, mixture):
+        peak = mixture.detach().abs().amax(-1, keepdim=True)
+        silent = (peak == 0).all(1, keepdim=True)
+        return mixture.abs() / peak.masked_fill(silent, 1.0)
 
 
-class Detaches(Control):
+class DetachesMixture(Control):
     def forward(self, mixture, **required):
         return super().forward(mixture.detach(), **required) + 0 * mixture.sum()
 
@@ -196,18 +193,18 @@ class FirstChannelOnly(Control):
         return super().separate(mixture[:, :1].expand_as(mixture))
 
 
-class IdleParameter(Control):
+class UnusedParameter(Control):
     def __init__(self, power=2.0, *, sample_rate, trainable=()):
         super().__init__(power, sample_rate=sample_rate, trainable=trainable)
-        self.idle = nn.Parameter(torch.ones(3))
+        self.unused = nn.Parameter(torch.ones(3))
 
 
-class HoldsShares(Control):
-    def share(self, mixture):
-        return super().share(mixture).detach()
+class DetachesMasks(Control):
+    def mask(self, mixture):
+        return super().mask(mixture).detach()
 
 
-class HardMasks(MaskControl):
+class MasksWithoutStraightThrough(MaskControl):
     def final_masks(self, spectrogram, **required):
         masks = self.masks(spectrogram, **required)
         return (masks == masks.amax(1, keepdim=True)).to(masks.dtype)
@@ -230,7 +227,7 @@ class TensorArgument(Control):
         self.sample_rate = torch.float32
 
 
-class DrawnAtConstruction(Control):
+class RandomAtConstruction(Control):
     def __init__(self, *, sample_rate):
         super().__init__(sample_rate=sample_rate)
         self.power = 1 + torch.rand(()).item()
@@ -242,49 +239,48 @@ class PersistentWindow(Control):
         self.register_buffer("window", torch.ones(64))
 
 
-class HidesParameter(Control):
+class EmptyState(Control):
     def state_dict(self, *arguments, **keywords):
         return {}
 
 
-class HoldsFunction(Control):
+class StoresFunction(Control):
     def __init__(self, *, sample_rate):
         super().__init__(sample_rate=sample_rate)
         self.function = lambda tensor: tensor
 
 
-class TellsNothing(Control):
+class EmptyRepr(Control):
     def extra_repr(self):
         return ""
 
 
-class NamesThree(Control):
+class TooManyNames(Control):
     names = ("loud", "quiet", "silent")
 
 
-class NamesNothing(Control):
+class NoNames(Control):
     names = ()
 
 
 class MasksAboveOne(MaskControl):
     def masks(self, spectrogram, **required):
-        masks = super().masks(spectrogram)
-        return 1.5 * masks - 0.25
+        return 1.5 * super().masks(spectrogram)
 
 
-class MasksLoseShare(MaskControl):
+class MasksBelowOne(MaskControl):
     def masks(self, spectrogram, **required):
         return 0.99 * super().masks(spectrogram)
 
 
-class DoubleOwners(MaskControl):
+class OverlappingBinaryMasks(MaskControl):
     def final_masks(self, spectrogram, **required):
         return (self.masks(spectrogram, **required) >= 0.3).to(spectrogram.real.dtype)
 
 
 class BranchesOnData(Control):
-    def share(self, mixture):
-        return super().share(mixture if mixture.detach().abs().max() > 0 else mixture + 0)
+    def mask(self, mixture):
+        return super().mask(mixture if mixture.detach().abs().max() > 0 else mixture + 0)
 
 
 class LowPrecisionWindow(Control):

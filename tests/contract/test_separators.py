@@ -9,8 +9,12 @@ from contract.promises import PARAMETERS, assert_near, run
 
 from torchsep import list_separators
 
+PARAMETERS_OF_CASES = [
+    pytest.param(case, id=str(case), marks=[pytest.mark.slow] if case.slow else []) for case in CASES
+]
 
-@pytest.fixture(params=CASES, ids=str)
+
+@pytest.fixture(scope="module", params=PARAMETERS_OF_CASES)
 def case(request, compile_backend):
     return dataclasses.replace(request.param, compile_backend=compile_backend)
 
@@ -20,7 +24,7 @@ def test_promise(promise, case, device):
     promise(case, device)
 
 
-def test_every_separator_is_here():
+def test_every_separator_has_a_case():
     assert {case.name for case in CASES} == set(list_separators())
 
 
@@ -28,4 +32,4 @@ def test_every_separator_is_here():
 def test_accelerator_agrees(case):
     expected = run(case.build(dtype=torch.float64), case.inputs("cpu", dtype=torch.float64))
     estimates = run(case.build("cuda", torch.float64), case.inputs("cuda", dtype=torch.float64))
-    assert_near(estimates.cpu(), expected, 1e-9)
+    assert_near(estimates.cpu(), expected, 1e-9, "estimates on the accelerator")

@@ -18,7 +18,7 @@ def write(path, waveform, rate=RATE):
 
 
 def write_sources(folder, names, seed=0, mixture=None, suffix="wav", rate=RATE, **shape):
-    """A file of noise for each name in a folder, and their sum under the name ``mixture``: the noises, (S, C, T)."""
+    """Write a noise file for each name and their sum as ``mixture``; return the noises ``(S, C, T)``."""
     sources = torch.stack([noise(100 * seed + index, **shape) for index in range(len(names))])
     for name, source in zip(names, sources, strict=True):
         write(folder / f"{name}.{suffix}", source, rate)
@@ -27,8 +27,8 @@ def write_sources(folder, names, seed=0, mixture=None, suffix="wav", rate=RATE, 
     return sources
 
 
-def write_talkers(folder, name, mixtures, seed=0, **shape):
-    """Files of one name: a noise in the folder of each part, and in that of each mixture the sum of its parts."""
+def write_speakers(folder, name, mixtures, seed=0, **shape):
+    """Write files of one name: noise in the folder of each part, sums of parts in the folder of each mixture."""
     parts = sorted({part for members in mixtures.values() for part in members})
     sources = {part: noise(100 * seed + index, **shape) for index, part in enumerate(parts)}
     for part, source in sources.items():

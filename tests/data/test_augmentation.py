@@ -37,7 +37,7 @@ def tone(hertz, samples=RATE, channels=2):
 
 
 def peak_hertz(waveform):
-    """Where the spectrum of what lies well inside is largest."""
+    """Frequency of the maximum of the spectrum, without the edges."""
     inside = waveform[0, len(waveform[0]) // 8 : -len(waveform[0]) // 8].double()
     spectrum = torch.fft.rfft(inside * torch.hann_window(len(inside), dtype=torch.float64), n=2**18).abs()
     return spectrum.argmax().item() * RATE / 2**18

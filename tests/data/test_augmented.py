@@ -1,4 +1,4 @@
-"""Data sets and batches whose sources are augmented."""
+"""Augmentation of data sets and batches."""
 
 import torch
 from torch.utils.data import Dataset
@@ -8,7 +8,7 @@ from torchsep.data.augmented import Augmented, Remix
 
 
 class Constants(Dataset):
-    """Each source of each item is another number."""
+    """Each source of each item is a different constant."""
 
     names = ("a", "b", "c")
     epoch = 0

@@ -1,16 +1,16 @@
-"""Mixtures of single sources, made on the fly."""
+"""Dynamic mixing of single sources."""
 
 import math
 
 import pytest
 import torch
 from audio_files import save
-from hydra.utils import instantiate
 from torch.utils.data import DataLoader
 
 from torchsep.data.augmentation import RandomGain, RandomSpeed
 from torchsep.data.dynamic_mixing import DynamicMixing
 from torchsep.engine import compose
+from torchsep.engine.config import instance
 
 RATE = 8000
 HERTZ = {"ann": 300, "bob": 500, "cleo": 700, "dan": 1100}
@@ -22,7 +22,7 @@ def sine(hertz, seconds, rate=RATE, level=0.1):
 
 @pytest.fixture(scope="module")
 def speakers(tmp_path_factory):
-    """Each speaker is a tone of its own, in files of one to three seconds and of different level."""
+    """Each speaker is a distinct tone, in files of one to three seconds and different levels."""
     root = tmp_path_factory.mktemp("speakers")
     for name, hertz in HERTZ.items():
         (root / name).mkdir()
@@ -36,7 +36,7 @@ def mixing(root, **arguments):
 
 
 def speaker_of(source):
-    """Whose tone it is; None if it is silent."""
+    """Speaker of a tone; None if silent."""
     if not source.any():
         return None
     spectrum = torch.fft.rfft(source[0], n=8 * RATE).abs()
@@ -123,7 +123,7 @@ def test_levels_can_be_left_as_they_are(speakers):
 def test_nothing_exceeds_full_scale(speakers):
     near = [item["mixture"].abs().max().item() for item in mixing(speakers, gain_db=(12, 20), num_items=30)]
     assert max(near) <= 0.9901
-    assert min(near) < 0.95  # what is below is left alone
+    assert min(near) < 0.95  # quieter mixtures are unchanged
     loud = mixing(speakers, gain_db=(30, 40))
     for item in loud:
         assert max(item["mixture"].abs().max(), item["sources"].abs().max()).item() == pytest.approx(0.99, abs=1e-4)
@@ -273,9 +273,9 @@ def test_it_is_made_from_the_command(speakers):
         "data.num_sources=[1,3]",
         "+data.gain_db=[-5,5]",
         "+data.groups=[ann,bob,dan]",
-        "+data.augment={_target_: torchsep.data.augmentation.RandomSpeed, speeds: [0.9, 1.1]}",
+        "+data.augment={name: random_speed, speeds: [0.9, 1.1]}",
     ]
-    dataset = instantiate(compose(overrides).data)
+    dataset = instance(compose(overrides).data, "data")
     item = next(iter(DataLoader(dataset, batch_size=None, num_workers=1)))
     assert item["sources"].shape == (3, 1, RATE // 2)
     assert torch.equal(item["mixture"], dataset[0]["mixture"])

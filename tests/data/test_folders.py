@@ -1,8 +1,8 @@
-"""Plain folders: stems beside one another, and mixtures and sources in folders of their own."""
+"""Generic folders: stems per recording, and separate folders of mixtures and sources."""
 
 import pytest
 import torch
-from data.layouts import noise, write, write_sources, write_talkers
+from data.layouts import noise, write, write_sources, write_speakers
 
 from torchsep.data.folders import MixtureFolder, StemFolder
 
@@ -41,8 +41,8 @@ def test_recordings_may_differ(tmp_path):
         (8000, (2, 2, 1600)),
         (16000, (3, 1, 500)),
     ]
-    alike = StemFolder(tmp_path, sample_rate=8000, channels=1, duration=0.05)
-    assert {tuple(item["mixture"].shape) for item in alike} == {(1, 400)}
+    data = StemFolder(tmp_path, sample_rate=8000, channels=1, duration=0.05)
+    assert {tuple(item["mixture"].shape) for item in data} == {(1, 400)}
 
 
 def test_wanted_sources_that_a_recording_lacks_are_silent(tmp_path):
@@ -107,7 +107,7 @@ def test_a_folder_without_recordings(tmp_path):
 @pytest.mark.parametrize("split", [None, "valid"])
 def test_mixtures_and_sources_under_one_name(tmp_path, split):
     folder = tmp_path / (split or "")
-    parts = write_talkers(folder, "0001", {"noisy": ("noise", "speech")})
+    parts = write_speakers(folder, "0001", {"noisy": ("noise", "speech")})
     data = MixtureFolder(tmp_path, split, mixture_folder="noisy", source_folders=["speech", "noise"])
     assert data.names == ("speech", "noise")
     assert data[0]["id"] == "valid/0001" if split else "0001"
@@ -116,7 +116,7 @@ def test_mixtures_and_sources_under_one_name(tmp_path, split):
 
 
 def test_sources_of_other_names_are_missed(tmp_path):
-    write_talkers(tmp_path, "0001", {"mix": ("s1", "s2")})
+    write_speakers(tmp_path, "0001", {"mix": ("s1", "s2")})
     (tmp_path / "s2" / "0001.wav").rename(tmp_path / "s2" / "0002.wav")
     with pytest.raises(FileNotFoundError, match=r"s2/0001.wav: does not exist"):
         MixtureFolder(tmp_path)

@@ -1,4 +1,4 @@
-"""FUSS: always four sources, those that a mixture does not have silent."""
+"""FUSS: always four sources, with missing ones silent."""
 
 import pytest
 import torch

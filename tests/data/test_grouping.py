@@ -1,4 +1,4 @@
-"""Names and groups of sources."""
+"""Selection and grouping of sources."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Lengths of files are remembered, and never believed where a file has changed."""
+"""Cached headers are used unless a file has changed."""
 
 import json
 import os
@@ -77,7 +77,7 @@ def test_it_moves_with_the_data(root, probed, tmp_path):
         *('{"version": 1, "files": {"train/0.wav": [1, 2]}}', '{"version": 1, "files": {"train/0.wav": "12345"}}'),
     ],
 )
-def test_a_damaged_index_is_written_anew(root, probed, text):
+def test_a_damaged_index_is_rewritten(root, probed, text):
     (root / INDEX_NAME).write_text(text)
     assert headers(files(root), root)[root / "train" / "0.wav"] == Header(100, 8000, 2)
     assert len(json.loads((root / INDEX_NAME).read_text())["files"]) == 3
@@ -86,7 +86,7 @@ def test_a_damaged_index_is_written_anew(root, probed, text):
 
 
 def test_it_lies_in_the_cache_where_the_data_cannot_be_written(root, probed, cache_folder, monkeypatch):
-    (root / INDEX_NAME).mkdir()  # takes the place of the file, also for a user who may write everywhere
+    (root / INDEX_NAME).mkdir()  # blocks the file even for a user with all permissions
     headers(files(root), root)
     headers(files(root), root)
     assert len(probed) == 3

@@ -1,25 +1,25 @@
-"""LibriMix as its tables describe it, wherever they were written."""
+"""LibriMix, with tables from any machine."""
 
 import csv
 
 import pytest
 import torch
-from data.layouts import noise, write, write_talkers
+from data.layouts import noise, write, write_speakers
 
 from torchsep.data.librimix import LibriMix
 
-TALKERS = ("s1", "s2", "s3")
+SPEAKERS = ("s1", "s2", "s3")
 
 
 def make(
     folder, split="dev", speakers=2, written_at="/somewhere/else", extra=False, names=("1-2-3_4-5-6", "7-8-9_1-2-3")
 ):
-    """A LibriMix of some mixtures, and its tables with paths of another machine: the parts of each mixture."""
+    """Write a small LibriMix with tables of another machine; return the parts of each mixture."""
     version = folder / "wav8k" / "min"
-    speech = TALKERS[:speakers]
+    speech = SPEAKERS[:speakers]
     mixtures = {"mix_clean": speech, "mix_both": (*speech, "noise"), "mix_single": ("s1", "noise")}
     (version / "metadata").mkdir(parents=True, exist_ok=True)
-    parts = {name: write_talkers(version / split, name, mixtures, seed) for seed, name in enumerate(names)}
+    parts = {name: write_speakers(version / split, name, mixtures, seed) for seed, name in enumerate(names)}
     for mixture, members in mixtures.items():
         columns = [f"source_{member[1]}_path" if member != "noise" else "noise_path" for member in members]
         with (version / "metadata" / f"mixture_{split}_{mixture}.csv").open("w", newline="") as stream:
@@ -47,7 +47,7 @@ def test_tables_of_other_machines(tmp_path, written_at, extra):
 
 
 @pytest.mark.parametrize(
-    ("mixture_type", "speakers"), [("mix_clean", TALKERS), ("mix_both", TALKERS), ("mix_single", TALKERS[:1])]
+    ("mixture_type", "speakers"), [("mix_clean", SPEAKERS), ("mix_both", SPEAKERS), ("mix_single", SPEAKERS[:1])]
 )
 def test_mixture_types(tmp_path, mixture_type, speakers):
     parts = make(tmp_path / "Libri3Mix", speakers=3)["1-2-3_4-5-6"]
@@ -103,7 +103,7 @@ def test_missing_tables_are_named(tmp_path):
         LibriMix(tmp_path, "train")
 
 
-def test_tables_without_a_talker_are_refused(tmp_path):
+def test_tables_without_a_speaker_are_refused(tmp_path):
     make(tmp_path, speakers=2)
     with pytest.raises(
         ValueError, match=r"mixture_dev_mix_clean.csv: must have the columns source_3_path in every line"

@@ -1,9 +1,9 @@
-"""Data sets in batches, for Lightning."""
+"""The Lightning data module."""
 
 import pytest
-import pytorch_lightning as pl
 import torch
-from torch.utils.data import Dataset, DistributedSampler, IterableDataset
+from data.loaded_items import FakeTrainer, Items, Listener, Stream, trainer
+from torch.utils.data import DistributedSampler
 
 from torchsep.data.augmented import Remix
 from torchsep.data.module import SeparationData, collate
@@ -21,85 +21,6 @@ pytestmark = [
 def item(name="a", length=5, sources=2, channels=1, rate=8000):
     waveforms = torch.arange(1.0, 1 + sources * channels * length).view(sources, channels, length)
     return {"mixture": waveforms.sum(0), "sources": waveforms, "id": name, "sample_rate": rate}
-
-
-class Items(Dataset):
-    """Items that hold the epoch and their number."""
-
-    names = ("a", "b")
-
-    def __init__(self, size=6):
-        self.size = size
-        self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
-
-    def __len__(self):
-        return self.size
-
-    def __getitem__(self, index):
-        sources = torch.full((2, 1, 4), 100.0 * int(self.epoch) + index)
-        return {"mixture": sources.sum(0), "sources": sources, "id": str(index), "sample_rate": 8000}
-
-    def set_epoch(self, epoch):
-        self.epoch.fill_(epoch)
-
-
-class Stream(IterableDataset):
-    """Those items one after the other, each to one process only."""
-
-    def __init__(self):
-        self.items = Items()
-        self.rank = None
-
-    def __iter__(self):
-        info = torch.utils.data.get_worker_info()
-        first, step = (0, 1) if info is None else (info.id, info.num_workers)
-        return (self.items[index] for index in range(first, 6, step))
-
-    def set_epoch(self, epoch):
-        self.items.set_epoch(epoch)
-
-    def set_rank(self, rank, world_size):
-        self.rank = rank, world_size
-
-
-class Listener(pl.LightningModule):
-    """Learns nothing, but keeps what it was given."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.seen = {"train": [], "valid": [], "test": []}
-
-    def _note(self, stage, batch):
-        self.seen[stage].append(batch["sources"][:, 0, 0, 0].tolist())
-        return (self.weight * batch["mixture"]).sum()
-
-    def training_step(self, batch, batch_idx):
-        return self._note("train", batch)
-
-    def validation_step(self, batch, batch_idx):
-        self._note("valid", batch)
-
-    def test_step(self, batch, batch_idx):
-        self._note("test", batch)
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.0)
-
-
-def trainer(tmp_path, **arguments):
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    return pl.Trainer(
-        **{
-            "accelerator": "cpu",
-            "devices": 1,
-            "enable_checkpointing": False,
-            "num_sanity_val_steps": 0,
-            "default_root_dir": tmp_path,
-            **quiet,
-            **arguments,
-        }
-    )
 
 
 def test_collate_stacks():
@@ -136,7 +57,7 @@ def test_collate_names_items_that_do_not_go_together(other, message):
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_training_is_shuffled_by_seed_and_epoch_alone(num_workers):
     def epochs(seed, count=3):
-        torch.rand(3)  # the global state has no part in it
+        torch.rand(3)  # must not depend on the global state
         data = SeparationData(Items(), batch_size=4, num_workers=num_workers, seed=seed)
         loader = data.train_dataloader()
         return [[batch["mixture"][:, 0, 0].tolist() for batch in loader] for _ in range(count)]
@@ -176,93 +97,6 @@ def test_fit_passes_the_epoch_on(tmp_path, dataset, num_workers):
     assert listener.seen["valid"] == [[0, 1]] * 3
 
 
-def test_a_resumed_run_goes_on_as_it_would_have(tmp_path):
-    whole, first, second = Listener(), Listener(), Listener()
-    data = [SeparationData(Items(), batch_size=2, num_workers=workers) for workers in (0, 0, 2)]
-    trainer(tmp_path, max_epochs=4).fit(whole, datamodule=data[0])
-    half = trainer(tmp_path, max_epochs=2)
-    half.fit(first, datamodule=data[1])
-    half.save_checkpoint(tmp_path / "half.ckpt")
-    trainer(tmp_path, max_epochs=4).fit(second, datamodule=data[2], ckpt_path=tmp_path / "half.ckpt")
-    assert first.seen["train"] + second.seen["train"] == whole.seen["train"]
-
-
-class StopError(Exception):
-    """What ends a run in the midst of it."""
-
-
-class Stop(pl.Callback):
-    """Ends a run before its nth step, and leaves a checkpoint."""
-
-    def __init__(self, path, step):
-        self.path = path
-        self.step = step
-
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if trainer.global_step == self.step:
-            trainer.save_checkpoint(self.path)
-            raise StopError
-
-
-def seen_by_a_run(tmp_path, dataset, step=None, resume=None, num_workers=0):
-    listener = Listener()
-    data = SeparationData(dataset(), batch_size=2, num_workers=num_workers, seed=5)
-    stops = [] if step is None else [Stop(tmp_path / "middle.ckpt", step)]
-    fitted = trainer(tmp_path, max_epochs=3, callbacks=stops)
-    if stops:
-        with pytest.raises(StopError):
-            fitted.fit(listener, datamodule=data)
-    else:
-        fitted.fit(listener, datamodule=data, ckpt_path=resume)
-    return listener.seen["train"]
-
-
-@pytest.mark.parametrize(("dataset", "workers"), [(Items, (0, 0)), (Items, (2, 0)), (Items, (0, 1)), (Stream, (0, 0))])
-@pytest.mark.parametrize("step", [1, 2, 3, 4, 8])
-def test_a_run_resumed_within_an_epoch_sees_what_it_has_not_seen(tmp_path, dataset, workers, step):
-    whole = seen_by_a_run(tmp_path, dataset)
-    first = seen_by_a_run(tmp_path, dataset, step, num_workers=workers[0])
-    second = seen_by_a_run(tmp_path, dataset, resume=tmp_path / "middle.ckpt", num_workers=workers[1])
-    assert len(first) == step
-    assert first + second == whole
-
-
-@pytest.mark.parametrize("dataset", [Items, Stream])
-@pytest.mark.parametrize("batches", [1, 3])
-def test_more_epochs_after_the_last(tmp_path, dataset, batches):
-    first, second = Listener(), Listener()
-    data = [SeparationData(dataset(), batch_size=6 // batches) for _ in range(2)]
-    half = trainer(tmp_path, max_epochs=2)
-    half.fit(first, datamodule=data[0])
-    half.save_checkpoint(tmp_path / "half.ckpt")
-    trainer(tmp_path, max_epochs=3).fit(second, datamodule=data[1], ckpt_path=tmp_path / "half.ckpt")
-    values = [value for batch in second.seen["train"] for value in batch]
-    assert sorted(values) == [200.0 + number for number in range(6)]
-
-
-@pytest.mark.parametrize("dataset", [Items, Stream])
-def test_a_loader_goes_on_once_where_its_state_says(dataset):
-    loader = SeparationData(dataset(), batch_size=2).train_dataloader()
-    loader.epoch = lambda: 0
-    whole = [batch["id"] for batch in loader]
-    for done in range(4):
-        loader.load_state_dict({"batches": done})
-        assert [batch["id"] for batch in loader] == whole[done:]
-        assert [batch["id"] for batch in loader] == whole
-    assert loader.state_dict() == {"batches": 0}  # where no trainer counts
-
-
-def test_each_device_goes_on_in_its_share():
-    for rank in (0, 1):
-        data = SeparationData(Items(8), batch_size=2)
-        data.trainer = FakeTrainer(rank)
-        loader = data.train_dataloader()
-        whole = [batch["id"] for batch in loader]
-        loader.load_state_dict({"batches": 1})
-        assert [batch["id"] for batch in loader] == whole[1:]
-        assert len(whole) == 2
-
-
 def test_test_and_a_run_without_validation(tmp_path):
     listener = Listener()
     data = SeparationData(Items(), test=Items(3), batch_size=2)
@@ -278,15 +112,6 @@ def test_overfitting_sees_the_same_batches(tmp_path):
     data = SeparationData(Items(), batch_size=2)
     trainer(tmp_path, max_epochs=2, overfit_batches=2).fit(listener, datamodule=data)
     assert listener.seen["train"] == [[0, 1], [2, 3]] * 2
-
-
-class FakeTrainer:
-    current_epoch = 1
-    overfit_batches = 0
-    world_size = 2
-
-    def __init__(self, rank):
-        self.global_rank = rank
 
 
 def test_each_device_has_its_share():

@@ -1,4 +1,4 @@
-"""The data set of synthesised scenes."""
+"""The data set of synthetic scenes."""
 
 import pytest
 import torch

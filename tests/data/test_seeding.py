@@ -1,4 +1,4 @@
-"""Random numbers by place."""
+"""Random generators by key."""
 
 import torch
 

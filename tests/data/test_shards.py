@@ -1,4 +1,4 @@
-"""Data sets in shards, written and read back."""
+"""Data sets written to shards and read back."""
 
 import gc
 import json
@@ -13,49 +13,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset
+from data.noise_items import RATE, Mixed, Noise, names_in
+from torch.utils.data import DataLoader
 
-from torchsep.data import shards
 from torchsep.data.sharded_items import ShardedItems
 from torchsep.data.shards import write_shards
 
 pytest.importorskip("webdataset")
-
-RATE = 8000
-
-
-class Noise(Dataset):
-    """Items on the grid of 24 bits, of different length, one of them above full scale."""
-
-    names = ("first one", "b/c.d")
-
-    def __init__(self, size=7, seed=0, bad=None):
-        self.size, self.seed, self.bad = size, seed, bad
-
-    def __len__(self):
-        return self.size
-
-    def __getitem__(self, index):
-        index = range(self.size)[index]
-        generator = torch.Generator().manual_seed(1000 * self.seed + index)
-        sources = torch.randint(-(2**22), 2**22, (2, 2, 300 + index), generator=generator) / 2.0**23
-        if index == 2:
-            sources = sources * 3.1
-        if index == self.bad:
-            sources[0, 0, 0] = torch.nan
-        return {"mixture": sources.sum(0), "sources": sources, "id": f"test/a. {index}", "sample_rate": RATE}
-
-    def names_of(self, index):
-        return self.names
-
-
-class Mixed(Noise):
-    """Items of different sources."""
-
-    names = ()
-
-    def names_of(self, index):
-        return (f"x{index}", "y")
 
 
 def same(item, expected):
@@ -66,20 +30,8 @@ def same(item, expected):
     )
 
 
-def names_in(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
 def ids(items):
     return [item["id"] for item in items]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Seven items in three shards."""
-    folder = tmp_path_factory.mktemp("shards") / "new {1..2}"
-    write_shards(Noise(), folder, items_per_shard=3)
-    return folder
 
 
 @pytest.mark.parametrize("form", ["flac", "wav"])
@@ -105,8 +57,8 @@ def test_samples_that_were_computed_are_rounded_to_24_bits_or_kept(tmp_path):
             assert (item["sources"] - Computed()[0]["sources"]).abs().max() <= error
 
 
-def test_what_is_in_a_shard(folder):
-    with tarfile.open(folder / "shard-000000.tar") as tar:
+def test_what_is_in_a_shard(shard_folder):
+    with tarfile.open(shard_folder / "shard-000000.tar") as tar:
         names = tar.getnames()
         about = json.load(tar.extractfile("00000001.json"))
     assert names[:4] == ["00000000.json", "00000000.mixture.flac", "00000000.source_0.flac", "00000000.source_1.flac"]
@@ -115,10 +67,10 @@ def test_what_is_in_a_shard(folder):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it leaves its files open
-def test_webdataset_reads_them_too(folder):
+def test_webdataset_reads_them_too(shard_folder):
     import webdataset
 
-    samples = webdataset.WebDataset([str(folder / "shard-000001.tar")], shardshuffle=False)
+    samples = webdataset.WebDataset([str(shard_folder / "shard-000001.tar")], shardshuffle=False)
     assert [json.loads(sample["json"])["id"] for sample in samples] == [f"test/a. {index}" for index in (3, 4, 5)]
     del samples
     gc.collect()
@@ -133,34 +85,34 @@ def test_items_of_different_sources(tmp_path):
 
 @pytest.mark.parametrize("num_workers", [0, 1, 2])
 @pytest.mark.parametrize("shuffle", [0, 3])
-def test_workers_read_every_item_once(folder, num_workers, shuffle):
-    loader = DataLoader(ShardedItems(folder, shuffle), batch_size=None, num_workers=num_workers)
+def test_workers_read_every_item_once(shard_folder, num_workers, shuffle):
+    loader = DataLoader(ShardedItems(shard_folder, shuffle), batch_size=None, num_workers=num_workers)
     assert sorted(ids(loader)) == ids(Noise())
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 4, 7, 10])
 @pytest.mark.parametrize("shuffle", [0, 3])
-def test_devices_read_equal_shares_of_all(folder, world_size, shuffle):
+def test_devices_read_equal_shares_of_all(shard_folder, world_size, shuffle):
     shares = []
     for rank in range(world_size):
-        items = ShardedItems(folder, shuffle, seed=1)
+        items = ShardedItems(shard_folder, shuffle, seed=1)
         items.set_rank(rank, world_size)
         shares.append(ids(items))
     assert {len(share) for share in shares} == {-(-7 // world_size)}
     assert {name for share in shares for name in share} == set(ids(Noise()))
 
 
-def test_torchrun_says_which_device_it_is(folder, monkeypatch):
+def test_torchrun_says_which_device_it_is(shard_folder, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert ids(ShardedItems(folder)) == [*ids(Noise())[4:], "test/a. 0"]
+    assert ids(ShardedItems(shard_folder)) == [*ids(Noise())[4:], "test/a. 0"]
 
 
-def test_the_order_depends_on_seed_and_epoch(folder):
-    items = ShardedItems(folder, 5, seed=2)
+def test_the_order_depends_on_seed_and_epoch(shard_folder):
+    items = ShardedItems(shard_folder, 5, seed=2)
     first = ids(items)
-    assert first == ids(items) == ids(ShardedItems(folder, 5, seed=2))
-    assert first != ids(ShardedItems(folder, 5, seed=3))
+    assert first == ids(items) == ids(ShardedItems(shard_folder, 5, seed=2))
+    assert first != ids(ShardedItems(shard_folder, 5, seed=3))
     items.set_epoch(1)
     second = ids(items)
     assert first != second
@@ -169,13 +121,13 @@ def test_the_order_depends_on_seed_and_epoch(folder):
     assert ids(items) == first
 
 
-def test_shards_are_shuffled_as_a_whole(folder):
-    starts = {ids(ShardedItems(folder, 1, seed=seed))[0] for seed in range(20)}
+def test_shards_are_shuffled_as_a_whole(shard_folder):
+    starts = {ids(ShardedItems(shard_folder, 1, seed=seed))[0] for seed in range(20)}
     assert any(name in starts for name in ("test/a. 3", "test/a. 4"))  # of the second shard
 
 
-def test_workers_that_live_on_see_the_next_epoch(folder):
-    items = ShardedItems(folder, 5)
+def test_workers_that_live_on_see_the_next_epoch(shard_folder):
+    items = ShardedItems(shard_folder, 5)
     loader = DataLoader(items, batch_size=None, num_workers=2, persistent_workers=True)
     first = ids(loader)
     items.set_epoch(1)
@@ -193,7 +145,7 @@ def test_writing_goes_on_where_it_ended(tmp_path):
     with pytest.raises(ValueError, match=r"must hold all 4 shards, got 2; run the same command again$"):
         ShardedItems(tmp_path)
     times = [(tmp_path / f"shard-00000{number}.tar").stat().st_mtime_ns for number in range(2)]
-    (tmp_path / ".writing-old").mkdir()  # of a process that was killed
+    (tmp_path / ".writing-old").mkdir()  # left by a killed process
     counts.clear()
     write_shards(Noise(), tmp_path, 2, receive=lambda done, total: counts.append((done, total)))
     assert counts == [(2, 4), (3, 4), (4, 4)]
@@ -246,7 +198,7 @@ def test_shards_that_others_are_writing_are_given_up(tmp_path):
 SCRIPT = """
 import sys, time
 sys.path.insert(0, {here!r})
-from test_shards import Noise
+from noise_items import Noise
 from torchsep.data.shards import write_shards
 
 class Slow(Noise):
@@ -255,14 +207,14 @@ class Slow(Noise):
         return super().__getitem__(index)
 
 if __name__ == "__main__":
-    write_shards(Slow(200), {folder!r}, 2, workers=2, receive=lambda done, total: print(done, flush=True))
+    write_shards(Slow(200), {shard_folder!r}, 2, workers=2, receive=lambda done, total: print(done, flush=True))
 """
 
 
 @pytest.mark.slow
 def test_workers_end_with_the_main_process_when_ctrl_c_reaches_all(tmp_path):
-    folder, script = tmp_path / "out", tmp_path / "script.py"
-    script.write_text(SCRIPT.format(here=str(Path(__file__).parent), folder=str(folder)))
+    shard_folder, script = tmp_path / "out", tmp_path / "script.py"
+    script.write_text(SCRIPT.format(here=str(Path(__file__).parent), shard_folder=str(shard_folder)))
     command = [sys.executable, script]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
@@ -273,71 +225,5 @@ def test_workers_end_with_the_main_process_when_ctrl_c_reaches_all(tmp_path):
         _, errors = running.communicate(timeout=30)
     assert errors.strip().endswith("KeyboardInterrupt")
     assert errors.count("Traceback") == 1  # the workers are silent
-    assert 4 <= len(names_in(folder)) < 50
-    assert all(name.startswith("shard") for name in names_in(folder))
-
-
-@pytest.mark.parametrize(
-    ("dataset", "arguments", "key"),
-    [
-        (Noise(8), {}, r"num_items, 7 and not 8"),
-        (Noise(), {"items_per_shard": 2}, r"items_per_shard, 3 and not 2"),
-        (Noise(), {"format": "wav"}, r"format, 'flac' and not 'wav'"),
-        (Noise(seed=1), {}, "first"),
-        (Mixed(), {}, "names, "),
-    ],
-)
-def test_a_folder_of_other_shards_is_left_alone(folder, dataset, arguments, key):
-    before = {name: (folder / name).stat().st_mtime_ns for name in names_in(folder)}
-    with pytest.raises(ValueError, match=rf"holds shards of other items \({key}.*\); choose another folder$"):
-        write_shards(dataset, folder, **{"items_per_shard": 3, **arguments})
-    assert before == {name: (folder / name).stat().st_mtime_ns for name in names_in(folder)}
-
-
-def test_shards_of_unknown_origin_are_left_alone(tmp_path):
-    (tmp_path / "shard-000000.tar").touch()
-    with pytest.raises(ValueError, match=r"holds shards but no shards\.json; choose another folder$"):
-        write_shards(Noise(), tmp_path)
-
-
-def test_a_damaged_shard_is_named(tmp_path):
-    (path,) = write_shards(Noise(3), tmp_path)
-    path.write_bytes(path.read_bytes()[:-11000])
-    with pytest.raises(ValueError, match=r"shard-000000\.tar: is truncated or damaged; copy or write it again"):
-        list(ShardedItems(tmp_path))
-
-
-def test_a_folder_without_shards_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"holds no shards\.json; write shards with `torchsep shard`$"):
-        ShardedItems(tmp_path)
-
-
-def test_what_to_install_is_told(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "webdataset", None)
-    with pytest.raises(ImportError, match=r"^shards need webdataset: pip install 'torchsep\[shards\]'$"):
-        write_shards(Noise(), tmp_path / "new")
-    assert not (tmp_path / "new").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"items_per_shard": 0}, "^items_per_shard must be at least 1, got 0$"),
-        ({"workers": -1}, "^workers must be at least 0, got -1$"),
-        ({"format": "mp3"}, "^format must be one of flac, wav, got 'mp3'$"),
-        ({"dataset": Noise(0)}, r"^len\(dataset\) must be at least 1, got 0$"),
-    ],
-)
-def test_bad_arguments(tmp_path, arguments, message):
-    with pytest.raises(ValueError, match=message):
-        write_shards(**{"dataset": Noise(), "folder": tmp_path, **arguments})
-
-
-@pytest.mark.parametrize(("rank", "world_size"), [(2, 2), (-1, 2), (0, 0)])
-def test_bad_ranks(folder, rank, world_size):
-    with pytest.raises(ValueError, match=r"^(rank|world_size) must be"):
-        ShardedItems(folder).set_rank(rank, world_size)
-
-
-def test_path_of_a_shard(tmp_path):
-    assert shards.shard_path(tmp_path, 1234567).name == "shard-1234567.tar"
+    assert 4 <= len(names_in(shard_folder)) < 50
+    assert all(name.startswith("shard") for name in names_in(shard_folder))

@@ -1,4 +1,4 @@
-"""Slakh2100: stems summed by class of instrument, as its metadata says."""
+"""Slakh2100: stems summed by instrument class."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ BAND = {"S00": "Bass", "S01": "Piano", "S02": "Strings (continued)", "S03": "Pia
 
 
 def make(track, classes, seed=0, suffix="flac", silent=("S04",)):
-    """A track of some stems; ``silent`` are in the metadata, but were not rendered: the stem of each name."""
+    """Write a track of some stems, with unrendered ``silent`` ones in the metadata; return the stems by name."""
     stems = {name: noise(100 * seed + index) for index, name in enumerate(classes)}
     for name, stem in stems.items():
         write(track / "stems" / f"{name}.{suffix}", stem)

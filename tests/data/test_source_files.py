@@ -1,4 +1,4 @@
-"""Files of single sources by group."""
+"""Grouping of files of single sources."""
 
 import pytest
 

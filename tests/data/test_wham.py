@@ -1,8 +1,8 @@
-"""What each task of WHAM! hears and looks for."""
+"""Mixtures and sources of each task of WHAM!."""
 
 import pytest
 import torch
-from data.layouts import write_talkers
+from data.layouts import write_speakers
 
 from torchsep.data.wham import WHAM
 
@@ -11,7 +11,7 @@ MIXTURES = {"mix_clean": ("s1", "s2"), "mix_both": ("noise", "s1", "s2"), "mix_s
 
 @pytest.fixture
 def scene(tmp_path):
-    return tmp_path, write_talkers(tmp_path / "wav8k" / "min" / "tt", "a_1.0_b_-1.0", MIXTURES)
+    return tmp_path, write_speakers(tmp_path / "wav8k" / "min" / "tt", "a_1.0_b_-1.0", MIXTURES)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from data.layouts import write_talkers
+from data.layouts import write_speakers
 
 from torchsep.data.wsj0_mix import WSJ0Mix
 
@@ -11,12 +11,12 @@ NAME = "011c0201_0.12345_20ga010m_-0.12345"
 
 def make(root, speakers, version, split, seed=0):
     members = [f"s{number + 1}" for number in range(speakers)]
-    sources = write_talkers(root / f"{speakers}speakers" / version / split, NAME, {"mix": members}, seed)
+    sources = write_speakers(root / f"{speakers}speakers" / version / split, NAME, {"mix": members}, seed)
     return torch.stack([sources[member] for member in members])
 
 
 @pytest.mark.parametrize("speakers", [2, 3])
-def test_talkers(tmp_path, speakers):
+def test_speakers(tmp_path, speakers):
     sources = make(tmp_path, speakers, "wav8k/min", "tr")
     data = WSJ0Mix(tmp_path, "train", num_speakers=speakers)
     assert data.names == ("s1", "s2", "s3")[:speakers]

@@ -261,7 +261,7 @@ def test_memory_kept_for_backward(size, bytes_an_output):
     assert sum(kept) == bytes_an_output * x.numel()
 
 
-def test_the_input_is_left_alone():
+def test_input_is_not_modified():
     x = noise(3, 20)
     copy = x.clone()
     for function in (median_filter, maximum_filter, minimum_filter, box_filter):

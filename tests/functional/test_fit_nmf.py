@@ -1,4 +1,4 @@
-"""Factorisation beside scikit-learn's, and what a user relies on."""
+"""NMF compared with scikit-learn, and its properties."""
 
 import math
 import warnings
@@ -33,7 +33,7 @@ def initial_factors(matrix, size):
 
 
 def peer(matrix, initial, beta, max_iter, **arguments):
-    """What scikit-learn finds, its samples being frames, and its number of updates."""
+    """The factorisation by scikit-learn, whose samples are frames, and its model."""
     templates, activations = (part.T.contiguous().numpy() for part in initial)
     loss = NAMES.get(beta, beta)
     loss = loss.replace("_", "-") if isinstance(loss, str) else loss
@@ -49,7 +49,7 @@ def peer(matrix, initial, beta, max_iter, **arguments):
 @pytest.mark.parametrize("penalties", [{}, {"alpha": 1e-4, "l1_ratio": 0.3}])
 @pytest.mark.parametrize("max_iter", [1, 60])
 @pytest.mark.parametrize("beta", BETAS)
-def test_as_many_updates_of_scikit_learn_give_the_same(beta, max_iter, penalties):
+def test_updates_equal_those_of_scikit_learn(beta, max_iter, penalties):
     matrix = spectrogram()
     initial = initial_factors(matrix, 8)
     theirs = {"alpha_W": penalties["alpha"], "l1_ratio": penalties["l1_ratio"]} if penalties else {}
@@ -63,8 +63,8 @@ def test_as_many_updates_of_scikit_learn_give_the_same(beta, max_iter, penalties
         assert torch.allclose(model.activations, activations, rtol=1e-5, atol=1e-6 * activations.max().item())
 
 
-def test_values_on_their_way_to_zero_are_those_of_scikit_learn():
-    """Many are, which makes no difference for long."""
+def test_vanishing_values_agree_with_scikit_learn():
+    """Many template values vanish."""
     matrix = spectrogram()
     initial = initial_factors(matrix, 20)
     templates, activations, _ = peer(matrix, initial, 2.0, 200, tol=0.0)
@@ -98,7 +98,7 @@ def test_activations_are_those_of_scikit_learn(beta):
 
 @pytest.mark.parametrize("alpha", [0.0, 1e-2])
 @pytest.mark.parametrize("beta", BETAS)
-def test_no_update_makes_the_loss_larger(beta, alpha):
+def test_no_update_increases_the_loss(beta, alpha):
     matrix, losses = positive(12, 20), []
     for number in range(1, 30):
         model = fit_nmf(matrix, 4, beta_loss=beta, alpha=alpha, l1_ratio=1.0, max_iter=number, tol=0.0)
@@ -170,7 +170,7 @@ def test_silence(dtype, beta, init):
 
 
 @pytest.mark.parametrize("init", ["random", "nndsvd"])
-def test_items_do_not_see_one_another(init):
+def test_items_are_independent(init):
     matrix = positive(2, 3, 10, 40).float() * torch.tensor([1.0, 1e-6, 1e6])[:, None, None]
     model = fit_nmf(matrix, 4, tol=1e-3, init=init)
     assert model.n_iter.shape == (2, 3)
@@ -182,7 +182,7 @@ def test_items_do_not_see_one_another(init):
 
 
 @pytest.mark.parametrize("sick", [math.nan, math.inf])
-def test_an_item_that_is_not_finite_stays_alone(sick):
+def test_non_finite_items_are_isolated(sick):
     matrix = positive(3, 10, 40)
     clean = fit_nmf(matrix, 4)
     matrix[1, 2, 3] = sick
@@ -193,7 +193,7 @@ def test_an_item_that_is_not_finite_stays_alone(sick):
     assert gradient[::2].isfinite().all()
 
 
-def test_the_level_plays_no_part():
+def test_scale_equivariance():
     matrix = positive(10, 40).float()
     model = fit_nmf(matrix, 4, beta_loss=0.0)
     for level in (1e-15, 1e15):

@@ -1,4 +1,4 @@
-"""Mixtures of Gaussians against scikit-learn, against their definition, and with their gradient."""
+"""Gaussian mixtures compared with scikit-learn and their definition, and their gradient."""
 
 import math
 
@@ -48,7 +48,7 @@ def symmetric(mixture):
 
 
 @KINDS
-def test_likelihood_is_that_of_the_densities(kind):
+def test_likelihood_equals_the_definition(kind):
     points = clouds(2, 50, 3, 2)
     mixture = fit_gaussian_mixture(points, 2, covariance_type=kind)
     normal = MultivariateNormal(mixture.means[:, None], full_covariances(mixture)[:, None])
@@ -59,7 +59,7 @@ def test_likelihood_is_that_of_the_densities(kind):
 
 @KINDS
 @pytest.mark.parametrize(("components", "features"), [(1, 3), (2, 1), (3, 4)])
-def test_likelihood_is_that_of_scikit_learn(kind, components, features):
+def test_likelihood_agrees_with_scikit_learn(kind, components, features):
     points = clouds(4, 300, features, components)
     mixture = fit_gaussian_mixture(points, components, covariance_type=kind, n_init=5)
     single = fit_gaussian_mixture(points.float(), components, covariance_type=kind, n_init=5)
@@ -71,7 +71,7 @@ def test_likelihood_is_that_of_scikit_learn(kind, components, features):
 
 
 @KINDS
-def test_iterations_are_those_of_scikit_learn(kind):
+def test_iterations_equal_those_of_scikit_learn(kind):
     """From the same state, with weights as repeated points."""
     points, repeats = clouds(1, 60, 2, 3)[0], torch.arange(60) % 4
     every = points.repeat_interleave(repeats, 0)
@@ -104,7 +104,7 @@ def test_iterations_are_those_of_scikit_learn(kind):
 
 
 @KINDS
-def test_items_do_not_see_one_another(kind):
+def test_items_are_independent(kind):
     points, weights = clouds(4, 200, 3, 3).float(), noise(4, 200).abs().float()
     points[2] = 0.0
     together = fit_gaussian_mixture(points, 3, covariance_type=kind, weights=weights)
@@ -121,7 +121,7 @@ def test_items_do_not_see_one_another(kind):
 
 
 @KINDS
-def test_points_without_weight_have_no_part(kind):
+def test_points_of_weight_zero_are_ignored(kind):
     points = clouds(2, 100, 3, 2)
     expected = fit_gaussian_mixture(points[:, :70], 2, covariance_type=kind)
     weights = (torch.arange(100) < 70).double().expand(2, -1)
@@ -165,7 +165,7 @@ def test_level_and_offset(kind, scale):
 
 
 @KINDS
-def test_gradient_is_that_of_finite_differences(kind):
+def test_gradient_by_finite_differences(kind):
     points, weights = noise(2, 8, 2).requires_grad_(), (0.5 + noise(2, 8).abs()).requires_grad_()
 
     def fit(points, weights):
@@ -177,7 +177,7 @@ def test_gradient_is_that_of_finite_differences(kind):
 
 
 @KINDS
-def test_gradient_reaches_the_start(kind):
+def test_gradient_of_the_initial_mixture(kind):
     points = noise(2, 8, 2).requires_grad_()
     start = fit_gaussian_mixture(points.detach(), 2, covariance_type=kind, max_iter=1, reg_covar=0.1)
     leaves = [tensor.clone().requires_grad_() for tensor in start[:3]]
@@ -216,7 +216,7 @@ def test_block_sizes_change_nothing(kind, monkeypatch):
         assert torch.allclose(one, other, rtol=1e-9, atol=1e-12)
 
 
-def test_no_iteration_is_kept_for_backward():
+def test_iterations_are_not_saved_for_backward():
     def kept(iterations):
         sizes = []
 
@@ -260,7 +260,7 @@ def test_errors_name_the_argument(arguments, message):
         fit_gaussian_mixture(**{"points": torch.zeros(2, 9, 3), "n_components": 3, **arguments})
 
 
-def test_a_start_of_another_kind_is_refused():
+def test_init_must_match():
     start = fit_gaussian_mixture(noise(9, 3), 2, covariance_type="diag")
     with pytest.raises(ValueError, match="init must have covariance type full, got diag"):
         fit_gaussian_mixture(noise(9, 3), 2, init=start)

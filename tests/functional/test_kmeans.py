@@ -1,4 +1,4 @@
-"""k-means against scikit-learn, against its definition, and where it is defined by nothing but a choice."""
+"""k-means compared with scikit-learn and its definition, and degenerate cases."""
 
 import warnings
 
@@ -35,7 +35,7 @@ def check_definition(points, weights, result):
 
 @pytest.mark.parametrize("features", [1, 2, 7])
 @pytest.mark.parametrize("clusters", [1, 2, 5])
-def test_inertia_is_that_of_scikit_learn(clusters, features):
+def test_inertia_agrees_with_scikit_learn(clusters, features):
     points = blobs(4, 300, features, clusters, spread=1.0)
     weights = noise(4, 300, seed=9).abs() * (noise(4, 300, seed=8) > -1)
     for given in (None, weights):
@@ -49,12 +49,12 @@ def test_inertia_is_that_of_scikit_learn(clusters, features):
             assert single.inertia[item] <= 1.01 * peer.inertia_
 
 
-def test_it_takes_the_same_steps_as_scikit_learn():
+def test_iterations_equal_those_of_scikit_learn():
     points, init = blobs(3, 400, 3, 4, spread=1.0), noise(3, 4, 3, seed=5)
     for steps in (1, 3, 300):
         result = kmeans(points, 4, init=init, max_iter=steps, tol=0.0)
         for item in range(3):
-            # One step more, as the last labels are held and centres are their means.
+            # One step more, as centres are the means for the last labels.
             peer = KMeans(4, init=init[item].numpy(), n_init=1, max_iter=steps + 1, tol=0.0)
             with warnings.catch_warnings(action="ignore"):  # that it has not converged
                 peer.fit(points[item].numpy())
@@ -72,9 +72,9 @@ def test_clusters_far_apart_are_found(fit):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_many_points_begin_with_a_sample(weighted):
+def test_many_points_use_a_coreset(weighted):
     points = blobs(2, 30_000, 3, 4, spread=2.0)
-    points[0, -3:] += 1e3  # few and far away: a sample in which all points were alike would miss them
+    points[0, -3:] += 1e3  # few and far away: a uniform sample would miss them
     weights = noise(2, 30_000, seed=4).abs() if weighted else None
     result = kmeans(points, 4, weights=weights, n_init=2)
     check_definition(points, torch.ones(2, 30_000).double() if weights is None else weights, result)
@@ -85,13 +85,13 @@ def test_many_points_begin_with_a_sample(weighted):
     assert result.inertia[1] <= 1.001 * peer.inertia_
 
 
-def test_samples_come_near_the_whole():
+def test_minibatch_inertia_is_close_to_that_of_kmeans():
     points = blobs(3, 20_000, 5, 4, spread=1.0).float()
     assert (minibatch_kmeans(points, 4, n_init=3).inertia < 1.02 * kmeans(points, 4, n_init=3).inertia).all()
 
 
 @pytest.mark.parametrize("fit", FITS)
-def test_items_do_not_see_one_another(fit):
+def test_items_are_independent(fit):
     points = blobs(5, 700, 4, 3, spread=1.0).float()
     points[3] = 0.0
     weights = noise(5, 700).abs().float()
@@ -112,7 +112,7 @@ def test_items_do_not_see_one_another(fit):
 
 
 @pytest.mark.parametrize("fit", FITS)
-def test_points_without_weight_have_a_label_and_no_other_part(fit):
+def test_points_of_weight_zero_are_only_labelled(fit):
     points = blobs(2, 300, 3, 3, spread=5.0)
     weights = (torch.arange(300) < 200).double().repeat(2, 1)
     expected = fit(points[:, :200], 3)
@@ -142,7 +142,7 @@ def test_level_and_offset(scale):
 
 
 @pytest.mark.parametrize("fit", FITS)
-def test_fewer_different_points_than_clusters(fit):
+def test_fewer_distinct_points_than_clusters(fit):
     points = torch.tensor([1.0, 1.0, 4.0, 1.0, 4.0])[:, None].repeat(2, 1, 2).double()
     points[1] = 0.0
     points.requires_grad_()
@@ -161,7 +161,7 @@ def test_fewer_different_points_than_clusters(fit):
     assert torch.equal(none.centres, fit(points, 2).centres)
 
 
-def test_a_cluster_that_loses_its_points_is_moved_far_out():
+def test_empty_clusters_are_moved():
     points = torch.tensor([0.0, 1.0, 2.0, 10.0, 11.0, 30.0])[:, None].double()
     init = torch.tensor([[0.0], [1e3], [2e3]]).double()
     result = kmeans(points, 3, init=init)
@@ -172,7 +172,7 @@ def test_a_cluster_that_loses_its_points_is_moved_far_out():
 
 
 @pytest.mark.parametrize("fit", FITS)
-def test_gradient_is_that_of_finite_differences_with_labels_held(fit):
+def test_gradient_with_labels_fixed(fit):
     points, weights = blobs(2, 7, 2, 2).requires_grad_(), (0.5 + noise(2, 7).abs()).requires_grad_()
     few = {"max_iter": 3}
     assert torch.autograd.gradcheck(lambda x: fit(x, 2, **few)[::2], points)
@@ -197,16 +197,15 @@ def test_chunks_change_nothing(monkeypatch):
 def test_other_layouts_and_no_leading_axis():
     points = blobs(6, 90, 4, 3)
     expected = kmeans(points, 3)
-    turned = kmeans(points.mT.contiguous().mT.unflatten(0, (2, 3)), 3)
-    assert torch.equal(turned.centres.flatten(0, 1), expected.centres)
-    assert turned.inertia.shape == (2, 3)
+    unflattened = kmeans(points.mT.contiguous().mT.unflatten(0, (2, 3)), 3)
+    assert torch.equal(unflattened.centres.flatten(0, 1), expected.centres)
+    assert unflattened.inertia.shape == (2, 3)
     assert torch.equal(kmeans(points[2], 3).centres, expected.centres[2])
 
 
 @pytest.mark.parametrize("count", [600, 601])
 @pytest.mark.parametrize("clusters", [2, 50])
-def test_points_far_from_the_origin_are_as_those_about_it(count, clusters, monkeypatch):
-    """About the origin they serve as they are, unless no equal chunks hold them all."""
+def test_offset_does_not_change_the_result(count, clusters, monkeypatch):
     monkeypatch.setattr(packed_points, "_CHUNK", 900)
     points, away = blobs(3, count, 4, clusters), torch.tensor([1e4, -1e5, 0.0, 1e3]).double()
     weights = noise(3, count, seed=4).abs()
@@ -219,7 +218,7 @@ def test_points_far_from_the_origin_are_as_those_about_it(count, clusters, monke
 
 @pytest.mark.parametrize("spread", [1.0, 1e3])
 def test_inertia_in_single_precision(spread):
-    """It is exact also where the clusters are far smaller than the distances between them."""
+    """Also if clusters are much smaller than the distances between them."""
     points = blobs(3, 4000, 5, 3, spread=spread).float()
     result = kmeans(points, 3)
     own = result.centres.gather(1, result.labels[..., None].expand_as(points))
@@ -242,7 +241,7 @@ def test_compiled_equals_eager(fit):
 
 
 @pytest.mark.slow
-def test_operators_keep_the_rules_of_torch():
+def test_custom_operators():
     points, weights = blobs(2, 40, 2, 3).requires_grad_(), noise(2, 40).abs().requires_grad_()
     torch.library.opcheck(torch.ops.torchsep.fit_kmeans.default, (points, weights, None, 3, 5, 1e-4, 2, 0))
     torch.library.opcheck(torch.ops.torchsep.fit_minibatch_kmeans.default, (points, None, None, 3, 9, 5, 1e-4, 1, 0))
@@ -256,12 +255,12 @@ def test_soft_assignment_is_the_softmax_of_distances():
     points.requires_grad_(), centres.requires_grad_()
     assert torch.autograd.gradcheck(soft_assignment, (points, centres, beta))
     at = points[:, :4].detach().requires_grad_()
-    share = soft_assignment(at, at.detach().clone(), 5.0)
-    assert torch.allclose(share.sum(-1), torch.ones_like(share[..., 0]))
-    assert torch.autograd.grad(share.square().sum(), at)[0].isfinite().all()
+    assignment = soft_assignment(at, at.detach().clone(), 5.0)
+    assert torch.allclose(assignment.sum(-1), torch.ones_like(assignment[..., 0]))
+    assert torch.autograd.grad(assignment.square().sum(), at)[0].isfinite().all()
 
 
-def test_soft_kmeans_comes_to_the_centres():
+def test_soft_kmeans_converges_to_the_centres():
     points = blobs(2, 200, 3, 2, spread=20.0)
     hard = kmeans(points, 2)
     init = hard.centres + noise(2, 2, 3)

@@ -1,4 +1,4 @@
-"""Decompositions and functions of matrices against torch's own, and their gradients where values meet."""
+"""Matrix decompositions and functions compared with torch, and gradients for repeated eigenvalues."""
 
 import pytest
 import torch
@@ -51,7 +51,7 @@ def test_svd_rebuilds_the_matrix(shape, dtype):
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_bad_matrix_stays_alone(bad):
+def test_non_finite_items_are_isolated(bad):
     matrix = random(3, 4, 4)
     matrix = matrix @ matrix.mT
     spoiled = matrix.clone()
@@ -75,7 +75,7 @@ def test_the_inverse_square_root_whitens(values):
     assert torch.autograd.gradcheck(lambda x: inverse_square_root(0.5 * (x + x.mT)), leaf)
 
 
-def test_the_inverse_square_root_of_what_is_singular():
+def test_the_inverse_square_root_of_singular_matrices():
     basis = orthonormal(4, 2)
     matrix = basis @ torch.diag(torch.tensor([4.0, 4.0], dtype=torch.float64)) @ basis.mT
     root = inverse_square_root(matrix)
@@ -111,7 +111,7 @@ def test_thresholded_singular_values(values, rows, columns):
     assert torch.autograd.gradcheck(singular_value_threshold, (matrix.requires_grad_(), threshold))
 
 
-def test_each_matrix_has_a_threshold():
+def test_one_threshold_per_matrix():
     matrix, thresholds = random(3, 4, 6), torch.tensor([0.1, 1.0, 100.0], dtype=torch.float64)
     lowered = singular_value_threshold(matrix, thresholds)
     for number in range(3):
@@ -119,7 +119,7 @@ def test_each_matrix_has_a_threshold():
     assert (lowered[2] == 0).all()
 
 
-def test_the_derivative_is_its_own_adjoint():
+def test_the_derivative_is_self_adjoint():
     matrix, one, other = random(4, 7), random(4, 7, seed=1), random(4, 7, seed=2)
     parts = (*svd(matrix), torch.tensor(1.5, dtype=torch.float64))
     forward, backward = (threshold_derivative(*parts, direction) for direction in (one, other))

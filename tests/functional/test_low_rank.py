@@ -1,4 +1,4 @@
-"""The low-rank and the sparse part against the plain algorithm with whole decompositions."""
+"""Robust PCA compared with the plain algorithm, with full decompositions."""
 
 import weakref
 
@@ -37,11 +37,11 @@ def plain_parts(matrix, max_iter=100, tol=1e-7):
     return low_rank, sparse
 
 
-def textured(rows, columns, rank=6, share=0.05, seed=0):
-    """Few patterns, many faint ones, and some large elements, as spectrograms have them."""
+def textured(rows, columns, rank=6, density=0.05, seed=0):
+    """A low-rank matrix with faint noise and sparse spikes, like a spectrogram."""
     patterns = random(rows, rank, seed=seed) ** 4 @ random(rank, columns, seed=seed + 1) ** 2
     faint = 0.3 * random(rows, columns, seed=seed + 2) ** 8
-    spikes = 3 * (random(rows, columns, seed=seed + 3) < share) * random(rows, columns, seed=seed + 4)
+    spikes = 3 * (random(rows, columns, seed=seed + 3) < density) * random(rows, columns, seed=seed + 4)
     return patterns + faint + spikes
 
 
@@ -56,7 +56,7 @@ def distance(part, expected, matrix):
         *((shape, torch.float32, 1e-5) for shape in [(30, 50), (50, 20)]),
     ],
 )
-def test_it_is_the_plain_one(shape, dtype, tolerance):
+def test_equals_the_plain_algorithm(shape, dtype, tolerance):
     matrix = textured(*shape)
     expected = plain_parts(matrix.numpy())
     for part, plain in zip(low_rank_and_sparse(matrix.to(dtype)), expected, strict=True):
@@ -66,7 +66,7 @@ def test_it_is_the_plain_one(shape, dtype, tolerance):
 
 @pytest.mark.parametrize("shape", [(150, 210), (240, 140)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_large_one_is_near_the_plain_one(shape, dtype):
+def test_large_matrices_agree_with_the_plain_algorithm(shape, dtype):
     matrix = textured(*shape)
     expected = plain_parts(matrix.numpy())
     for part, plain in zip(low_rank_and_sparse(matrix.to(dtype)), expected, strict=True):
@@ -83,14 +83,14 @@ def unusual_matrices():
 
 
 @pytest.mark.parametrize(("name", "matrix"), [pytest.param(*case, id=case[0]) for case in unusual_matrices()])
-def test_unusual_large_ones_are_near_the_plain_one(name, matrix):
-    """Many singular values pass the threshold at once, or there are hardly any."""
+def test_unusual_large_matrices_agree_with_the_plain_algorithm(name, matrix):
+    """Many singular values exceed the threshold at once, or hardly any do."""
     expected = plain_parts(matrix.numpy())
     for part, plain in zip(low_rank_and_sparse(matrix.float()), expected, strict=True):
         assert distance(part, plain, matrix) < 1e-4
 
 
-def test_a_large_one_is_left_as_it_is_and_may_lie_in_memory_by_columns():
+def test_input_is_unchanged_and_may_be_column_major():
     by_rows = textured(300, 470).float()  # in several pieces
     by_columns = by_rows.mT.contiguous().mT
     for part, other in zip(low_rank_and_sparse(by_columns), low_rank_and_sparse(by_rows), strict=True):
@@ -111,7 +111,7 @@ def test_unusual_large_items_of_a_batch_do_not_depend_on_each_other_or_on_the_bl
 
 
 @pytest.mark.parametrize("max_iter", [1, 2, 13])
-def test_so_many_iterations_are_made(max_iter):
+def test_max_iter(max_iter):
     for shape in ((20, 30), (140, 150)):
         matrix = textured(*shape)
         expected = plain_parts(matrix.numpy(), max_iter)
@@ -119,7 +119,7 @@ def test_so_many_iterations_are_made(max_iter):
             assert distance(part, plain, matrix) < 1e-4
 
 
-def test_what_was_put_together_is_found():
+def test_synthetic_parts_are_recovered():
     low_rank = random(160, 3, seed=1) @ random(3, 200, seed=2)
     sparse = torch.where(random(160, 200, seed=3) < 0.05, 5 * random(160, 200, seed=4), 0.0)
     found = low_rank_and_sparse(low_rank + sparse)
@@ -128,7 +128,7 @@ def test_what_was_put_together_is_found():
 
 
 @pytest.mark.parametrize("size", [20, 140])
-def test_items_are_alone(size):
+def test_items_are_independent(size):
     matrices = torch.stack([10.0 ** (3 * seed) * textured(size, size + 5, 2 + seed, seed=seed) for seed in range(3)])
     together = low_rank_and_sparse(matrices.float())
     for item in range(3):
@@ -163,7 +163,7 @@ def test_the_gradient_is_exact(shape, max_iter):
     assert torch.autograd.gradcheck(lambda x: low_rank_and_sparse(x, max_iter), matrix, fast_mode=fast)
 
 
-def test_the_gradient_where_singular_values_meet():
+def test_the_gradient_for_repeated_singular_values():
     """A circulant matrix has its singular values in pairs."""
     row = random(6)
     matrix = torch.stack([row.roll(shift) for shift in range(6)])
@@ -172,12 +172,12 @@ def test_the_gradient_where_singular_values_meet():
     assert torch.autograd.gradcheck(lambda x: low_rank_and_sparse(x, 8), matrix.requires_grad_(), fast_mode=True)
 
 
-class Held(TorchDispatchMode):
-    """Counts the bytes of the tensors that are held, and the most that ever were."""
+class PeakMemory(TorchDispatchMode):
+    """Tracks the memory of all tensors, and its peak."""
 
     def __init__(self):
         super().__init__()
-        self.now = self.most = 0
+        self.now = self.peak = 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
@@ -185,7 +185,7 @@ class Held(TorchDispatchMode):
         for tensor in tree_leaves(result):
             if isinstance(tensor, torch.Tensor) and tensor._base is None and id(tensor) not in given:
                 self.now += tensor.nbytes
-                self.most = max(self.most, self.now)
+                self.peak = max(self.peak, self.now)
                 weakref.finalize(tensor, self.drop, tensor.nbytes)
         return result
 
@@ -193,24 +193,24 @@ class Held(TorchDispatchMode):
         self.now -= size
 
 
-def most_memory_of_backward(max_iter):
-    """The most that is held at once while the gradient is computed, iterations made again among it."""
+def peak_memory_of_backward(max_iter):
+    """Peak memory of backward, in units of the matrix."""
     matrix = textured(6, 40)[None]
     matrix = matrix / torch.linalg.matrix_norm(matrix, 2)
     low_rank, sparse, count = low_rank_module._alternate(matrix, 0.1 * matrix, max_iter, 0.0)
     assert count == max_iter
-    with Held() as held:
+    with PeakMemory() as memory:
         low_rank_module._Backward(matrix, count, sparse, low_rank).run(0.1 * matrix)
-    return held.most / matrix.nbytes
+    return memory.peak / matrix.nbytes
 
 
 def test_backward_takes_no_more_memory_for_more_iterations():
-    few, many = most_memory_of_backward(20), most_memory_of_backward(200)
-    assert few > 15  # eight states of two matrices are held, or nothing was measured
+    few, many = peak_memory_of_backward(20), peak_memory_of_backward(200)
+    assert few > 15  # eight checkpoints of two matrices
     assert many < 1.5 * few
 
 
-def test_only_the_matrix_is_kept_for_backward():
+def test_only_the_matrix_is_saved_for_backward():
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.nbytes) or tensor, lambda x: x):
         low_rank_and_sparse(textured(6, 40).requires_grad_(), 20, 0.0)

@@ -60,7 +60,7 @@ def test_silence():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_masks_add_up_to_one(dtype):
+def test_masks_sum_to_one(dtype):
     models = noise(3, 5, 2, 6, 4).abs().to(dtype)
     models[0, :, 1] = 0.0
     models[1, 2:] = 0.0
@@ -113,7 +113,7 @@ def test_the_gradient_does_not_change_the_value():
         assert torch.allclose(soft_mask(models[0], models[1], power), recorded, rtol=0, atol=1e-15)
 
 
-def test_models_are_left_alone():
+def test_models_are_not_modified():
     models = noise(3, 2, 5, 7).abs()
     copy = models.clone()
     for power in (1.0, 2.0):

@@ -87,7 +87,7 @@ def test_what_is_far_from_the_mean_is_not_the_melody():
     assert melody_of(*rows, (450, flat(1100, 60), 1.1), tolerance=3.0)[0, 450:510].isfinite().all()
 
 
-def test_items_do_not_see_one_another():
+def test_items_are_independent():
     rows = [(0, flat(1000, 100), 1.0), (300, vibrato(1500, 80), 0.5), (500, flat(900, 50), 0.9)]
     loud = [(first, pitch + 700, 1e6 * salience, 1) for first, pitch, salience in rows[::-1]]
     together = melody_of(*rows, *loud, items=3)

@@ -1,4 +1,4 @@
-"""The gradient through multiplicative updates, and the memory that it takes."""
+"""The gradient of multiplicative updates, and its memory."""
 
 import weakref
 from collections import Counter
@@ -44,12 +44,12 @@ def test_the_gradient_is_exact_where_items_stop_at_different_times():
     )
 
 
-class Held(TorchDispatchMode):
-    """Counts the bytes of the results of operations that are held at once."""
+class PeakMemory(TorchDispatchMode):
+    """Tracks the memory of the results of operations, and its peak."""
 
     def __init__(self):
         super().__init__()
-        self.owners, self.now, self.peak = Counter(), 0, 0
+        self.references, self.now, self.peak = Counter(), 0, 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
@@ -60,33 +60,33 @@ class Held(TorchDispatchMode):
 
     def hold(self, tensor):
         place, size = tensor.untyped_storage().data_ptr(), tensor.untyped_storage().nbytes()
-        self.now += size if not self.owners[place] else 0
-        self.owners[place] += 1
+        self.now += size if not self.references[place] else 0
+        self.references[place] += 1
         self.peak = max(self.peak, self.now)
         weakref.finalize(tensor, self.release, place, size)
 
     def release(self, place, size):
-        self.owners[place] -= 1
-        self.now -= size if not self.owners[place] else 0
+        self.references[place] -= 1
+        self.now -= size if not self.references[place] else 0
 
 
 @pytest.mark.parametrize("learn", [True, False])
 def test_memory_of_backward_grows_little_with_the_number_of_updates(learn):
-    data, activations, templates = positive(1, 100, 60), positive(1, 100, 4), positive(1, 4, 60)
+    data, activations, templates = positive(1, 100, 60), positive(1, 4, 100), positive(1, 4, 60)
     peaks = []
     for number in (20, 200):
         ((_, updates),) = nmf_updates.grouped(data, data.new_zeros(1, 0), 1.0, learn=learn)
         gradients = Gradients(
             torch.zeros_like(data), data.new_zeros(1, 0), torch.ones_like(activations), torch.ones_like(templates)
         )
-        with Held() as held:
+        with PeakMemory() as memory:
             backpropagate(updates, (activations, templates), torch.tensor([number]), gradients)
-        peaks.append(held.peak)
+        peaks.append(memory.peak)
     assert peaks[0] > data.nbytes
     assert peaks[1] < 1.5 * peaks[0]
 
 
-def test_nothing_is_kept_but_what_goes_in():
+def test_only_the_inputs_are_saved():
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor.nbytes) or tensor, lambda x: x):
         sizes = []

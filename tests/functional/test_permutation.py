@@ -75,7 +75,7 @@ def test_equal_costs_give_the_own_number():
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
-def test_a_bad_item_gets_the_identity_and_stays_alone(bad):
+def test_non_finite_item_gets_the_identity_and_is_isolated(bad):
     cost = torch.randn(5, 4, 4)
     expected = optimal_assignment(cost)
     cost[2, 1, 3] = bad
@@ -83,7 +83,7 @@ def test_a_bad_item_gets_the_identity_and_stays_alone(bad):
     assert torch.equal(optimal_assignment(cost), expected)
 
 
-def test_items_do_not_see_one_another():
+def test_items_are_independent():
     cost = torch.randn(20, 6, 8)
     alone = torch.stack([optimal_assignment(item) for item in cost])
     assert torch.equal(optimal_assignment(cost), alone)
@@ -104,7 +104,7 @@ def test_wrong_shapes_are_refused(shape):
         optimal_assignment(torch.zeros(shape))
 
 
-def test_costs_are_left_alone_and_pass_no_gradient():
+def test_costs_are_not_modified_and_have_no_gradient():
     cost = torch.randn(3, 4, 4, requires_grad=True)
     before = cost.detach().clone()
     assert not optimal_assignment(cost).requires_grad

@@ -112,7 +112,7 @@ def test_channels_are_heard_together():
     assert all((both[0, 25] - cents).abs().min() < 10 for cents in wanted)
 
 
-def test_items_do_not_see_one_another():
+def test_items_are_independent():
     waveform = torch.stack((harmonic_tone(200.0, 8000), 1e-6 * noise(2400), torch.zeros(2400).double()))[:, None]
     waveform = torch.cat((waveform, torch.full((1, 1, 2400), torch.nan)))
     pitch, salience = salient_pitches(waveform, 8000, 48)

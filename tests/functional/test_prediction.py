@@ -50,7 +50,7 @@ def test_silence_and_short_signals():
     assert torch.equal(linear_prediction_residual(signals[..., :1], 3), signals[..., :1])
 
 
-def test_items_stay_alone():
+def test_items_are_independent():
     signals = noise(3, 2, 100)
     signals[1, 0, 5] = torch.nan
     left = linear_prediction_residual(signals, 3)

@@ -84,7 +84,7 @@ def test_silent_frames_have_nothing_but_themselves():
 
 
 @pytest.mark.parametrize("sick", [torch.nan, torch.inf])
-def test_frames_that_are_not_finite_stay_alone(sick):
+def test_non_finite_frames_are_isolated(sick):
     x = noise(2, 6, 40).abs()
     clean = similar_frames(x, 3, 5)
     x[1, 2, 7] = sick
@@ -195,7 +195,7 @@ def test_numbers_of_frames_that_differ(most):
     assert torch.allclose(gradient.sum(-1), upstream.sum(-1), rtol=0, atol=1e-12)
 
 
-def test_items_do_not_see_one_another():
+def test_items_are_independent():
     x = noise(5, 2, 9, 200).abs().float()
     together = similar_frames(x, 5, 20)
     assert torch.equal(together, torch.cat([similar_frames(item[None], 5, 20) for item in x]))

@@ -131,7 +131,7 @@ def test_features_of_every_pair():
         assert (features[..., 3 * number : 3 * number + 3] - alone).abs().max() < 1e-9
 
 
-def test_features_of_silence_and_of_a_bad_item():
+def test_features_of_silence_and_of_a_non_finite_item():
     spectrogram = FRONT(torch.stack((noise(2, 500), torch.zeros(2, 500).double(), torch.full((2, 500), math.nan))))
     features = spatial_features(spectrogram, 4.0)
     assert features[:2].isfinite().all()

@@ -1,4 +1,4 @@
-"""The filter against its definition, matrix by matrix, against a library that has it, and in awkward corners."""
+"""The filter compared with its definition and with norbert, and edge cases."""
 
 import weakref
 
@@ -19,7 +19,7 @@ def complex_noise(*shape, seed=0):
 
 
 def plain_filter(mixture, estimates, num_iterations, noise=1.5e-10):
-    """The filter of one mixture ``(C, F, N)``, one matrix at a time, as in the paper."""
+    """The filter of one mixture ``(C, F, N)`` as in the paper."""
     floor = noise * np.abs(mixture).max() ** 2
     channels, bins, frames = mixture.shape
     sources = estimates.copy()
@@ -43,7 +43,7 @@ def plain_filter(mixture, estimates, num_iterations, noise=1.5e-10):
 @pytest.mark.parametrize("num_iterations", [1, 2, 5])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("sources", [1, 2, 4])
-def test_it_is_the_plain_one(sources, channels, num_iterations):
+def test_equals_the_definition(sources, channels, num_iterations):
     estimates = complex_noise(3, sources, channels, 3, 6)
     mixture = complex_noise(3, channels, 3, 6, seed=1)
     filtered = multichannel_wiener_filter(mixture, estimates, num_iterations)
@@ -62,31 +62,31 @@ def test_it_agrees_with_norbert(sources, num_iterations):
     front = STFT(512)
     spectrograms = front(true)
     mixture = 20 * spectrograms.sum(0)
-    share = spectrograms.abs() / spectrograms.abs().sum(0)
-    ours = multichannel_wiener_filter(mixture, share * mixture, num_iterations)
+    masks = spectrograms.abs() / spectrograms.abs().sum(0)
+    ours = multichannel_wiener_filter(mixture, masks * mixture, num_iterations)
     x = np.ascontiguousarray(mixture.permute(2, 1, 0).numpy())
-    theirs = norbert.wiener(np.ascontiguousarray(share.permute(3, 2, 1, 0).numpy()), x, num_iterations)
+    theirs = norbert.wiener(np.ascontiguousarray(masks.permute(3, 2, 1, 0).numpy()), x, num_iterations)
     theirs = torch.from_numpy(theirs).permute(3, 2, 1, 0)
     assert (ours - theirs).abs().max() < 1e-3 * theirs.abs().max()
     assert torch.linalg.vector_norm(ours - theirs) < 1e-3 * torch.linalg.vector_norm(theirs)
 
 
 def corners():
-    """Estimates ``(3, C, 5, 30)`` by name, of one to three channels."""
+    """Estimates ``(3, C, 5, 30)`` with one to three channels."""
     for channels in (1, 2, 3):
-        apart = complex_noise(3, channels, 5, 30)
-        alike = complex_noise(3, 1, 5, 30)
+        independent = complex_noise(3, channels, 5, 30)
+        common = complex_noise(3, 1, 5, 30)
         panned = noise(3, channels, 1, 1, seed=2)
-        yield pytest.param(alike.expand_as(apart), id=f"{channels}-same_in_all_channels")
-        yield pytest.param(alike * panned[:1], id=f"{channels}-one_direction")
-        yield pytest.param(alike * panned, id=f"{channels}-one_direction_each")
-        yield pytest.param(apart[:1].expand_as(apart), id=f"{channels}-identical")
-        yield pytest.param(apart * (torch.arange(3) > 0)[:, None, None, None], id=f"{channels}-silent_source")
-        yield pytest.param(apart * (torch.arange(30) > 9), id=f"{channels}-silent_frames")
-        yield pytest.param(apart * torch.logspace(-12, 3, 30, dtype=torch.float64), id=f"{channels}-levels")
-        yield pytest.param(apart[..., :1], id=f"{channels}-one_frame")
+        yield pytest.param(common.expand_as(independent), id=f"{channels}-same_in_all_channels")
+        yield pytest.param(common * panned[:1], id=f"{channels}-one_direction")
+        yield pytest.param(common * panned, id=f"{channels}-one_direction_each")
+        yield pytest.param(independent[:1].expand_as(independent), id=f"{channels}-identical")
+        yield pytest.param(independent * (torch.arange(3) > 0)[:, None, None, None], id=f"{channels}-silent_source")
+        yield pytest.param(independent * (torch.arange(30) > 9), id=f"{channels}-silent_frames")
+        yield pytest.param(independent * torch.logspace(-12, 3, 30, dtype=torch.float64), id=f"{channels}-levels")
+        yield pytest.param(independent[..., :1], id=f"{channels}-one_frame")
         if channels > 1:
-            yield pytest.param(apart * (torch.arange(channels) > 0)[:, None, None], id=f"{channels}-silent_channel")
+            yield pytest.param(independent * (torch.arange(channels) > 0)[:, None, None], id=f"{channels}-silent_channel")
 
 
 @pytest.mark.parametrize("num_iterations", [1, 8])
@@ -108,14 +108,14 @@ def test_corners(estimates, num_iterations):
             assert gradient.isfinite().all()
 
 
-def test_what_nothing_accounts_for_is_shared_equally():
+def test_the_residual_is_distributed_equally():
     mixture = complex_noise(2, 4, 6)
     filtered = multichannel_wiener_filter(mixture, torch.zeros(3, 2, 4, 6, dtype=torch.complex128))
     assert torch.allclose(filtered, mixture / 3, rtol=0, atol=1e-15)
 
 
 @pytest.mark.parametrize("gain", [1e-15, 1e-3, 1e3, 1e15])
-def test_the_level_plays_no_part(gain):
+def test_scale_equivariance(gain):
     mixture, estimates = complex_noise(2, 4, 6).to(torch.complex64), complex_noise(3, 2, 4, 6).to(torch.complex64)
     plain = multichannel_wiener_filter(mixture, estimates, 3)
     scaled = multichannel_wiener_filter(gain * mixture, gain * estimates, 3)
@@ -123,7 +123,7 @@ def test_the_level_plays_no_part(gain):
 
 
 def test_directions_of_the_sources_are_used():
-    """Where two panned sources overlap in every bin, no masks could take them apart; the filter does."""
+    """Two panned sources that overlap in every bin cannot be separated by masks."""
     pan = torch.tensor([[1.0, 0.2], [0.3, 1.0]], dtype=torch.float64)[:, :, None, None]
     sources = pan * complex_noise(2, 1, 9, 200)
     rough = sources + 0.3 * sources.flip(0)
@@ -140,8 +140,8 @@ def test_gradients_are_those_of_finite_differences(channels, num_iterations):
     assert torch.autograd.gradcheck(lambda x, y: multichannel_wiener_filter(x, y, num_iterations), (mixture, estimates))
 
 
-@pytest.mark.parametrize("room", [1, 100, 3000])
-def test_blocks_do_not_show(room, monkeypatch):
+@pytest.mark.parametrize("size", [1, 100, 3000])
+def test_block_sizes_change_nothing(size, monkeypatch):
     inputs = [complex_noise(4, 2, 7, 9).requires_grad_(), complex_noise(4, 3, 2, 7, 9, seed=1).requires_grad_()]
     weights = complex_noise(4, 3, 2, 7, 9, seed=2)
 
@@ -150,21 +150,21 @@ def test_blocks_do_not_show(room, monkeypatch):
         return filtered, *torch.autograd.grad(filtered, inputs, weights)
 
     whole = results()
-    monkeypatch.setattr(wiener, "_BLOCK", BlockSize(room, room))
-    monkeypatch.setattr(wiener, "_STORED", BlockSize(2 * room, 2 * room))
+    monkeypatch.setattr(wiener, "_BLOCK", BlockSize(size, size))
+    monkeypatch.setattr(wiener, "_STORED", BlockSize(2 * size, 2 * size))
     for part, expected in zip(results(), whole, strict=True):
         assert torch.allclose(part, expected, rtol=0, atol=1e-12)
 
 
-def saved_and_held(num_iterations, monkeypatch):
-    """Bytes kept for backward, and the most that the models of the iterations take at any one time in it."""
+def saved_and_peak(num_iterations, monkeypatch):
+    """Bytes saved for backward, and the peak memory of the models of all iterations in it."""
     inputs = complex_noise(1, 1, 8, 100).requires_grad_(), complex_noise(1, 2, 1, 8, 100, seed=1).requires_grad_()
-    saved, held, most = [], [0], [0]
+    saved, stored, peak = [], [0], [0]
     fit = wiener._Model.of
 
     def change(size):
-        held[0] += size
-        most[0] = max(most[0], held[0])
+        stored[0] += size
+        peak[0] = max(peak[0], stored[0])
 
     def counted(sources):
         model = fit(sources)
@@ -178,30 +178,30 @@ def saved_and_held(num_iterations, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(wiener._Model, "of", counted)
         torch.autograd.grad(filtered, inputs, torch.ones_like(filtered))
-    assert held == [0]
-    return sum(tensor.nbytes for tensor in saved), most[0]
+    assert stored == [0]
+    return sum(tensor.nbytes for tensor in saved), peak[0]
 
 
 def test_memory_of_the_gradient_does_not_grow_with_iterations(monkeypatch):
-    """Two inputs are saved; what is computed again is, of many num_iterations, so of fewer bins at a time."""
+    """Two inputs are saved; with more iterations, fewer bins are recomputed at a time."""
     monkeypatch.setattr(wiener, "_STORED", BlockSize(2 * 200 * 100, 2 * 200 * 100))
-    (saved, held), (many_saved, many_held) = (saved_and_held(count, monkeypatch) for count in (20, 200))
+    (saved, stored), (many_saved, many_stored) = (saved_and_peak(count, monkeypatch) for count in (20, 200))
     assert saved == many_saved == 3 * 8 * 100 * 16
-    assert 0 < many_held < 1.5 * held
+    assert 0 < many_stored < 1.5 * stored
 
 
 def test_layouts_and_leading_axes():
     mixture, estimates = complex_noise(2, 3, 2, 4, 6), complex_noise(2, 3, 5, 2, 4, 6, seed=1)
     expected = multichannel_wiener_filter(mixture, estimates)
-    turned = multichannel_wiener_filter(mixture.mT.contiguous().mT, estimates.mT.contiguous().mT)
-    assert torch.allclose(turned, expected, rtol=0, atol=1e-13)
+    transposed = multichannel_wiener_filter(mixture.mT.contiguous().mT, estimates.mT.contiguous().mT)
+    assert torch.allclose(transposed, expected, rtol=0, atol=1e-13)
     conjugate = multichannel_wiener_filter(mixture.conj(), estimates.conj()).conj()
     assert torch.allclose(conjugate, expected, rtol=0, atol=1e-13)
     assert torch.allclose(multichannel_wiener_filter(mixture[1, 2], estimates[1, 2]), expected[1, 2], atol=1e-13)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
-def test_a_bad_item_stays_alone(channels):
+def test_non_finite_items_are_isolated(channels):
     mixture, estimates = complex_noise(3, channels, 4, 6), complex_noise(3, 2, channels, 4, 6, seed=1)
     expected = multichannel_wiener_filter(mixture, estimates, 2)
     for spoiled in (mixture.clone(), mixture):
@@ -212,7 +212,7 @@ def test_a_bad_item_stays_alone(channels):
         assert torch.allclose(filtered[::2], expected[::2], rtol=0, atol=1e-13)
 
 
-def test_bad_arguments_are_refused():
+def test_invalid_arguments():
     mixture, estimates = complex_noise(2, 4, 6), complex_noise(3, 2, 4, 6)
     with pytest.raises(ValueError, match="num_iterations must be at least 1, got 0"):
         multichannel_wiener_filter(mixture, estimates, 0)

@@ -1,4 +1,4 @@
-"""Losses of embeddings against the affinities of all pairs of bins, and against inverses."""
+"""Embedding losses against explicit affinities of all pairs of bins and explicit inverses."""
 
 import pytest
 import torch
@@ -12,8 +12,8 @@ EVERY = pytest.mark.parametrize("loss", [deep_clustering_loss, whitened_kmeans_l
 
 def scene(batch=3, points=17, size=4, sources=3):
     embedding = torch.nn.functional.normalize(noise(batch, points, size), dim=-1)
-    owners = torch.arange(points) * 7 % 5 % sources
-    assignments = torch.nn.functional.one_hot(owners, sources).double().expand(batch, -1, -1).clone()
+    labels = torch.arange(points) * 7 % 5 % sources
+    assignments = torch.nn.functional.one_hot(labels, sources).double().expand(batch, -1, -1).clone()
     return embedding, assignments, noise(batch, points, seed=2).abs()
 
 
@@ -23,23 +23,23 @@ def gradient(loss, embedding, *others):
     return embedding.grad
 
 
-def slow_deep_clustering(points, owners, weights):
-    """The mean over pairs of bins, pair by pair."""
+def slow_deep_clustering(points, labels, weights):
+    """Mean over pairs of bins, pair by pair."""
     total = 0.0
-    for v, y, w in zip(points, owners, weights, strict=True):
-        for u, z, x in zip(points, owners, weights, strict=True):
+    for v, y, w in zip(points, labels, weights, strict=True):
+        for u, z, x in zip(points, labels, weights, strict=True):
             total = total + w * x * (v @ u - y @ z) ** 2
     return total / weights.sum() ** 2
 
 
-def slow_whitened_kmeans(points, owners, weights):
-    """What is left of whitened points when their sources' means are taken off, point by point."""
+def slow_whitened_kmeans(points, labels, weights):
+    """Variance of whitened points around the means of their sources, point by point."""
     among = sum(w * torch.outer(v, v) for v, w in zip(points, weights, strict=True))
     values, vectors = torch.linalg.eigh(among)
     white = points @ (vectors / values.sqrt()) @ vectors.T
     left = 0.0
-    for source in range(owners.shape[1]):
-        own = owners[:, source] > 0
+    for source in range(labels.shape[1]):
+        own = labels[:, source] > 0
         mean = (weights[own, None] * white[own]).sum(0) / weights[own].sum()
         for v, w in zip(white[own], weights[own], strict=True):
             left = left + w * (v - mean) @ (v - mean)
@@ -86,11 +86,11 @@ def test_soft_assignments_are_those_of_the_formula():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_embeddings_that_are_the_assignments_are_perfect(loss, dtype):
     _, assignments, weights = (tensor.to(dtype) for tensor in scene())
-    turned = assignments @ torch.linalg.qr(noise(4, 4)[:, :3]).Q.mT.to(dtype)
-    expected = 0.0 if loss is deep_clustering_loss else 1.0  # a direction in which nothing is
-    found = loss(turned, assignments, weights)
+    rotated = assignments @ torch.linalg.qr(noise(4, 4)[:, :3]).Q.mT.to(dtype)
+    expected = 0.0 if loss is deep_clustering_loss else 1.0  # a null direction
+    found = loss(rotated, assignments, weights)
     torch.testing.assert_close(found, torch.full_like(found, expected), rtol=0, atol=100 * torch.finfo(dtype).eps)
-    assert gradient(loss, turned, assignments, weights).abs().max() < 1e3 * torch.finfo(dtype).eps
+    assert gradient(loss, rotated, assignments, weights).abs().max() < 1e3 * torch.finfo(dtype).eps
 
 
 @EVERY

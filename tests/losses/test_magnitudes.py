@@ -1,4 +1,4 @@
-"""Losses of magnitudes against their definitions, bin by bin."""
+"""Magnitude losses against their definitions, bin by bin."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Targets bin by bin."""
+"""Training targets against their definitions, bin by bin."""
 
 import math
 
@@ -46,7 +46,7 @@ def test_targets_of_silence_are_zero_and_gradients_exact(kind):
 
 def test_each_bin_is_of_its_loudest_source():
     sources, _ = scene()
-    sources[0, :, 0, 0, 0] = torch.tensor([2j, -2.0, 1.0])  # as loud as one another
+    sources[0, :, 0, 0, 0] = torch.tensor([2j, -2.0, 1.0])  # equal magnitudes
     sources[0, :, 0, 0, 1] = torch.tensor([0.0, -2.0, 2j])
     sources[0, :, 0, 0, 2] = 0.0
     found = ideal_assignments(sources)

@@ -1,4 +1,4 @@
-"""The fast solution against the equations written out."""
+"""The fast solution compared with a dense solver."""
 
 import pytest
 import scipy.linalg
@@ -19,8 +19,8 @@ def matrix(among):
 
 
 def equations(*shape, channels=3, delays=7, others=2):
-    references, heard = noise(*shape, channels, 60), noise(*shape, others, 60, seed=1)
-    return correlations(references, references, delays), correlations(references, heard, delays)
+    references, targets = noise(*shape, channels, 60), noise(*shape, others, 60, seed=1)
+    return correlations(references, references, delays), correlations(references, targets, delays)
 
 
 @pytest.mark.parametrize(("channels", "delays"), [(1, 1), (1, 9), (4, 1), (2, 5), (3, 16)])
@@ -30,7 +30,7 @@ def test_it_solves_the_equations(channels, delays):
     assert torch.allclose(solve_block_toeplitz(among, wanted).flatten(-2).mT, expected)
 
 
-def test_items_are_alone():
+def test_items_are_independent():
     among, wanted = equations(2, 3)
     among[0, 1] = torch.nan
     among[1, 0] = 1.0  # no matrix has less rank
@@ -41,12 +41,12 @@ def test_items_are_alone():
         assert torch.allclose(solved[item], solve_block_toeplitz(among[item], wanted[item]), rtol=1e-12)
 
 
-def test_channels_that_are_alike_or_silent_share_what_is_to_be_explained():
+def test_identical_and_silent_channels():
     references = noise(1, 80)
     several = torch.cat((references, 1e-6 * references, torch.zeros_like(references)))
-    heard = torch.nn.functional.pad(references, (2, 0))[:, :80]
-    filters = solve_block_toeplitz(correlations(several, several, 4), correlations(several, heard, 4))
-    alone = solve_block_toeplitz(correlations(references, references, 4), correlations(references, heard, 4))
+    targets = torch.nn.functional.pad(references, (2, 0))[:, :80]
+    filters = solve_block_toeplitz(correlations(several, several, 4), correlations(several, targets, 4))
+    alone = solve_block_toeplitz(correlations(references, references, 4), correlations(references, targets, 4))
     assert torch.allclose(filters[0, 0] + 1e-6 * filters[0, 1], alone[0, 0], atol=1e-6)
     assert torch.equal(filters[0, 2], torch.zeros(4).double())
 
@@ -57,7 +57,7 @@ def test_gradients_are_exact():
     assert torch.autograd.gradgradcheck(solve_block_toeplitz, (among, wanted), fast_mode=True)
 
 
-def test_it_is_one_step_of_a_compiled_graph():
+def test_it_compiles_as_one_graph():
     among, wanted = equations()
     compiled = torch.compile(solve_block_toeplitz, fullgraph=True, backend="eager")
     assert torch.equal(compiled(among, wanted), solve_block_toeplitz(among, wanted))

@@ -14,7 +14,7 @@ TAPS = 6
 
 
 def delayed(references):
-    """Columns of all delays of all channels ``(M, T)``, with room for the last of them at the end."""
+    """Columns of all delays of all channels ``(M, T)``, zero-padded at the end."""
     length = references.shape[-1] + TAPS - 1
     columns = np.zeros((length, len(references) * TAPS))
     for (row, channel), delay in itertools.product(enumerate(references), range(TAPS)):
@@ -37,19 +37,19 @@ def ratios(estimate, sources, number, fitted_on, of_images=True):
     """SDR, ISR, SIR and SAR of an estimate ``(C, T)`` of one of the sources ``(S, C, T)``; filters fitted elsewhere."""
     whole_estimate, whole_sources = fitted_on
     true = np.pad(sources[number], ((0, 0), (0, TAPS - 1))).T
-    heard = np.pad(estimate, ((0, 0), (0, TAPS - 1))).T
+    estimated = np.pad(estimate, ((0, 0), (0, TAPS - 1))).T
     own = delayed(sources[number]) @ filters(whole_sources[number], whole_estimate)
     every = delayed(sources.reshape(-1, sources.shape[-1])) @ filters(
         whole_sources.reshape(-1, whole_sources.shape[-1]), whole_estimate
     )
-    rest = db(own, every - own), db(every, heard - every)
+    rest = db(own, every - own), db(every, estimated - every)
     if of_images:
-        return db(true, heard - true), db(true, own - true), *rest
-    return db(own, heard - own), np.nan, *rest
+        return db(true, estimated - true), db(true, own - true), *rest
+    return db(own, estimated - own), np.nan, *rest
 
 
 def scene(count, channels, length=300, seed=0):
-    """Coloured sources, and estimates that are filtered, leak into one another and hiss."""
+    """Coloured sources, and estimates with filtering, interference and noise."""
     sources = noise(count, channels, length, seed=seed).cumsum(-1) * 0.2 + noise(count, channels, length, seed=seed + 1)
     leak = 0.3 * sources.roll(1, 0).roll(2, -1)
     return sources + leak - 0.2 * sources.roll(1, -1) + 0.1 * noise(count, channels, length, seed=seed + 2), sources
@@ -126,7 +126,7 @@ def test_a_filtered_source_is_forgiven_but_not_as_an_image():
     filtered = sources + 0.5 * torch.nn.functional.pad(sources, (3, 0))[..., :400]
     whole = torch.nn.functional.pad(filtered, (0, 0))
     found = bss_eval_sources(whole, sources, num_taps=TAPS, permute=False)
-    assert (found.sdr > 20).all()  # all but the tail that was cut off
+    assert (found.sdr > 20).all()  # all but the truncated tail
     assert (bss_eval_images(whole, sources, num_taps=TAPS, permute=False).sdr < 10).all()
 
 

@@ -1,4 +1,4 @@
-"""Estimates find their sources, whatever their number."""
+"""Assignment of estimates to sources, for any numbers of both."""
 
 import itertools
 
@@ -53,7 +53,7 @@ def test_infinite_scores_come_first_and_undefined_ones_last():
 @pytest.mark.parametrize("chosen", [[2, 0, 1], [1, 2], [0]])
 def test_estimates_come_in_the_order_of_the_sources(chosen):
     _, sources = scene(2)
-    sources[1] = sources[0].flip(0)  # items have orders of their own
+    sources[1] = sources[0].flip(0)  # each item has its own order
     found = match_estimates(si_sdr, 0.5 * sources[0, chosen].expand(2, -1, -1, -1), sources)
     order = [chosen.index(source) if source in chosen else -1 for source in range(3)]
     assert found.order.tolist() == [order, order[::-1]]

@@ -1,4 +1,4 @@
-"""torchmetrics' modules: what they gather is what the functions say of all."""
+"""torchmetrics modules accumulate the results of the functions."""
 
 import pytest
 import torch
@@ -107,8 +107,8 @@ def test_bss_eval_has_medians_over_frames_and_then_over_sources():
     metric = made("BSSEvalV4", sample_rate=40, window=1.0, num_taps=8)
     estimates, sources, _ = scene()
     sources[0, 1] = noise(2, 120, seed=8)
-    sources[3, 0] = 0.0  # leaves all of this item out
-    sources[2, 1, :, :40] = 0.0  # and this its first frame
+    sources[3, 0] = 0.0  # excludes the whole item
+    sources[2, 1, :, :40] = 0.0  # excludes the first frame
     for batch in batches((estimates, sources)):
         metric.update(*batch)
     found = bss_eval_v4(estimates, sources, sample_rate=40, num_taps=8)

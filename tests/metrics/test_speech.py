@@ -1,4 +1,4 @@
-"""PESQ and STOI, where their packages are."""
+"""PESQ and STOI, if their packages are installed."""
 
 import importlib.util
 
@@ -18,7 +18,7 @@ def made(name, **options):
 
 
 def scene():
-    """Noise in bursts, as syllables are."""
+    """Noise bursts, similar to syllables."""
     time = torch.arange(RATE, dtype=torch.float64) / RATE
     sources = noise(2, 2, 1, RATE) * (torch.sin(2 * torch.pi * 3 * time) + 1.1)
     return sources + 0.5 * noise(2, 2, 1, RATE, seed=1), sources

@@ -66,7 +66,7 @@ def test_items_do_not_know_of_one_another(network):
         assert near(network(batch[item : item + 1]), together[item : item + 1], 1e-5)
 
 
-def test_a_bad_item_stays_alone(network):
+def test_non_finite_items_are_isolated(network):
     batch = inputs(network, 67, batch=3)
     expected = network(batch)
     batch[1, ..., 20] = torch.nan
@@ -146,7 +146,7 @@ def test_receptive_field_and_latency_are_what_the_gradient_says(network):
 
 
 @pytest.mark.parametrize("network", MASK_NETWORKS, indirect=True)
-def test_masks_are_from_zero_to_one_and_add_up_where_they_say_so(network):
+def test_masks_are_from_zero_to_one_and_sum_to_one_if_normalised(network):
     with torch.no_grad():
         for weight in network.parameters():
             weight.mul_(3)

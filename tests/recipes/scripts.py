@@ -1,4 +1,4 @@
-"""The scripts of the recipes as modules, each under a name of its own."""
+"""Recipe scripts as modules with unique names."""
 
 import importlib.util
 import sys
@@ -18,5 +18,5 @@ def load(recipe, name="prepare"):
 
 
 def contents(folder):
-    """Every file below a folder, hidden ones too, and what is in it."""
+    """Contents of all files below a folder, including hidden ones."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -1,4 +1,4 @@
-"""The corpus speech8k laid out for training, and the speakers by which it is widened."""
+"""Preparation of speech8k and its additional voices."""
 
 import hashlib
 import json
@@ -12,7 +12,6 @@ import sys
 import threading
 
 import pytest
-import soundfile
 import torch
 from recipes.scripts import RECIPES, contents, load
 
@@ -20,11 +19,13 @@ from torchsep import audio
 from torchsep.data import DynamicMixing
 
 prepare = load("speech8k")
+
+
 clips, synthesis, speakers = prepare.clips, sys.modules["synthesis"], sys.modules["speakers"]
 
 
 def tone(frequency, seconds, rate=8000, level=0.3):
-    """Harmonics of a frequency that comes and goes a little, as a voice has them."""
+    """Harmonics of a slightly varying frequency, similar to a voice."""
     time = torch.arange(round(seconds * rate), dtype=torch.float64) / rate
     phase = 2 * math.pi * frequency * (time + 0.03 / 32 * torch.sin(32 * time))
     return level * sum(torch.sin(order * phase) / order for order in range(1, 6))[None].float()
@@ -61,7 +62,7 @@ def corpus(tmp_path):
 
 
 def refused(capsys, *arguments):
-    """What the script says in refusing; it may say no more than one line."""
+    """Error message of the script, which must be a single line."""
     assert prepare.main([str(argument) for argument in arguments]) == 2
     said = capsys.readouterr()
     (line,) = said.err.splitlines()
@@ -69,14 +70,14 @@ def refused(capsys, *arguments):
     return line
 
 
-def test_every_file_goes_to_its_split_and_talker(corpus, tmp_path):
+def test_every_file_goes_to_its_split_and_speaker(corpus, tmp_path):
     assert prepare.main([str(corpus), "--output", str(tmp_path / "made" / "here")]) == 0
     expected = contents(corpus)
     del expected["MANIFEST.json"]
     assert contents(tmp_path / "made" / "here") == expected
 
 
-def test_talkers_of_one_group_share_a_folder_and_are_never_mixed(tmp_path):
+def test_speakers_of_one_group_share_a_folder_and_are_never_mixed(tmp_path):
     write_corpus(tmp_path / "corpus", ("ann", "bob", "cleo"), {"ann": "ann/bob", "bob": "ann/bob"})
     prepare.main([str(tmp_path / "corpus"), "--output", str(tmp_path / "made")])
     mixtures = DynamicMixing(tmp_path / "made" / "train", sample_rate=8000, duration=0.1)
@@ -95,7 +96,7 @@ def test_without_hard_links_files_are_copied(corpus, tmp_path, monkeypatch):
 
 
 def changed(folder, **values):
-    """Write a manifest with a first file of which something else is said."""
+    """Write a manifest with a changed first entry."""
     files = json.loads((folder / "MANIFEST.json").read_text(encoding="utf-8"))["files"]
     files[0] = {key: value for key, value in {**files[0], **values}.items() if value is not None}
     write_manifest(folder, files)
@@ -109,8 +110,8 @@ def changed(folder, **values):
         (lambda corpus: (corpus / "MANIFEST.json").write_text("[1]"), "must list the files of speech8k"),
         (lambda corpus: (corpus / "MANIFEST.json").write_text('{"files": [3]}'), "must list the files of speech8k"),
         (lambda corpus: (corpus / "test" / "bob" / "bob_001.flac").unlink(), "bob_001.flac: is missing"),
-        (lambda corpus: (corpus / "test" / "bob" / "bob_001.flac").write_bytes(b"x"), "has the sha256"),
-        (lambda corpus: changed(corpus, sha256=None), "must say the sha256 of every file"),
+        (lambda corpus: (corpus / "test" / "bob" / "bob_001.flac").write_bytes(b"x"), "does not match its sha256"),
+        (lambda corpus: changed(corpus, sha256=None), "must contain sha256 for every file"),
         (lambda corpus: changed(corpus, split="dev"), "split must be one of train, valid, test, got 'dev'"),
         (lambda corpus: changed(corpus, file="../corpus/train/ann/ann_000.flac"), "must name files and speakers of"),
         (lambda corpus: changed(corpus, file="/etc/hostname"), "must name files and speakers of"),
@@ -127,7 +128,7 @@ def test_two_files_of_one_name_are_refused(corpus, tmp_path, capsys):
     changed(corpus, speaker="bob")
     files = json.loads((corpus / "MANIFEST.json").read_text(encoding="utf-8"))["files"]
     write_manifest(corpus, [*files, files[0]])
-    assert "must have a name of its own" in refused(capsys, corpus, "--output", tmp_path / "made")
+    assert "must have a unique name" in refused(capsys, corpus, "--output", tmp_path / "made")
     assert names(tmp_path) == ["corpus"]
 
 
@@ -145,9 +146,6 @@ def test_the_script_runs_from_anywhere(corpus, tmp_path):
     assert len(contents(tmp_path / "made")) == 12
 
 
-# --- what widens the training split
-
-
 def write_voices(monkeypatch, root, seconds=6.0):
     """Two speakers of a package, of whom one has recordings at two pitches, and a voice that plays a tone."""
     for number, frequency in enumerate((110.0, 120.0, 240.0, 250.0)):
@@ -155,10 +153,10 @@ def write_voices(monkeypatch, root, seconds=6.0):
     audio.write(root / "usr/share/letters/a.wav", tone(150.0, seconds), 8000)
 
     def speaker(name, pattern, pitch=None):
-        return speakers.Talker(name, "some-package", "GPL-2", (pattern,), "x-one", pitch)
+        return speakers.Speaker(name, "some-package", "GPL-2", (pattern,), "x-one", pitch)
 
     monkeypatch.setattr(
-        prepare, "TALKERS", (speaker("x-low", "usr/share/names/*", (80, 200)), speaker("x-mid", "usr/share/letters/*"))
+        prepare, "SPEAKERS", (speaker("x-low", "usr/share/names/*", (80, 200)), speaker("x-mid", "usr/share/letters/*"))
     )
     command = ("cp", str(root / "usr/share/letters/a.wav"), "{wave}")
     monkeypatch.setattr(prepare, "VOICES", (synthesis.Voice("x-made", "coreutils", "GPL-3+", command, 4.5),))
@@ -213,10 +211,10 @@ def test_a_recording_that_cannot_be_read_is_left_out_and_named(corpus, tmp_path,
     (tmp_path / "root/usr/share/names/broken.ogg").write_bytes(b"no ogg")
     assert prepare.main([str(corpus), "--output", str(tmp_path / "made"), "--voices", str(tmp_path / "root")]) == 0
     (line,) = capsys.readouterr().err.splitlines()
-    assert re.match(r"left out: .*broken\.ogg: cannot be read", line)
+    assert re.match(r"skipped: .*broken\.ogg: cannot be read", line)
 
 
-def test_a_talker_of_whom_nothing_is_left_is_an_error(corpus, tmp_path, monkeypatch, capsys):
+def test_a_speaker_of_whom_nothing_is_left_is_an_error(corpus, tmp_path, monkeypatch, capsys):
     write_voices(monkeypatch, tmp_path / "root", seconds=0.5)
     assert prepare.main([str(corpus), "--output", str(tmp_path / "made"), "--voices", str(tmp_path / "root")]) == 2
     assert "must hold at least a second of x-mid" in capsys.readouterr().err
@@ -245,11 +243,11 @@ def test_an_interrupt_leaves_nothing(corpus, tmp_path, monkeypatch, capsys, numb
     assert names(tmp_path) == ["corpus", "root"]
 
 
-def test_every_voice_and_talker_has_a_name_of_its_own():
-    for voices in (speakers.TALKERS, synthesis.VOICES):
+def test_every_voice_and_speaker_has_a_name_of_its_own():
+    for voices in (speakers.SPEAKERS, synthesis.VOICES):
         assert len({voice.name for voice in voices}) == len(voices)
-    assert all(voice.name.startswith("x-") for voice in (*speakers.TALKERS, *synthesis.VOICES))
-    assert {speaker.folder for speaker in speakers.TALKERS} <= {speaker.name for speaker in speakers.TALKERS} | {
+    assert all(voice.name.startswith("x-") for voice in (*speakers.SPEAKERS, *synthesis.VOICES))
+    assert {speaker.folder for speaker in speakers.SPEAKERS} <= {speaker.name for speaker in speakers.SPEAKERS} | {
         "x-asterisk-allison"
     }
 
@@ -258,94 +256,3 @@ def test_what_a_voice_says_depends_on_the_seed_alone(tmp_path):
     said = [synthesis.words(synthesis.random.Random(f"{seed}"), 60) for seed in (0, 0, 1)]
     assert said[0] == said[1] != said[2]
     assert len(said[0].replace(".", "").split()) == 60
-
-
-# --- utterances
-
-
-def test_silence_around_and_long_pauses_are_cut_out():
-    silence = torch.zeros(1, 8000)
-    waveform = torch.cat(
-        [silence, tone(150, 1.0), silence[:, :800], tone(150, 0.5), silence, tone(150, 0.7), silence], 1
-    )
-    lengths = [len(piece) / 8000 for piece in clips.pieces(waveform[0])]
-    assert lengths == pytest.approx([1.6 + 0.06, 0.7 + 0.06], abs=0.03)  # a pause of 0.1 s stays
-
-
-@pytest.mark.parametrize("samples", [0, 100, 8000])
-def test_silence_and_nothing_have_no_pieces(samples):
-    assert list(clips.pieces(torch.zeros(samples))) == []
-
-
-def test_what_is_long_is_cut_where_it_is_softest_and_nothing_is_lost():
-    waveform = tone(150, 9.0)[0]
-    waveform[20000:20800] *= 0.1
-    parts = list(clips.pieces(waveform))
-    assert max(map(len, parts)) <= 32000
-    assert 20000 <= len(parts[0]) <= 20800
-    assert torch.equal(torch.cat(parts), waveform)
-
-
-def test_every_piece_is_used_once_and_made_as_loud():
-    parts = [tone(100 + 10 * number, 0.8, level=0.01 * (number + 1))[0] for number in range(12)]
-    made = list(clips.utterances(parts, torch.Generator().manual_seed(0)))
-    assert [utterance.shape for utterance in made] == [(1, 3 * 6400 - 2 * 80)] * 4
-    found = []
-    for utterance in made:
-        for middle in utterance[0].unfold(0, 3200, 6320)[:, :]:
-            found.append(round(clips.pitch(middle) / 10))
-            assert middle.square().mean().sqrt().log10() * 20 == pytest.approx(-25, abs=0.3)
-    assert len(found) == 12
-    assert len(set(found)) >= 10  # pitches are right to some per cent
-
-
-def test_short_remainders_are_left_out():
-    made = clips.utterances([torch.rand(7000), torch.rand(900)], torch.Generator().manual_seed(0))
-    assert list(made) == []
-
-
-def test_peaks_stay_below_full_scale():
-    click = torch.zeros(16000)
-    click[8000] = 1.0
-    (made,) = clips.utterances([click], torch.Generator().manual_seed(0))
-    assert made.abs().max() == pytest.approx(0.9)
-
-
-@pytest.mark.parametrize("frequency", [90.0, 150.0, 260.0])
-def test_pitch_is_that_of_the_harmonics(frequency):
-    assert clips.pitch(tone(frequency, 1.0)[0]) == pytest.approx(frequency, rel=0.03)
-
-
-def test_noise_silence_and_nothing_have_no_pitch():
-    generator = torch.Generator().manual_seed(0)
-    for waveform in (torch.randn(8000, generator=generator), torch.zeros(8000), torch.zeros(100)):
-        assert clips.pitch(waveform) == 0.0
-
-
-def test_recordings_come_as_they_are_at_8_khz(tmp_path):
-    stereo = torch.cat([tone(150, 1.0, 44100), torch.zeros(1, 44100)])
-    audio.write(tmp_path / "a.wav", stereo, 44100)
-    waveform, kind = clips.read(tmp_path / "a.wav")
-    assert kind == (44100, 2)
-    assert waveform.shape == (8000,)
-    expected = tone(150, 1.0)[0] / 2
-    likeness = torch.nn.functional.cosine_similarity(waveform, expected, dim=0)
-    assert likeness > 0.9  # a high-pass filter shifts phases
-    assert waveform.norm() == pytest.approx(expected.norm().item(), rel=0.05)
-
-
-def test_a_recording_may_lack_its_end(tmp_path):
-    audio.write(tmp_path / "a.ogg", 0.1 * torch.randn(1, 3 * 44100), 44100)
-    whole = (tmp_path / "a.ogg").read_bytes()
-    (tmp_path / "a.ogg").write_bytes(whole[: whole.rfind(b"OggS")])
-    with pytest.raises(ValueError, match="cut short"):
-        audio.read(tmp_path / "a.ogg")
-    assert 1.5 < len(clips.read(tmp_path / "a.ogg")[0]) / 8000 < 3.0
-
-
-def test_headerless_and_empty_recordings(tmp_path):
-    soundfile.write(tmp_path / "a.gsm", tone(150, 1.0)[0].numpy(), 8000, "GSM610", format="RAW")
-    assert clips.pitch(clips.read(tmp_path / "a.gsm")[0]) == pytest.approx(150, rel=0.05)
-    soundfile.write(tmp_path / "b.wav", torch.zeros(0).numpy(), 8000)
-    with pytest.raises(ValueError, match=r"b\.wav: holds no samples"):
-        clips.read(tmp_path / "b.wav")

@@ -1,4 +1,4 @@
-"""WSJ0-2mix mixed from recordings and lists."""
+"""Preparation of WSJ0-2mix from recordings and lists."""
 
 import math
 import signal
@@ -18,7 +18,7 @@ RATE = 16000
 
 
 def speech(seed, seconds, pauses=True):
-    """Noise above 300 Hz, on and off, at no particular level."""
+    """Intermittent noise above 300 Hz at an arbitrary level."""
     generator = torch.Generator().manual_seed(seed)
     length = round(seconds * RATE)
     spectrum = torch.fft.rfft(torch.randn(length, generator=generator))
@@ -76,7 +76,7 @@ def test_mixtures_are_sums_whose_loudest_sample_is_0_9(wsj0, tmp_path):
     assert torch.allclose(item["sources"].sum(0), item["mixture"], atol=2 * 2**-15)
 
 
-def test_talkers_differ_in_active_level_as_the_list_says(wsj0, tmp_path):
+def test_speakers_differ_in_active_level_as_the_list_says(wsj0, tmp_path):
     run(wsj0, tmp_path / "made", "--modes", "max", "--rates", "8000", "16000")
     for rate in (8000, 16000):
         (item,) = WSJ0Mix(tmp_path / "made", split="train", mode="max", file_rate=rate)
@@ -85,7 +85,7 @@ def test_talkers_differ_in_active_level_as_the_list_says(wsj0, tmp_path):
         assert 10 * math.log10(powers[0] / powers[1]) == pytest.approx(2 * 1.2544, abs=0.05)
 
 
-def test_three_talkers(tmp_path):
+def test_three_speakers(tmp_path):
     write_wsj0(tmp_path / "in", speakers=3)
     assert run(tmp_path / "in", tmp_path / "made", "--speakers", "3") == 0
     (item,) = WSJ0Mix(tmp_path / "made", split="test", num_speakers=3)
@@ -148,7 +148,7 @@ def test_an_interrupt_leaves_nothing(wsj0, tmp_path, capsys, monkeypatch, number
 
 
 def slow_active_level(waveform, rate):
-    """Method B sample by sample, in dB; the waveform holds nothing that the filter would take."""
+    """Method B sample by sample, in dB, for waveforms unaffected by the filter."""
     decay = math.exp(-1 / (rate * 0.03))
     first = second = 0.0
     envelope = []

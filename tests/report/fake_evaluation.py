@@ -1,4 +1,4 @@
-"""Evaluation folders written here, with sound that says where it is."""
+"""Evaluation folders with audio whose value encodes the position."""
 
 import json
 
@@ -18,7 +18,7 @@ SETTINGS = {
 
 
 def ramp(seconds=2.0, rate=16000, top=0.9):
-    """Sound whose value is the place in it: from nothing to ``top``."""
+    """Ramp from zero to ``top``, whose value encodes the position."""
     return torch.linspace(0, top, round(seconds * rate))[None]
 
 

@@ -1,4 +1,4 @@
-"""The page in a browser: it is silent about errors, its players keep their place, keys and sorting work."""
+"""The page in a browser: no errors, players keep their position, keys and sorting work."""
 
 import shutil
 
@@ -24,7 +24,7 @@ SECONDS = 30.0  # of a track: enough for a slow machine
 PATIENCE = 60_000  # milliseconds
 PLAYER = "document.querySelector('.player').player"
 
-# What is heard now, as a place in the track, and the place that the player shows, read in one go.
+# The position in the track that is playing, and the position that the player shows, read at once.
 LISTEN = f"""() => {{
   const player = {PLAYER};
   const {{ engine }} = player;
@@ -75,12 +75,12 @@ def page(browser, report):
 
 
 def listen(page, sign):
-    """What is heard, once it has a sign: that of the track."""
+    """The output of the player once it is non-zero, with the sign of the track."""
     page.wait_for_function(f"sign => ({LISTEN})().value * sign > 0.001", arg=sign)
     faded = page.evaluate(LISTEN)["now"] + 0.05
     page.wait_for_function(f"time => ({LISTEN})().now > time", arg=faded)
-    heard = page.evaluate(LISTEN)
-    return abs(heard["value"]) / 0.9 * SECONDS, heard["shown"], heard["now"]
+    played = page.evaluate(LISTEN)
+    return abs(played["value"]) / 0.9 * SECONDS, played["shown"], played["now"]
 
 
 def place(page):
@@ -122,15 +122,15 @@ def test_seeking_and_loops(page):
     page.locator(".picture").first.click(position={"x": 400, "y": 30})
     width = page.locator(".picture").first.bounding_box()["width"]
     wanted = SECONDS * 400 / width
-    heard, shown, _ = listen(page, 1)
-    assert heard == pytest.approx(shown, abs=0.02)
+    played, shown, _ = listen(page, 1)
+    assert played == pytest.approx(shown, abs=0.02)
     assert wanted - 0.1 < shown < wanted + 10
     page.click(".loop")
     assert page.locator(".loop").first.get_attribute("aria-pressed") == "true"
     page.evaluate(f"{PLAYER}.seek({SECONDS} - 0.2)")
     page.wait_for_function(f"() => {PLAYER}.position < 5 && {PLAYER}.position > 0.1")
-    heard, shown, _ = listen(page, 1)
-    assert heard == pytest.approx(shown, abs=0.02)
+    played, shown, _ = listen(page, 1)
+    assert played == pytest.approx(shown, abs=0.02)
     page.click(".loop")
     page.evaluate(f"{PLAYER}.seek({SECONDS} - 0.2)")
     page.wait_for_function(f"() => !{PLAYER}.isPlaying")
@@ -164,7 +164,7 @@ def test_keys(page):
     assert is_playing(page)
 
 
-def test_one_player_is_heard_at_a_time(page):
+def test_one_player_is_active_at_a_time(page):
     page.click(".play")
     page.locator("details.item").nth(1).locator("summary").first.click()
     page.locator(".play").nth(1).click()

@@ -1,4 +1,4 @@
-"""Pages: they are whole, hold what was asked for, and let no name out of its place."""
+"""Pages are complete, follow the options, and escape all names."""
 
 import base64
 import io
@@ -122,7 +122,7 @@ def test_mp3_is_smaller_and_as_long(tmp_path):
 def test_limits_are_said(tmp_path):
     write_evaluation(tmp_path, ids=tuple("abcde"))
     report, page = page_of(tmp_path, items=2)
-    assert (report.items, report.heard) == (5, 2)
+    assert (report.items, report.num_audible) == (5, 2)
     assert len(page.all("audio")) == 2 * 4
     assert len([1 for _, attributes in page.found if attributes.get("class") == "item"]) == 5
     assert any("first 2 of 5 items" in data for _, data in page.texts)
@@ -136,14 +136,14 @@ def test_of_thousands_of_items_hundreds_are_listed(tmp_path):
     report, page = page_of(tmp_path)
     assert report.items == 510
     assert len([1 for _, attributes in page.found if attributes.get("class") == "item"]) == 500
-    assert any("Listed are the first 500 of 510 items" in data for _, data in page.texts)
+    assert any("The first 500 of 510 items are listed" in data for _, data in page.texts)
 
 
-def test_progress_is_told(tmp_path):
+def test_progress_is_reported(tmp_path):
     write_evaluation(tmp_path, ids=("a", "b"))
-    told = []
-    make_report([tmp_path], tmp_path / "page.html", receive=lambda done, total: told.append((done, total)))
-    assert told == [(1, 2), (2, 2)]
+    reported = []
+    make_report([tmp_path], tmp_path / "page.html", receive=lambda done, total: reported.append((done, total)))
+    assert reported == [(1, 2), (2, 2)]
 
 
 def test_points_lead_to_items(tmp_path):
@@ -158,8 +158,8 @@ def test_points_lead_to_items(tmp_path):
 def test_results_without_audio_are_figures(tmp_path):
     write_run(tmp_path, "run", [result("a", scores(1.0))])
     report, page = page_of(tmp_path)
-    assert (report.heard, page.all("audio")) == (0, [])
-    assert any("No audio was kept" in data for _, data in page.texts)
+    assert (report.num_audible, page.all("audio")) == (0, [])
+    assert any("No audio was saved" in data for _, data in page.texts)
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path):

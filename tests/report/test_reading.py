@@ -1,4 +1,4 @@
-"""What is read of evaluation folders, whole and damaged."""
+"""Reading of complete and damaged evaluation folders."""
 
 import json
 import math
@@ -95,7 +95,7 @@ def test_nothing_and_nonsense_are_refused(tmp_path):
         read_runs([tmp_path])
 
 
-def test_runs_of_one_label_are_told_apart(tmp_path):
+def test_runs_of_one_label_are_distinguished(tmp_path):
     for folder in ("one", "two"):
         write_run(tmp_path / folder, "hpss", [result("a", scores(1.0))])
     labels = [run.label for run in read_runs([tmp_path / "one", tmp_path / "two"])]

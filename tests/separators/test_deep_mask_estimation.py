@@ -217,7 +217,7 @@ def test_what_does_not_go_together_is_named(arguments, message):
         DeepMaskEstimation(**{"network": MaskInference(body()), **OF_RATE, **arguments})
 
 
-def test_a_bad_item_stays_alone():
+def test_non_finite_items_are_isolated():
     separator, mixture = estimator(), scene(3, 2)
     expected = separator(mixture)
     mixture[1, 0, 7] = torch.nan

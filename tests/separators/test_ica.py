@@ -127,7 +127,7 @@ def test_channels_that_depend_on_one_another(algorithm, dtype):
 
 
 @pytest.mark.parametrize("length", [500, 140001])
-def test_items_of_a_batch_stay_alone(length):
+def test_items_are_independent(length):
     signals = sources(length=length)
     batch = torch.stack((MIXING @ signals, MIXING.T @ signals, MIXING @ signals.flip(0), MIXING.T @ signals)).float()
     batch[1, 0, 100] = torch.inf

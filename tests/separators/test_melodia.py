@@ -170,7 +170,7 @@ def test_stereo_out_of_phase_has_a_melody():
     assert masks.shape[2] == 1
 
 
-def test_items_do_not_see_one_another():
+def test_items_are_independent():
     first, second = (song(lowest, seed=seed)[0].sum(0).float() for lowest, seed in ((220.0, 0), (160.0, 4)))
     batch = torch.stack((first, 1e-6 * second, 0 * first, 1e4 * first))
     separator = Melodia(sample_rate=RATE)

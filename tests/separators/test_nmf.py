@@ -38,7 +38,7 @@ def test_notes_and_noises_come_apart(arguments):
     assert max(improvement(estimates, sources), improvement(estimates.flip(0), sources)) > 7
 
 
-def test_masks_are_shares_of_the_components():
+def test_masks_are_fractions_of_the_components():
     templates, activations = noise(2, 5, 4).abs(), noise(2, 3, 4, 6, seed=1).abs()
     labels = torch.tensor([[0, 1, 2, 1], [2, 2, 0, 1]])
     masks = component_masks(templates, activations, labels, 3)

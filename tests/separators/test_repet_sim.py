@@ -87,7 +87,7 @@ def test_channels_are_compared_together():
     assert torch.equal(separator(mixture)[:, 2], torch.zeros(2, 4000, dtype=torch.float64))
 
 
-def test_items_do_not_see_one_another():
+def test_items_are_independent():
     mixture = noise(4, 2, 6000).float() * torch.tensor([1.0, 1e-5, 0.0, 1e5])[:, None, None]
     separator = RepetSim(min_distance_between_frames=0.1, sample_rate=8000)
     together, alone = separator(mixture), torch.stack([separator(item) for item in mixture])

@@ -12,7 +12,7 @@ from torchsep.transforms import STFT
 SMALL = STFT(64, 16)
 
 
-def test_masks_are_shares_of_the_parts():
+def test_masks_are_fractions_of_the_parts():
     separator = RPCA(gain=2.0, high_pass_cutoff_hz=0.0, sample_rate=8000, stft=SMALL)
     spectrogram = SMALL(noise(2, 1, 2000))
     low_rank, sparse = low_rank_and_sparse(magnitude(spectrogram))

@@ -285,7 +285,7 @@ def test_groups_of_frames_change_nothing(together, monkeypatch):
             assert torch.allclose(front.inverse(spectrogram, 50), whole, rtol=0, atol=1e-13)
 
 
-def test_the_spectrogram_is_left_alone():
+def test_spectrogram_is_not_modified():
     front, masks = STFT(16, 5), torch.full((9, 8), 0.5, dtype=torch.float64)
     spectrogram = front(noise(2, 33))
     before = spectrogram.clone()

@@ -1,4 +1,4 @@
-"""Whether an audio file is all there, as far as its container says; libsndfile does not ask."""
+"""Detection of truncated audio files from their container, which libsndfile does not check."""
 
 import struct
 from pathlib import Path
@@ -8,11 +8,11 @@ from torchsep.audio.formats import one_line
 
 __all__ = ["check_complete"]
 
-_STREAMED = (0, 2**31 - 4096, 2**31 - 1, 2**31, 2**32 - 1)  # sizes that encoders leave when they write to a pipe
+_STREAMED = (0, 2**31 - 4096, 2**31 - 1, 2**31, 2**32 - 1)  # placeholder sizes of encoders that write to a pipe
 
 
 def check_complete(path: Path, stream: BinaryIO) -> None:
-    """Raise where the container says that bytes are missing; libsndfile reads what is left and keeps quiet."""
+    """Raise if the container declares more bytes than the file has; libsndfile silently reads the remainder."""
     size = path.stat().st_size
     head = stream.read(12).ljust(12, b"\0")
     complete = True
@@ -31,13 +31,11 @@ def check_complete(path: Path, stream: BinaryIO) -> None:
         stream.seek(start)
         frame = stream.read(64).ljust(64, b"\0")
         tag = max(frame.find(b"Xing", 0, 44), frame.find(b"Info", 0, 44))
-        if tag > 0 and frame[tag + 7] & 2:  # the tag holds the number of bytes
+        if tag > 0 and frame[tag + 7] & 2:  # the tag contains the number of bytes
             at = tag + 8 + 4 * (frame[tag + 7] & 1)
             complete = size - start >= struct.unpack(">I", frame[at : at + 4])[0]
     if not complete:
-        raise ValueError(
-            one_line(path, f"is cut short: its {size} bytes are fewer than its header or its end mark says")
-        )
+        raise ValueError(one_line(path, f"is cut short: its {size} bytes are fewer than declared"))
 
 
 def _chunks_complete(path: Path, stream: BinaryIO, size: int, magic: bytes) -> bool:
@@ -55,4 +53,4 @@ def _chunks_complete(path: Path, stream: BinaryIO, size: int, magic: bytes) -> b
             length = length64 if magic == b"RF64" and length == 2**32 - 1 else length
             return length in _STREAMED or position + length <= size
         position += length + length % 2
-    return True  # no samples found: libsndfile says what it thinks of that
+    return True  # no samples found: libsndfile raises an error

@@ -1,4 +1,4 @@
-"""How samples get into files, whether all of them are at hand or come in blocks: all files or none."""
+"""Encoding of samples to files, whole or in blocks; either all files are written or none."""
 
 import os
 import shutil
@@ -30,12 +30,12 @@ from torchsep.checks import nearest
 
 __all__ = ["Encoding", "Written", "check_finite", "level", "write_encoded"]
 
-_RIFF_LIMIT = 2**32 - 2**16  # bytes that a 32 bit size field can announce, less the headers
+_RIFF_LIMIT = 2**32 - 2**16  # maximum bytes of a 32-bit size field, minus the headers
 
 
 @dataclass(frozen=True)
 class Written:
-    """What was done to the samples: subtype in the file, gain applied to all sources, number of samples clipped."""
+    """Result of writing: subtype of the file, gain applied to all sources, number of clipped samples."""
 
     subtype: str
     gain: float = 1.0
@@ -43,7 +43,7 @@ class Written:
 
 
 def check_finite(path: Path, name: str, source: Tensor, before: int = 0) -> None:
-    """Raise if samples are NaN or infinite; of a part, with the number of those before it."""
+    """Raise if samples are NaN or infinite; ``before`` is the index of the first sample of the block."""
     bad, first = count_nonfinite(source)
     if bad:
         got = f"got {bad} that are not, the first at index {before + first}"
@@ -51,7 +51,7 @@ def check_finite(path: Path, name: str, source: Tensor, before: int = 0) -> None
 
 
 def level(sources: Iterable[Tensor]) -> tuple[float, int]:
-    """The largest magnitude, and how many are above full scale."""
+    """Peak magnitude, and number of samples above full scale."""
     peak, above = 0.0, 0
     for source in sources:
         for block in source.split(BLOCK, dim=1):
@@ -63,7 +63,7 @@ def level(sources: Iterable[Tensor]) -> tuple[float, int]:
 
 @dataclass(frozen=True)
 class Encoding:
-    """How samples are to be stored, as far as it is known before their level is."""
+    """Storage format of samples, before their level is known."""
 
     form: str
     subtype: str
@@ -73,7 +73,7 @@ class Encoding:
 
     @classmethod
     def of(cls, path: Path, channels: int, rate: int, subtype: str | None, overflow: Overflow | None) -> "Encoding":
-        """That of a file, or a ``ValueError`` if its format cannot hold what is asked for."""
+        """Encoding for a file path; raises ``ValueError`` if the format does not support it."""
         form = _form(path)
         with _naming(path):
             chosen = choose_subtype(form, subtype)
@@ -82,7 +82,7 @@ class Encoding:
         return cls(form, chosen, overflow, channels, rate)
 
     def fitted(self, peak: float, above: int) -> Written:
-        """What is to be done to samples of a level."""
+        """Subtype, gain and clipping for samples with a given peak."""
         if self.subtype in UNBOUNDED or not above:
             return Written(self.subtype)
         overflow = self.overflow or ("float" if holds_floats(self.form) else "rescale")
@@ -94,10 +94,10 @@ class Encoding:
 def write_encoded(
     paths: list[Path], sources: Sequence[Iterable[Tensor]], length: int, encoding: Encoding, written: Written
 ) -> None:
-    """Write each source, given in blocks (channels, samples), to its file; all of them or none."""
+    """Write each source, given in blocks ``(C, T)``, to its file; either all files are written or none."""
     size = encoding.channels * length * SAMPLE_BYTES.get(written.subtype, 1)
     form = _container(paths[0], encoding.form, size)
-    # A link is followed, as every other program which writes to it would.
+    # Symbolic links are followed.
     targets = [Path(os.path.realpath(path)) for path in paths]
     hidden = [target.with_name(f".torchsep-{uuid.uuid4().hex}{target.suffix}") for target in targets]
     try:
@@ -106,7 +106,7 @@ def write_encoded(
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if target.is_dir():
                     raise IsADirectoryError(one_line(path, "is a folder; give the name of a file in it"))
-                temporary.open("xb").close()  # libsndfile would make it with other permissions than the umask says
+                temporary.open("xb").close()  # libsndfile would ignore the umask
                 with _complete(path, temporary, length, encoding):
                     _encode(temporary, blocks, form, encoding, written)
                 with temporary.open("rb+") as stream:
@@ -116,7 +116,7 @@ def write_encoded(
                 temporary.replace(target)
     finally:
         for temporary in hidden:
-            with suppress(OSError):  # missing, as a rule; nothing here may hide the error on its way
+            with suppress(OSError):  # usually missing; must not mask an exception being raised
                 temporary.unlink()
 
 
@@ -130,7 +130,7 @@ def _form(path: Path) -> str:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Put the path before what is said about a format."""
+    """Prefix error messages with the path."""
     try:
         yield
     except ValueError as error:
@@ -140,7 +140,7 @@ def _naming(path: Path) -> Iterator[None]:
 def _container(path: Path, form: str, size: int) -> str:
     if form == "AIFF" and size > _RIFF_LIMIT:
         raise ValueError(one_line(path, "samples must take less than 4 GB in AIFF; write .flac or .wav"))
-    # RF64 is WAV with 64 bit sizes, which most readers take under the name .wav.
+    # RF64 is WAV with 64-bit sizes, which most readers accept with the suffix .wav.
     return "RF64" if form == "WAV" and size > _RIFF_LIMIT else form
 
 
@@ -150,9 +150,9 @@ def _encode(temporary: Path, blocks: Iterable[Tensor], form: str, encoding: Enco
         for part in blocks:
             block = part.T.to("cpu", torch.float64) * written.gain
             if written.subtype not in UNBOUNDED:
-                block = block.clamp(-1, 1)  # for "clip", and the rounding errors of a gain
+                block = block.clamp(-1, 1)  # for "clip", and for rounding errors of the gain
             if written.subtype.startswith("PCM_"):
-                # libsndfile would cut off the fraction in WAV and AIFF, which doubles the error of rounding.
+                # libsndfile truncates in WAV and AIFF, which doubles the quantisation error.
                 bits = 8 * SAMPLE_BYTES[written.subtype]
                 half = 2.0 ** (bits - 1)
                 block = ((block * half).round().clamp(-half, half - 1) * 2.0 ** (32 - bits)).to(torch.int32)
@@ -161,16 +161,16 @@ def _encode(temporary: Path, blocks: Iterable[Tensor], form: str, encoding: Enco
 
 @contextmanager
 def _complete(path: Path, temporary: Path, length: int, encoding: Encoding) -> Iterator[None]:
-    """Raise unless what is written into a file is complete."""
+    """Raise unless a file is written completely."""
     try:
         yield
-        # Encoders swallow errors when they are closed: what was written last is where a full disk shows.
+        # Encoders ignore errors when closed, so the last sample is read back to detect a full disk.
         with open_audio(temporary) as file:
             file.seek(length - 1)
             found = (file.frames, file.channels, file.samplerate, len(file.read(1)))
             if found != (length, encoding.channels, encoding.rate, 1):
                 raise ValueError(temporary)
-    except (soundfile.LibsndfileError, AssertionError, ValueError) as error:  # the assertion is soundfile's own
+    except (soundfile.LibsndfileError, AssertionError, ValueError) as error:  # soundfile raises AssertionError
         folder = temporary.parent
         free = f"{shutil.disk_usage(folder).free / 1e6:.0f} MB free in {folder}"
         problem = f"could not be written in full (disk full? {free}); nothing was kept"

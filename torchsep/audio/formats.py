@@ -1,4 +1,4 @@
-"""What audio formats can hold, and the words in which everything else is refused."""
+"""Capabilities of audio formats, and error messages for unsupported encodings."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -34,10 +34,10 @@ WRITTEN = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".mp3": "MP3", ".aiff"
 AUDIO_SUFFIXES = (*WRITTEN, ".oga", ".opus", ".caf", ".au", ".w64")
 SAMPLE_BYTES = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 UNBOUNDED = ("FLOAT", "DOUBLE")
-BLOCK = 2**16  # samples per channel handled at once
-# ADPCM and the like are left out: they pad to whole blocks, so that a file would not come back with its length.
+BLOCK = 2**16  # samples per channel processed at once
+# ADPCM and similar subtypes are excluded: they pad to whole blocks, which changes the length.
 _SUBTYPES = {*SAMPLE_BYTES, "ULAW", "ALAW", "VORBIS", "OPUS", "MPEG_LAYER_III"}
-# Most channels, and sample rates. libsndfile 1.2 ends the process with a segmentation fault beyond those of Vorbis.
+# Maximum number of channels, and sample rates. libsndfile 1.2 crashes beyond those of Vorbis.
 _LIMITS: dict[str, tuple[int, Sequence[int]]] = {
     "WAV": (1024, range(1, 2**31)),
     "AIFF": (1024, range(1, 2**28)),
@@ -46,11 +46,11 @@ _LIMITS: dict[str, tuple[int, Sequence[int]]] = {
     "OPUS": (255, (8000, 12000, 16000, 24000, 48000)),
     "MP3": (2, (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)),
 }
-_FLAC_HIGH_RATES = range(65_540, 655_351, 10)  # its frames hold no others above 65535
+_FLAC_HIGH_RATES = range(65_540, 655_351, 10)  # the only rates above 65535 that its frames support
 
 
 def one_line(path: StrPath, text: str) -> str:
-    """The message of an error: one line which begins with the path of the file.
+    """Format an error message as a single line that starts with the path of the file.
 
     Example:
         >>> one_line("a.wav", "is empty")
@@ -61,7 +61,7 @@ def one_line(path: StrPath, text: str) -> str:
 
 @contextmanager
 def one_line_errors(path: Path, problem: str) -> Iterator[None]:
-    """Turn the errors of the system into one line of the same class; those raised here have no errno and pass."""
+    """Convert system errors to single-line errors of the same class; errors of this package have no errno and pass."""
     try:
         yield
     except OSError as error:
@@ -72,17 +72,17 @@ def one_line_errors(path: Path, problem: str) -> Iterator[None]:
 
 
 def check_encoding(suffix: str, subtype: str | None = None, overflow: str | None = None) -> None:
-    """Raise unless files of a format can be written with a subtype and an overflow policy.
+    """Raise unless a format can be written with a subtype and an overflow policy.
 
-    It says so before there is anything to write; :func:`torchsep.audio.write_sources` applies the same rules.
+    For checks before there are samples; :func:`torchsep.audio.write_sources` applies the same rules.
 
     Args:
-        suffix: the format as the suffix of its files without the dot, ``wav`` or ``flac`` for example.
-        subtype: encoding in it, as for :func:`torchsep.audio.write_sources`.
-        overflow: what to do above full scale, as for :func:`torchsep.audio.write_sources`.
+        suffix: file suffix without the dot, such as ``wav`` or ``flac``.
+        subtype: encoding, as for :func:`torchsep.audio.write_sources`.
+        overflow: overflow policy, as for :func:`torchsep.audio.write_sources`.
 
     Raises:
-        ValueError: if the format cannot be written, or does not have the subtype or the policy.
+        ValueError: if the format cannot be written, or does not support the subtype or the policy.
 
     Example:
         >>> check_encoding("flac", "PCM_16", "rescale")
@@ -92,7 +92,7 @@ def check_encoding(suffix: str, subtype: str | None = None, overflow: str | None
         ValueError: subtype must be one of PCM_S8, PCM_16, PCM_24 in FLAC, got 'PCM16'; did you mean PCM_16?
     """
     known = {name.removeprefix("."): form for name, form in WRITTEN.items()}
-    # As for the names of files, capitals do not matter.
+    # Case-insensitive, as for file names.
     name = suffix.lower() if isinstance(suffix, str) and suffix.lower() in known else suffix
     check_choice(name, tuple(known), "format")
     choose_subtype(known[name], subtype)
@@ -100,8 +100,8 @@ def check_encoding(suffix: str, subtype: str | None = None, overflow: str | None
 
 
 def choose_subtype(form: str, subtype: str | None) -> str:
-    """The subtype itself if the format has it; for None 24 bit integers, or what the format has."""
-    # libsndfile 1.2 reads MP3 inside WAV, and lists it among what it writes there, but does not.
+    """Validate a subtype; None selects 24-bit integers, or the default of the format."""
+    # libsndfile 1.2 lists MP3 as a subtype of WAV, but cannot write it.
     known = _SUBTYPES - {"MPEG_LAYER_III"} if form == "WAV" else _SUBTYPES
     available = [name for name in soundfile.available_subtypes(form) if name in known]
     chosen = subtype or ("PCM_24" if "PCM_24" in available else soundfile.default_subtype(form))
@@ -112,12 +112,12 @@ def choose_subtype(form: str, subtype: str | None) -> str:
 
 
 def holds_floats(form: str) -> bool:
-    """Whether a format has a subtype which keeps samples above full scale."""
+    """Whether a format has a subtype that keeps samples above full scale."""
     return bool(soundfile.check_format(form, "FLOAT"))
 
 
 def check_overflow(form: str, overflow: str | None) -> None:
-    """Raise unless a format can do what an overflow policy says."""
+    """Raise unless a format supports an overflow policy."""
     policies = [name for name in get_args(Overflow) if name != "float" or holds_floats(form)]
     if overflow is not None and overflow not in policies:
         rule = '"float" (where the format can hold it), "rescale", "clip" or None'
@@ -125,10 +125,10 @@ def check_overflow(form: str, overflow: str | None) -> None:
 
 
 def check_limits(form: str, subtype: str, channels: int, rate: int) -> None:
-    """Raise unless a format can hold a number of channels and a sample rate."""
-    most, rates = _LIMITS.get(subtype) or _LIMITS[form]
-    if channels > most:
-        raise ValueError(f"channels must be at most {most} in {form}, got {channels}")
+    """Raise unless a format supports a number of channels and a sample rate."""
+    max_channels, rates = _LIMITS.get(subtype) or _LIMITS[form]
+    if channels > max_channels:
+        raise ValueError(f"channels must be at most {max_channels} in {form}, got {channels}")
     high = _FLAC_HIGH_RATES if form == "FLAC" else ()
     if isinstance(rate, bool) or not isinstance(rate, int) or (rate not in rates and rate not in high):
         rule = f"from {rates[0]} to {rates[-1]}" if isinstance(rates, range) else f"one of {', '.join(map(str, rates))}"

@@ -1,4 +1,4 @@
-"""Audio files into tensors."""
+"""Reading audio files."""
 
 import difflib
 import math
@@ -22,7 +22,7 @@ __all__ = ["AudioInfo", "count_nonfinite", "open_audio", "probe", "read", "read_
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What the header of an audio file says; ``num_samples`` counts per channel, names are those of soundfile."""
+    """Header of an audio file; ``num_samples`` is per channel, format names are those of soundfile."""
 
     sample_rate: int
     channels: int
@@ -42,16 +42,16 @@ class AudioInfo:
 
 
 def probe(path: StrPath) -> AudioInfo:
-    """What the header of an audio file says, without decoding.
+    """Read the header of an audio file, without decoding.
 
     The length of an MP3 file without a length tag (Xing, Info) is libsndfile's estimate from its first frame.
 
     Args:
-        path: an audio file.
+        path: path of the audio file.
 
     Raises:
-        OSError: if the file is missing (``FileNotFoundError``), a folder, or must not be read.
-        ValueError: if the file is no audio, of an unsupported format, without samples, or visibly cut short.
+        OSError: if the file is missing (``FileNotFoundError``), a folder, or not readable.
+        ValueError: if the file is not audio, has an unsupported format, has no samples, or is visibly truncated.
 
     Example:
         >>> import tempfile
@@ -66,20 +66,20 @@ def probe(path: StrPath) -> AudioInfo:
 
 
 def read(path: StrPath, offset: float = 0.0, duration: float | None = None) -> tuple[Tensor, int]:
-    """Waveform of an audio file, float32 (channels, samples), and its sample rate in Hz.
+    """Read an audio file: the waveform ``(C, T)`` in float32 and the sample rate in Hz.
 
-    An MP3 file of variable bit rate without a length tag may end early, see :func:`probe`.
+    A variable bit rate MP3 file without a length tag may be read incompletely, see :func:`probe`.
 
     Args:
-        path: an audio file.
-        offset: where to begin, in seconds.
-        duration: how much to read, in seconds, or up to the end where that comes first; None reads up to the end.
+        path: path of the audio file.
+        offset: start in seconds.
+        duration: maximum duration in seconds; None reads to the end.
 
     Raises:
         OSError: as for :func:`probe`.
         MemoryError: if the samples do not fit into memory.
-        ValueError: as for :func:`probe`; or if offset or duration is negative, offset lies past the end, the file is
-            damaged or cut short, or samples are NaN or infinite.
+        ValueError: as for :func:`probe`; or if ``offset`` or ``duration`` is out of range, the file is damaged or
+            truncated, or samples are NaN or infinite.
 
     Example:
         >>> import tempfile
@@ -103,7 +103,7 @@ def read(path: StrPath, offset: float = 0.0, duration: float | None = None) -> t
         count = end - start
         if duration is not None and duration * rate < count:
             count = max(1, round(duration * rate))
-        waveform = _room(path, file.channels, count)
+        waveform = _allocate(path, file.channels, count)
         done = 0
         for block in _decode(path, file, start, count, BLOCK):
             waveform[:, done : done + len(block)] = block.T
@@ -112,15 +112,15 @@ def read(path: StrPath, offset: float = 0.0, duration: float | None = None) -> t
 
 
 def read_blocks(path: StrPath, size: int = BLOCK) -> Iterator[Tensor]:
-    """The waveform of an audio file block by block, float32 (channels, samples), in constant memory.
+    """Iterate over the waveform of an audio file in blocks ``(C, T)`` in float32, in constant memory.
 
     Args:
-        path: an audio file.
-        size: samples in each block; the last may have fewer.
+        path: path of the audio file.
+        size: number of samples in each block; the last may be shorter.
 
     Raises:
-        OSError: as for :func:`probe`, when the first block is asked for.
-        ValueError: as for :func:`read`; of samples that are NaN or infinite when their block is asked for.
+        OSError: as for :func:`probe`, when the first block is read.
+        ValueError: as for :func:`read`; for NaN or infinite samples, when their block is read.
 
     Example:
         >>> import tempfile
@@ -137,8 +137,8 @@ def read_blocks(path: StrPath, size: int = BLOCK) -> Iterator[Tensor]:
             yield block.T.contiguous()
 
 
-def _room(path: Path, channels: int, count: int) -> Tensor:
-    """Memory for a waveform."""
+def _allocate(path: Path, channels: int, count: int) -> Tensor:
+    """An empty waveform buffer."""
     try:
         return torch.empty(channels, count)
     except RuntimeError as error:
@@ -149,10 +149,10 @@ def _room(path: Path, channels: int, count: int) -> Tensor:
 
 
 def _decode(path: Path, file: soundfile.SoundFile, start: int, count: int, size: int) -> Iterator[Tensor]:
-    """Blocks (samples, channels), as long as all samples are finite; what is wrong is said when all are decoded."""
-    # libsndfile returns other samples after a seek into the last page of Ogg Vorbis, which holds at most 2**20.
+    """Blocks ``(T, C)`` until the first non-finite sample; errors are raised after everything is decoded."""
+    # libsndfile returns wrong samples after a seek into the last page of Ogg Vorbis, of at most 2**20 samples.
     position = min(start, max(0, file.frames - 2**20)) if file.format == "OGG" else start
-    done, failed = position - start, False  # done is negative as long as samples are skipped
+    done, failed = position - start, False  # done is negative while samples are skipped
     bad, first_bad = 0, 0
     try:
         file.seek(position)
@@ -170,7 +170,7 @@ def _decode(path: Path, file: soundfile.SoundFile, start: int, count: int, size:
             done += len(block)
     except soundfile.LibsndfileError:
         failed = True
-    # The length of an MP3 file without a length tag is an estimate, right to two blocks of 1152 samples.
+    # The length of an MP3 file without a length tag is an estimate, accurate to two blocks of 1152 samples.
     if failed or done < max(1, count - 2304 if file.format == "MP3" else count):
         got = f"only {max(0, done)} samples could be decoded from {start / file.samplerate:g} s on"
         raise ValueError(one_line(path, f"is cut short or damaged, {got}; copy or export it again"))
@@ -180,7 +180,7 @@ def _decode(path: Path, file: soundfile.SoundFile, start: int, count: int, size:
 
 
 def count_nonfinite(waveform: Tensor) -> tuple[int, int]:
-    """Number of samples that are no finite float32, and the time index of the first."""
+    """Number of samples that are not finite in float32, and the time index of the first."""
     count, first = 0, 0
     for index, block in enumerate(waveform.split(BLOCK, dim=1)):
         bad = ~block.float().isfinite()
@@ -192,7 +192,7 @@ def count_nonfinite(waveform: Tensor) -> tuple[int, int]:
 
 @contextmanager
 def open_audio(path: Path) -> Iterator[soundfile.SoundFile]:
-    """The open file, if it is one that this library reads and its header gives no reason to doubt that it is whole."""
+    """Open an audio file after checking that it is supported and appears complete."""
     with one_line_errors(path, "cannot be read"):
         try:
             if path.is_dir():
@@ -205,15 +205,15 @@ def open_audio(path: Path) -> Iterator[soundfile.SoundFile]:
             raise FileNotFoundError(_missing(path)) from error
     try:
         opened = soundfile.SoundFile(str(path))
-    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError is what .raw gives
+    except (soundfile.LibsndfileError, TypeError) as error:  # soundfile raises TypeError for .raw
         raise ValueError(_unsupported(path)) from error
     with opened as file:
-        # libsndfile takes any bytes for headerless audio where the suffix is .au or .gsm.
+        # libsndfile treats any file with suffix .au or .gsm as headerless audio.
         if file.format == "RAW" or not file.seekable():
             raise ValueError(_unsupported(path))
         if file.frames == 0:
             raise ValueError(one_line(path, "holds no samples, or its header was never completed; export it again"))
-        if file.frames >= 2**62:  # FLAC from a pipe, or from an encoder that did not finish
+        if file.frames >= 2**62:  # FLAC from a pipe or an interrupted encoder
             fix = f"ffmpeg -i {shlex.quote(str(path))} -c:a flac complete.flac"
             raise ValueError(one_line(path, f"does not say how long it is; encode it again: {fix}"))
         yield file

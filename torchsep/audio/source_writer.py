@@ -1,4 +1,4 @@
-"""Sources into audio files block by block."""
+"""Block-wise writing of sources to audio files."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -18,22 +18,21 @@ __all__ = ["SourceWriter"]
 
 
 class SourceWriter:
-    """Write the sources of a recording of any length, block by block, with the files of ``write_sources`` in the end.
+    """Context manager that writes the sources of a recording of any length in blocks, as ``write_sources`` does.
 
-    For a ``with`` statement. What is done above full scale depends on all samples, so that they wait as they are, in a
-    file without a name on the disk of their folder, where they need 4 bytes each, 8 in double precision. When the
-    statement ends they are encoded, and the files appear as those of :func:`write_sources` do. If it ends by an error
-    or an interrupt, nothing changes, and nothing is left.
+    The treatment of samples above full scale depends on all samples, so they are buffered in an unnamed temporary file
+    in the output folder, with 4 bytes per sample, 8 in double precision. They are encoded when the context exits, and
+    the files are written atomically as by :func:`write_sources`. After an error or interruption, no files are left.
 
     Args:
         paths: one file for each source, as for :func:`write_sources`.
-        sample_rate: in Hz.
+        sample_rate: sample rate in Hz.
         subtype: as for :func:`write_sources`.
         overflow: as for :func:`write_sources`.
 
     Raises:
-        OSError: as for :func:`write_sources`; from any method, or the end of the statement.
-        ValueError: as for :func:`write_sources`; or if blocks differ in sources or channels, or there were none.
+        OSError: as for :func:`write_sources`; from any method, or when the context exits.
+        ValueError: as for :func:`write_sources`; or if blocks differ in sources or channels, or there are none.
 
     Example:
         >>> import tempfile
@@ -47,7 +46,7 @@ class SourceWriter:
     """
 
     written: Written
-    """What was done to the samples; there once the statement has ended."""
+    """Result of writing, available after the context has exited."""
 
     def __init__(
         self, paths: Sequence[StrPath], sample_rate: int, subtype: str | None = None, overflow: Overflow | None = None
@@ -55,8 +54,8 @@ class SourceWriter:
         self._files = as_files(paths)
         check_paths(self._files, max(1, len(self._files)))
         self._given = (sample_rate, subtype, overflow)
-        Encoding.of(self._files[0], 1, *self._given)  # to be told now what is wrong for any number of channels
-        self._waiting: _Waiting | None = None
+        Encoding.of(self._files[0], 1, *self._given)  # raises early for options invalid for any number of channels
+        self._buffer: _DiskBuffer | None = None
         self._peak, self._above = 0.0, 0
 
     def __enter__(self) -> Self:
@@ -69,63 +68,63 @@ class SourceWriter:
             if kind is None:
                 self.written = self._encode()
         finally:
-            if self._waiting is not None:
-                self._waiting.close()
+            if self._buffer is not None:
+                self._buffer.close()
 
     def write(self, sources: Tensor) -> None:
-        """Add a block.
+        """Append a block.
 
         Args:
-            sources: floating point samples (sources, channels, samples) on any device.
+            sources: floating point samples ``(S, C, T)`` on any device.
         """
         first, sources = self._files[0], sources.detach()
         check_samples(first, "sources", sources, ("sources", "channels", "samples"))
         check_paths(self._files, len(sources))
-        if self._waiting is None:
+        if self._buffer is None:
             Encoding.of(first, sources.shape[1], *self._given)
             with one_line_errors(first, "cannot be written"):
-                self._waiting = _Waiting(first.absolute().parent, sources)
-        if sources.shape[1] != self._waiting.channels:
-            rule = f"have {self._waiting.channels} channels as before"
+                self._buffer = _DiskBuffer(first.absolute().parent, sources)
+        if sources.shape[1] != self._buffer.channels:
+            rule = f"have {self._buffer.channels} channels as before"
             raise ValueError(one_line(first, f"sources must {rule}, got {sources.shape[1]}"))
         for path, source in zip(self._files, sources, strict=True):
-            check_finite(path, "sources", source, self._waiting.length)
+            check_finite(path, "sources", source, self._buffer.length)
         peak, above = level(sources)
         self._peak, self._above = max(self._peak, peak), self._above + above
         with one_line_errors(first, "cannot be written"):
-            self._waiting.append(sources)
+            self._buffer.append(sources)
 
     def _encode(self) -> Written:
-        waiting = self._waiting
-        if waiting is None:
+        buffer = self._buffer
+        if buffer is None:
             raise ValueError(one_line(self._files[0], "sources must be given in blocks, got none"))
-        encoding = Encoding.of(self._files[0], waiting.channels, *self._given)
+        encoding = Encoding.of(self._files[0], buffer.channels, *self._given)
         written = encoding.fitted(self._peak, self._above)
-        sources = [waiting.blocks(number) for number in range(len(self._files))]
-        write_encoded(self._files, sources, waiting.length, encoding, written)
+        sources = [buffer.blocks(number) for number in range(len(self._files))]
+        write_encoded(self._files, sources, buffer.length, encoding, written)
         return written
 
 
-class _Waiting:
-    """Blocks of sources on disk, in a file that has no name, or loses it at once."""
+class _DiskBuffer:
+    """Blocks of sources in an unnamed temporary file."""
 
     def __init__(self, folder: Path, like: Tensor) -> None:
-        while not folder.exists():  # no folder is made for what may come to nothing
+        while not folder.exists():  # folders are created only when the files are written
             folder = folder.parent
         self.channels = like.shape[1]
         self.length = 0
         self._dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
-        self._parts: list[tuple[int, int]] = []  # where each block begins, in bytes, and its number of samples
+        self._parts: list[tuple[int, int]] = []  # offset in bytes and number of samples of each block
         self._file = tempfile.TemporaryFile(dir=folder, prefix=".torchsep-")  # noqa: SIM115 - closed by its owner
 
     def append(self, sources: Tensor) -> None:
-        """Add a block (sources, channels, samples)."""
+        """Append a block ``(S, C, T)``."""
         self._parts.append((self._file.tell(), sources.shape[-1]))
         self._file.write(sources.to("cpu", self._dtype).contiguous().numpy().data)
         self.length += sources.shape[-1]
 
     def blocks(self, number: int) -> Iterator[Tensor]:
-        """One of the sources in blocks (channels, samples)."""
+        """Blocks ``(C, T)`` of a source."""
         for start, samples in self._parts:
             size = self.channels * samples * self._dtype.itemsize
             self._file.seek(start + number * size)
@@ -133,6 +132,6 @@ class _Waiting:
             yield from block.view(self.channels, samples).split(BLOCK, dim=1)
 
     def close(self) -> None:
-        """Give the room back."""
-        with suppress(OSError):  # of a full disk, which was said before
+        """Close and delete the temporary file."""
+        with suppress(OSError):  # a full disk was already reported
             self._file.close()

@@ -1,4 +1,4 @@
-"""Tensors into audio files, all of them or none."""
+"""Writing audio files; either all files are written or none."""
 
 import os
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ __all__ = ["as_files", "check_paths", "check_samples", "write", "write_sources"]
 def write(
     path: StrPath, waveform: Tensor, sample_rate: int, subtype: str | None = None, overflow: Overflow | None = None
 ) -> Written:
-    """What was done to the samples on their way into an audio file; :func:`write_sources` of one.
+    """Write a waveform to an audio file, as :func:`write_sources` for a single source.
 
     Args:
-        path: file to write, .wav .flac .ogg .mp3 .aiff or .aif; missing folders are made.
-        waveform: floating point samples (channels, samples) on any device; left as they are.
-        sample_rate: in Hz.
+        path: path of the file, .wav .flac .ogg .mp3 .aiff or .aif; missing folders are created.
+        waveform: floating point samples ``(C, T)`` on any device.
+        sample_rate: sample rate in Hz.
         subtype: as for :func:`write_sources`.
         overflow: as for :func:`write_sources`.
 
@@ -45,23 +45,24 @@ def write_sources(
     subtype: str | None = None,
     overflow: Overflow | None = None,
 ) -> Written:
-    """What was done to the samples on their way into one audio file for each source.
+    """Write each source to an audio file, and return the subtype, gain and number of clipped samples.
 
-    No file appears or changes before all are complete, on disk and read back; only then are they renamed one by one.
-    Integers are rounded, without dither.
+    The files are written to temporary files and verified, and renamed only when all are complete. Integer formats are
+    rounded without dither.
 
     Args:
-        paths: one file for each source, all of one format, as for :func:`write`; missing folders are made.
-        sources: floating point samples (sources, channels, samples) on any device; left as they are.
-        sample_rate: in Hz.
-        subtype: encoding as soundfile names it (PCM_16, FLOAT, VORBIS, ...); None is PCM_24, or what the format has.
-        overflow: what to do where magnitudes exceed 1.0 and the subtype cannot hold them: write all sources as
-            ``float``, ``rescale`` all by one factor so that they still add up to the scaled mixture, or ``clip``; None
-            is ``float`` where the format can hold it and ``rescale`` elsewhere.
+        paths: one file for each source, all of the same format, as for :func:`write`; missing folders are created.
+        sources: floating point samples ``(S, C, T)`` on any device.
+        sample_rate: sample rate in Hz.
+        subtype: encoding in soundfile's naming (PCM_16, FLOAT, VORBIS, ...); if None, PCM_24 or the default of the
+            format.
+        overflow: treatment of samples above 1.0 that the subtype cannot represent: ``float`` writes all sources in
+            floating point, ``rescale`` scales all sources by one factor so that they sum to the scaled mixture, and
+            ``clip`` clips. If None, ``float`` if the format supports it, otherwise ``rescale``.
 
     Raises:
-        OSError: if the folder cannot be written, or the disk is full; nothing is kept.
-        ValueError: if the format cannot hold what is asked for, or samples are not floating point, none, or not finite.
+        OSError: if the folder is not writable or the disk is full; no files are left.
+        ValueError: if the format does not support the options, or samples are not floating point, empty or not finite.
 
     Example:
         >>> import tempfile
@@ -77,12 +78,12 @@ def write_sources(
 
 
 def as_files(paths: Sequence[StrPath]) -> list[Path]:
-    """One path for each source, also where one is given for itself."""
+    """Paths of the files; a single path is converted to a list."""
     return [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
 
 
 def check_paths(files: list[Path], num_sources: int) -> None:
-    """Raise unless there is a different file for each source, all of one format."""
+    """Raise unless there is a distinct file for each source, all of the same format."""
     first = files[0] if files else Path()
     if len(files) != num_sources or len({os.path.realpath(file) for file in files}) != len(files):
         got = f"got {len(files)} for {num_sources} sources: {', '.join(map(str, files))}"
@@ -94,7 +95,7 @@ def check_paths(files: list[Path], num_sources: int) -> None:
 
 
 def check_samples(path: StrPath, name: str, samples: Tensor, axes: tuple[str, ...]) -> None:
-    """Raise unless samples are a floating point tensor with these axes."""
+    """Raise unless samples are a non-empty floating point tensor with the given axes."""
     if not isinstance(samples, Tensor) or not samples.is_floating_point():
         got = getattr(samples, "dtype", type(samples).__name__)
         raise ValueError(one_line(path, f"{name} must be a floating point tensor, got {got}"))

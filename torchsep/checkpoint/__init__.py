@@ -1,7 +1,7 @@
-"""Separators on disk: one safetensors file whose header says in JSON how to build what the tensors belong to.
+"""Saving and loading separators: one safetensors file whose JSON header holds the separator's configuration.
 
-Loading executes nothing from the file: it builds a registered class from plain arguments, in memory that the file's
-size justifies, and copies tensors into it.
+Loading executes no code from the file: it builds a registered class from plain arguments, with memory bounded by the
+size of the file, and copies the tensors into it.
 """
 
 from torchsep.checkpoint.container import FORMAT_VERSION

@@ -1,4 +1,4 @@
-"""What a checkpoint tells of its origin: fields that mean the same in every checkpoint."""
+"""Descriptive metadata of a checkpoint: fields with the same meaning in every checkpoint."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,18 +7,18 @@ __all__ = ["check_about"]
 
 _KINDS: dict[str, tuple[type, str]] = {
     "summary": (str, "a sentence"),
-    "training": (Mapping, "a mapping of what it was trained on, for how long and how"),
+    "training": (Mapping, "a mapping of training data, duration and method"),
     "metrics": (list, "a list of mappings with name, value and definition"),
-    "licences": (Mapping, "a mapping of what to its licence"),
+    "licences": (Mapping, "a mapping from item to licence"),
     "references": (list, "a list of texts"),
 }
 
 
 def check_about(about: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What is told of a checkpoint, its known fields being what they should be.
+    """Validate the standard fields of the metadata and return it as a dictionary.
 
     Raises:
-        ValueError: if one is not; a metric without its definition says nothing.
+        ValueError: if a field has the wrong type, or a metric lacks its definition.
 
     Example:
         >>> check_about({"metrics": [{"name": "SI-SDR", "value": 7.5}]})

@@ -1,4 +1,4 @@
-"""A separator from what a file says, built in no more memory and time than the file's size justifies."""
+"""Building a separator from a configuration, with memory bounded by the size of the checkpoint."""
 
 import contextlib
 import re
@@ -14,28 +14,28 @@ from torchsep.separators import Separator
 
 __all__ = ["check_integers", "construct", "fill"]
 
-# What windows, filters and other constants may take in any separator, however few its parameters are.
+# Allowance for windows, filters and other constants, independent of the number of parameters.
 _FREE_BYTES = 256 * 2**20
-# Starting values, in double precision and with what computing them takes, beside parameters in half precision.
+# Allowance for initial values in double precision and their temporaries, against parameters in half precision.
 _BYTES_PER_BYTE = 8
-# A tensor is not cheaper than the module that holds it, so that a million layers end as soon as one of a gigabyte.
+# Minimum cost of a tensor, so that a million tiny layers are refused like one layer of a gigabyte.
 _LEAST_BYTES = 2**16
-# Integers are sizes and numbers of things, save for these.
+# Integer arguments are sizes and counts, except for these.
 _LARGEST_SUM = 2**22
 _NOT_SIZES = ("seed", "sample_rate")
 
 
 def construct(config: Mapping[str, Any], shapes: Mapping[str, torch.Size], num_bytes: int, origin: object) -> Separator:
-    """A separator whose state has just the tensors that are there for it, yet to be filled.
+    """Build a separator whose state matches the given tensor shapes; its values are set by :func:`fill`.
 
     Args:
-        config: as :attr:`Separator.config` gives it.
-        shapes: of the tensors by name.
-        num_bytes: that they take.
-        origin: where all that is from, for messages.
+        config: configuration as returned by :attr:`Separator.config`.
+        shapes: tensor shapes by name.
+        num_bytes: total size of the tensors in bytes.
+        origin: source of the configuration, for error messages.
 
     Raises:
-        ValueError: if that cannot be built, or has another state.
+        ValueError: if the separator cannot be built, or its state has other names or shapes.
     """
     try:
         check_integers(config)
@@ -53,10 +53,10 @@ def construct(config: Mapping[str, Any], shapes: Mapping[str, torch.Size], num_b
 
 
 def fill(separator: Separator, tensors: Mapping[str, Tensor], origin: object) -> Separator:
-    """The separator with these values, which were stored in its own precision or in another.
+    """Load tensor values into a separator, converting them to its precision.
 
     Raises:
-        ValueError: if a tensor is of another kind, or not finite.
+        ValueError: if a tensor has an incompatible dtype or non-finite values.
     """
     ready = {}
     for name, own in separator.state_dict().items():
@@ -71,9 +71,9 @@ def fill(separator: Separator, tensors: Mapping[str, Tensor], origin: object) ->
 
 
 def check_integers(config: Mapping[str, Any]) -> None:
-    """Raise if sizes and numbers of things, seeds and sample rates left out, are such as nobody means.
+    """Raise if the integer arguments, except seeds and sample rates, are implausibly large.
 
-    Memory for tensors is limited as they are made; this is for what is made of nothing but Python's objects.
+    Tensor memory is limited separately; this bounds the number of Python objects, such as layers.
     """
     total = sum(abs(number) for number in _integers(config))
     if total > _LARGEST_SUM:
@@ -93,15 +93,15 @@ def _integers(value: Any) -> Iterator[int]:
 
 
 def _in_short(error: Exception) -> str:
-    """A message in one line, and not as long as an argument can be."""
+    """An error message on one line, truncated to 400 characters."""
     text = re.sub(r"\s+", " ", str(error)).strip() or type(error).__name__
     return text if len(text) <= 400 else f"{text[:400]}..."
 
 
 class _Allowance(TorchDispatchMode):
-    """Let operations make new tensors up to a number of bytes in all; what would exceed it is not begun.
+    """Limit the total size of new tensors; an operation that would exceed it is not run.
 
-    What an operation makes is found out by running it on tensors without data.
+    The size of an operation's result is predicted by running it on the meta device.
     """
 
     def __init__(self, num_bytes: int) -> None:
@@ -114,20 +114,20 @@ class _Allowance(TorchDispatchMode):
         if predicted is not None:
             self._take(predicted)
         result = func(*args, **kwargs)
-        if predicted is None:  # it depends on values
+        if predicted is None:  # the size depends on values
             self._take(_storage_bytes(result, _storages((args, kwargs))))
         return result
 
     def _take(self, num_bytes: int) -> None:
         self.left -= num_bytes
         if self.left < 0:
-            raise ValueError("its arguments ask for far more memory than its tensors take")
+            raise ValueError("its arguments need far more memory than the size of its tensors")
 
 
 def _new_bytes(func: Any, args: Any, kwargs: Any) -> int | None:
-    """How many bytes an operation allocates for its result; None if that cannot be told beforehand."""
+    """Number of bytes allocated for the result of an operation; None if it cannot be predicted."""
     args, kwargs = _without_data(args), _without_data(kwargs)
-    if any(argument.name == "device" for argument in func._schema.arguments):  # noqa: SLF001 - there is no other way
+    if any(argument.name == "device" for argument in func._schema.arguments):  # noqa: SLF001 - no public alternative
         kwargs["device"] = torch.device("meta")
     with contextlib.suppress(Exception):
         return _storage_bytes(func(*args, **kwargs), _storages((args, kwargs)))
@@ -145,10 +145,10 @@ def _without_data(value: Any) -> Any:
 
 
 def _storages(value: Any) -> dict[int, int]:
-    """The sizes of the storages of all tensors in a value."""
+    """Sizes of the storages of all tensors in a nested value."""
     if isinstance(value, Tensor):
         storage = value.untyped_storage()
-        return {storage._cdata: storage.nbytes()}  # noqa: SLF001 - data_ptr is zero for all without data
+        return {storage._cdata: storage.nbytes()}  # noqa: SLF001 - data_ptr is zero on the meta device
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""The bytes of a checkpoint: a safetensors file, read only as far as it makes sense."""
+"""The checkpoint file format: safetensors with a validated JSON header."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ __all__ = ["FORMAT_VERSION", "Container", "plain_json", "to_bytes"]
 
 FORMAT_VERSION = 1
 
-# Some thousands of tensors, and a training summary as long as a book; what is longer could only fill the memory.
+# Enough for thousands of tensors and a long training summary; bounds memory for malicious files.
 _LONGEST_HEADER = 4 * 2**20
 
 _DEEPEST_NESTING = 32
@@ -24,10 +24,10 @@ _KEY = "torchsep"
 
 
 def to_bytes(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bytes:
-    """A file that holds tensors and, as JSON, a header to which the tensors' checksum is added.
+    """Serialise tensors and a JSON header, to which the checksum of the tensors is added.
 
     Raises:
-        ValueError: if the header is longer or deeper than what is read.
+        ValueError: if the header is too long or too deeply nested to be read back.
     """
     from safetensors.torch import save
 
@@ -44,16 +44,16 @@ def to_bytes(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> bytes:
 
 
 def plain_json(text: str | bytes) -> Any:
-    """What a JSON text says, if every key is there once, every number is finite and it is not nested deeply.
+    """Parse JSON strictly: keys must be unique, numbers finite and nesting shallow.
 
     Raises:
-        ValueError: if not.
+        ValueError: if the text violates one of these rules.
 
     Example:
         >>> plain_json('{"power": 1, "power": 2}')
         Traceback (most recent call last):
         ...
-        ValueError: key 'power' is there twice
+        ValueError: key 'power' is duplicated
     """
     try:
         value = json.loads(text, object_pairs_hook=_distinct, parse_constant=_refuse_constant)
@@ -64,13 +64,13 @@ def plain_json(text: str | bytes) -> Any:
 
 
 class Container:
-    """An open checkpoint, of which the header is read and what it says is checked; the tensors follow on demand.
+    """An open checkpoint file with a parsed and validated header; tensors are read on demand.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Raises:
-        ValueError: if it is not a safetensors file, is damaged, or holds no header of this library's.
+        ValueError: if the file is not a safetensors file, is damaged, or has no torchsep header.
     """
 
     def __init__(self, path: Path) -> None:
@@ -90,15 +90,15 @@ class Container:
 
     @property
     def shapes(self) -> dict[str, torch.Size]:
-        """The shapes of the tensors, as declared."""
+        """Declared tensor shapes by name."""
         return {name: torch.Size(entry["shape"]) for name, entry in self._entries.items()}
 
     def tensors(self) -> dict[str, Tensor]:
-        """The tensors, which match their checksum."""
+        """The tensors, verified against their checksum."""
         from safetensors import SafetensorError
         from safetensors.torch import load
 
-        # Not mapped into memory: a file that is cut while it is read must give an error, not a signal.
+        # Not memory-mapped: a file truncated during reading must raise an error, not a signal.
         self._file.seek(0)
         blob = self._file.read(len(self._head) + self.num_bytes)
         if len(blob) != len(self._head) + self.num_bytes or not blob.startswith(self._head):
@@ -116,7 +116,7 @@ class Container:
         size = os.fstat(self._file.fileno()).st_size
         length = int.from_bytes(start, "little")
         if len(start) < 8 or length > size - 8:
-            raise self._damaged("it is shorter than it says")
+            raise self._damaged("it is shorter than declared")
         if length > _LONGEST_HEADER:
             raise self._damaged(f"its header takes {length} bytes, more than {_LONGEST_HEADER}")
         head = self._file.read(length)
@@ -127,13 +127,13 @@ class Container:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise self._damaged(error) from None
         self.num_bytes = size - 8 - length
-        """Of the tensors."""
+        """Total size of the tensors in bytes."""
         if end != self.num_bytes:
-            raise self._damaged("it is not as long as it says")
+            raise self._damaged("its size differs from the declared size")
         self._head = start + head
         self._entries: dict[str, Any] = content
         self.header = self._own_header(metadata)
-        """What was saved beside the tensors."""
+        """Metadata saved with the tensors."""
 
     def _own_header(self, metadata: Any) -> dict[str, Any]:
         header, reason = None, ""
@@ -157,7 +157,7 @@ class Container:
 
 
 def _checksum(entries: Mapping[str, Any], data: memoryview) -> str:
-    """SHA-256 over name, type, shape and bytes of every tensor by name: not over the format's own choice of order."""
+    """SHA-256 over name, dtype, shape and bytes of every tensor in name order, independent of the file's order."""
     digest = hashlib.sha256()
     for name in sorted(name for name in entries if name != "__metadata__"):
         entry = entries[name]
@@ -168,12 +168,12 @@ def _checksum(entries: Mapping[str, Any], data: memoryview) -> str:
 
 
 def _declared_end(entry: Any) -> int:
-    """Where a tensor says that it ends, its shape and place being whole numbers."""
+    """End offset of a tensor in the data section, after validating its entry."""
     if set(entry) != {"dtype", "shape", "data_offsets"} or len(entry["data_offsets"]) != 2:
-        raise ValueError("a tensor must have a dtype, a shape and data_offsets, got others")
+        raise ValueError("tensor entries must have dtype, shape and data_offsets")
     numbers = (*entry["shape"], *entry["data_offsets"])
     if not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
-        raise ValueError("shapes and offsets must be whole numbers, got others")
+        raise ValueError("shapes and offsets must be non-negative integers")
     return int(entry["data_offsets"][1])
 
 
@@ -195,10 +195,10 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"key {key[:80]!r} is there twice")
+            raise ValueError(f"key {key[:80]!r} is duplicated")
         found[key] = value
     return found
 
 
 def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a number of JSON")
+    raise ValueError(f"{name} is not a valid JSON number")

@@ -1,4 +1,4 @@
-"""Writing separators and reading them."""
+"""Saving and loading separators."""
 
 import os
 from collections.abc import Mapping
@@ -26,26 +26,25 @@ def save(
     about: Mapping[str, Any] | None = None,
     dtype: torch.dtype | None = None,
 ) -> Path:
-    """Write a separator, its arguments and its parameters, to one file.
+    """Save a separator, its arguments and its parameters, to one file.
 
     Args:
-        separator: of a registered class.
-        path: of the file; ``.safetensors`` is appended unless it is there.
-        about: anything that JSON can hold, to travel with it. Fields that are known, and shown on a model's card:
-            ``summary``, a sentence; ``training``, a mapping of what it was trained on, for how long and how;
-            ``metrics``, a list of mappings with ``name``, ``value`` and ``definition``, which may have ``unit`` and
-            ``data`` too; ``licences``, a mapping with that of the ``weights`` and of each set of data;
-            ``references``, a list of texts.
-        dtype: ``torch.float16`` or ``torch.bfloat16`` for weights of half the size: single precision comes back, of
-            fewer digits. Vectors and scalars, as biases, norms and hyper-parameters are, keep theirs, as they take
-            next to no place. Everything as it is if None.
+        separator: instance of a registered class.
+        path: path of the file; ``.safetensors`` is appended if missing.
+        about: JSON-serialisable metadata. Standard fields, shown on the model card, are ``summary``, a sentence;
+            ``training``, a mapping that describes the training; ``metrics``, a list of mappings with ``name``,
+            ``value`` and ``definition``, optionally ``unit`` and ``data``; ``licences``, a mapping from ``weights``
+            and each data set to its licence; ``references``, a list of strings.
+        dtype: ``torch.float16`` or ``torch.bfloat16`` to store weights in half precision; they are loaded in single
+            precision. Vectors and scalars, such as biases, norms and hyper-parameters, keep their precision. If
+            None, everything is stored unchanged.
 
     Returns:
-        The path written. It appears whole or not at all.
+        The path of the file, which is written atomically.
 
     Raises:
-        ValueError: if the class is not registered, ``about`` is not plain, a value is not finite or too large for
-            ``dtype``.
+        ValueError: if the class is not registered, ``about`` is not JSON-serialisable, or a value is not finite or
+            too large for ``dtype``.
 
     Example:
         >>> import tempfile
@@ -96,26 +95,26 @@ def load(source: str | os.PathLike[str], expected: type[Kind]) -> Kind: ...
 
 
 def load(source: str | os.PathLike[str], expected: type[Separator] = Separator) -> Separator:
-    """The separator of a checkpoint, in evaluation mode and in single precision.
+    """Load a separator from a checkpoint, in evaluation mode and single precision.
 
-    Nothing of the file is run, and it is refused before more memory is used than its size justifies.
+    No code from the file is executed, and memory is bounded by the size of the file.
 
     Args:
-        source: a file that :func:`save` wrote, a folder that holds one as ``model.safetensors``, the name of a
-            checkpoint that comes with the library, or ``hub:user/name`` or ``hub:user/name@revision`` for one on the
-            Hugging Face hub (``pip install 'torchsep[hub]'``), of which a copy is kept and serves without the network.
-        expected: class that the separator must be an instance of.
+        source: a file written by :func:`save`, a folder that contains one as ``model.safetensors``, the name of a
+            checkpoint shipped with the library, or ``hub:user/name`` or ``hub:user/name@revision`` for one on the
+            Hugging Face hub (``pip install 'torchsep[hub]'``), which is cached for offline use.
+        expected: required class of the separator.
 
     Raises:
         FileNotFoundError: if there is no such file, folder or name.
-        ValueError: if the file is damaged, not a checkpoint, does not fit the class that it names, or is of another
-            class than expected.
+        ValueError: if the file is damaged, is not a checkpoint, does not match the class in its header, or is not of
+            the expected class.
     """
     with Container(find(source)) as container:
         header = container.header
         separator = construct(header["config"], container.shapes, container.num_bytes, container.path)
-        told = (header.get("names"), header.get("sample_rate"))
-        if told != (list(separator.names), separator.sample_rate):
+        declared = (header.get("names"), header.get("sample_rate"))
+        if declared != (list(separator.names), separator.sample_rate):
             raise ValueError(f"{container.path} contradicts itself: its names or sample rate are not what it builds")
         fill(separator, container.tensors(), container.path)
     if not isinstance(separator, expected):
@@ -125,14 +124,14 @@ def load(source: str | os.PathLike[str], expected: type[Separator] = Separator) 
 
 
 def read_header(source: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a checkpoint says of itself: config, source names, sample rate, checksum, and what ``save`` was told."""
+    """The metadata of a checkpoint: config, source names, sample rate, checksum, and ``about`` of :func:`save`."""
     with Container(find(source)) as container:
         container.tensors()
         return container.header
 
 
 def _stored(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
-    """A copy of a tensor as the file holds it."""
+    """A copy of a tensor on the CPU in the dtype of the file."""
     if not tensor.isfinite().all():
         raise ValueError(f"separator must have finite values, got NaN or infinite ones in {name}")
     if dtype is None or tensor.dim() < 2 or not tensor.is_floating_point():

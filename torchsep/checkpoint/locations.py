@@ -1,4 +1,4 @@
-"""Which file a checkpoint's path, name or place on the Hugging Face hub means."""
+"""Resolving a checkpoint's path, name or Hugging Face hub location to a file."""
 
 import os
 import re
@@ -15,13 +15,13 @@ _ON_HUB = re.compile(r"(?P<repository>\w[\w.-]{0,95}/\w[\w.-]{0,95})(@(?P<revisi
 
 
 def find(source: str | os.PathLike[str]) -> Path:
-    """The file meant by a path, a folder, the name of a checkpoint that comes with the library, or ``hub:user/name``.
+    """Path of the checkpoint file for a path, a folder, the name of a shipped checkpoint, or ``hub:user/name``.
 
     Raises:
-        FileNotFoundError: if there is none.
-        ValueError: if it is not a name on the hub.
-        ImportError: if the hub is meant and ``huggingface_hub`` is not installed.
-        OSError: if the hub does not answer as it should.
+        FileNotFoundError: if there is no such checkpoint.
+        ValueError: if the hub location is malformed.
+        ImportError: if ``source`` is on the hub and ``huggingface_hub`` is not installed.
+        OSError: if the download fails.
     """
     if isinstance(source, str) and source.startswith(_HUB):
         return _fetched(source)
@@ -30,8 +30,8 @@ def find(source: str | os.PathLike[str]) -> Path:
         path = path / FILE_NAME if path.is_dir() else path
         if path.is_file():
             return path
-    except OSError as error:  # as for a name longer than those of files
-        raise FileNotFoundError(f"{str(source)[:200]} cannot be a file: {error.strerror}") from None
+    except OSError as error:  # for example, a name too long for a file
+        raise FileNotFoundError(f"{str(source)[:200]} is not a valid path: {error.strerror}") from None
     shipped = resource_folder("checkpoints")
     if path.name == str(source) and (shipped / path.name / FILE_NAME).is_file():
         return shipped / path.name / FILE_NAME
@@ -41,14 +41,14 @@ def find(source: str | os.PathLike[str]) -> Path:
 
 
 def released() -> list[str]:
-    """The names of the checkpoints that come with the library, in alphabetical order."""
+    """Names of the checkpoints shipped with the library, in alphabetical order."""
     return sorted(file.parent.name for file in resource_folder("checkpoints").glob(f"*/{FILE_NAME}"))
 
 
 def _fetched(source: str) -> Path:
-    """The file of a repository on the hub, from the cache where it is known or there is no network."""
-    place = _ON_HUB.fullmatch(source.removeprefix(_HUB))
-    if place is None or ".." in source:
+    """The checkpoint file of a repository on the hub, downloaded or from the cache."""
+    location = _ON_HUB.fullmatch(source.removeprefix(_HUB))
+    if location is None or ".." in source:
         raise ValueError(f"source must be hub:user/name or hub:user/name@revision, got {source[:200]!r}")
     try:
         import huggingface_hub
@@ -57,7 +57,7 @@ def _fetched(source: str) -> Path:
         message = "huggingface_hub must be installed for the hub: pip install 'torchsep[hub]'"
         raise ImportError(message) from None
     try:
-        file = huggingface_hub.hf_hub_download(place["repository"], FILE_NAME, revision=place["revision"])
+        file = huggingface_hub.hf_hub_download(location["repository"], FILE_NAME, revision=location["revision"])
     except errors.LocalEntryNotFoundError:
         message = f"{source} cannot be fetched without the network, and is not in the cache"
         raise FileNotFoundError(message) from None
@@ -67,6 +67,6 @@ def _fetched(source: str) -> Path:
         raise FileNotFoundError(f"{source} holds no {FILE_NAME}") from None
     except errors.HFValidationError as error:
         raise ValueError(f"source must be hub:user/name or hub:user/name@revision: {error}") from None
-    except Exception as error:  # noqa: BLE001 - of whichever library carries the bytes
+    except Exception as error:  # noqa: BLE001 - depends on the HTTP library used
         raise OSError(f"{source} cannot be fetched: {' '.join(str(error).split())[:300]}") from None
     return Path(file)

@@ -51,7 +51,7 @@ def report(
     except KeyboardInterrupt:
         fail("interrupted; no page was written", INTERRUPTED)
     separators = f"{_counted(made.separators, 'separator')}, " if made.separators else ""
-    audible = f" ({made.heard} with audio)" if made.heard < made.items else ""
+    audible = f" ({made.num_audible} with audio)" if made.num_audible < made.items else ""
     hint = "; --audio mp3, fewer --seconds or --items make it smaller" if made.size > _LARGE else ""
     typer.echo(f"{made.path}: {separators}{_counted(made.items, 'item')}{audible}, {made.size / 1e6:.1f} MB{hint}")
     for line in made.errors:

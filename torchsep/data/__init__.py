@@ -1,4 +1,4 @@
-"""What separators are run on: data sets, files and synthesised scenes."""
+"""Data sets, dynamic mixing, augmentation and synthetic scenes."""
 
 from typing import Any
 
@@ -61,7 +61,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "SeparationData":  # which needs Lightning
+    if name == "SeparationData":  # imports Lightning
         from torchsep.data.module import SeparationData
 
         return SeparationData

@@ -1,8 +1,7 @@
-"""Sources made into other sources that could have been recorded.
+"""Random augmentation of source waveforms.
 
-An augmentation is called with a waveform ``(C, T)`` and a generator, and draws from that generator alone. It may be any
-function of these two; those that change the duration say in ``stretch`` how many samples they need for each that they
-give.
+An augmentation is a function of a waveform ``(C, T)`` and a generator, its only source of randomness. Augmentations
+that change the duration declare in ``stretch`` the maximum ratio of input to output samples.
 """
 
 import math
@@ -31,30 +30,30 @@ __all__ = [
 
 
 class Augmentation(Protocol):
-    """What makes one waveform ``(C, T)`` into another."""
+    """Random transformation of a waveform ``(C, T)``."""
 
     def __call__(self, waveform: Tensor, generator: Generator, /) -> Tensor:
-        """The other waveform."""
+        """Augment the waveform."""
         ...
 
 
 def stretch_of(augmentation: Augmentation | None) -> float:
-    """How many samples an augmentation may need for each that it gives."""
+    """Maximum number of input samples per output sample of an augmentation."""
     return float(getattr(augmentation, "stretch", 1.0))
 
 
 def fit_length(waveform: Tensor, length: int) -> Tensor:
-    """A waveform of so many samples: cut, or followed by silence."""
+    """Truncate or zero-pad a waveform to a length in samples."""
     missing = length - waveform.shape[-1]
     return waveform[..., :length] if missing <= 0 else torch.nn.functional.pad(waveform, (0, missing))
 
 
 @dataclass(frozen=True)
 class Compose:
-    """One augmentation after another.
+    """Composition of several augmentations.
 
     Args:
-        augmentations: those to apply, the first first.
+        augmentations: augmentations, applied in order.
 
     Example:
         >>> augment = Compose([RandomGain(-6.0, 6.0), RandomPolarity()])
@@ -66,11 +65,11 @@ class Compose:
 
     @property
     def stretch(self) -> float:
-        """How many samples all of them together may need for each that they give."""
+        """Maximum number of input samples per output sample of the composition."""
         return math.prod(stretch_of(augmentation) for augmentation in self.augmentations)
 
     def __call__(self, waveform: Tensor, generator: Generator) -> Tensor:
-        """The waveform after all of them."""
+        """Apply all augmentations."""
         for augmentation in self.augmentations:
             waveform = augmentation(waveform, generator)
         return waveform
@@ -78,14 +77,14 @@ class Compose:
 
 @dataclass(frozen=True)
 class RandomGain:
-    """The waveform louder or softer, all decibels between two bounds being as likely.
+    """Random gain, uniformly distributed in decibels.
 
     Args:
-        low: least gain in dB.
-        high: greatest gain in dB.
+        low: minimum gain in dB.
+        high: maximum gain in dB.
 
     Raises:
-        ValueError: if they are not finite, or out of order.
+        ValueError: if the bounds are not finite or not in order.
 
     Example:
         >>> RandomGain(-6.0, -6.0)(torch.ones(1, 2), torch.Generator())
@@ -100,17 +99,17 @@ class RandomGain:
         check_number(self.high, "high", at_least=self.low)
 
     def __call__(self, waveform: Tensor, generator: Generator) -> Tensor:
-        """The waveform times one gain."""
+        """Apply a random gain."""
         decibels = self.low + (self.high - self.low) * _uniform(generator)
         return waveform * 10 ** (decibels / 20)
 
 
 @dataclass(frozen=True)
 class RandomPolarity:
-    """The waveform upside down, with a probability: it sounds the same alone, but adds up differently.
+    """Random polarity inversion.
 
     Args:
-        probability: from 0 to 1.
+        probability: probability of the inversion, from 0 to 1.
 
     Example:
         >>> RandomPolarity(1.0)(torch.ones(1, 2), torch.Generator())
@@ -123,16 +122,16 @@ class RandomPolarity:
         check_number(self.probability, "probability", at_least=0.0, at_most=1.0)
 
     def __call__(self, waveform: Tensor, generator: Generator) -> Tensor:
-        """The waveform, or what is opposite to it."""
+        """Invert the waveform at random."""
         return -waveform if _uniform(generator) < self.probability else waveform
 
 
 @dataclass(frozen=True)
 class RandomChannelSwap:
-    """The channels in reverse order, with a probability: left and right of stereo change places.
+    """Random reversal of the channel order, which swaps left and right of stereo signals.
 
     Args:
-        probability: from 0 to 1.
+        probability: probability of the swap, from 0 to 1.
 
     Example:
         >>> RandomChannelSwap(1.0)(torch.tensor([[1.0], [2.0]]), torch.Generator())
@@ -146,21 +145,21 @@ class RandomChannelSwap:
         check_number(self.probability, "probability", at_least=0.0, at_most=1.0)
 
     def __call__(self, waveform: Tensor, generator: Generator) -> Tensor:
-        """The waveform, or with its channels reversed."""
+        """Reverse the channels at random."""
         return waveform.flip(0) if _uniform(generator) < self.probability else waveform
 
 
 @dataclass(frozen=True)
 class RandomSpeed:
-    """The waveform played faster or slower by one of some factors: pitch, formants and tempo change together.
+    """Random speed perturbation: resampling by a random factor, which changes pitch, formants and tempo together.
 
-    It has ``samples / speed`` samples. Cheap, and the usual augmentation of speech, where it makes other speakers.
+    The output has ``samples / speed`` samples. It is cheap and standard for speech, where it creates new speakers.
 
     Args:
-        speeds: the factors, each as likely; taken to the nearest fraction with a denominator up to 100.
+        speeds: equally likely factors, rounded to the nearest fraction with a denominator up to 100.
 
     Raises:
-        ValueError: if there is none, or one is not from 0.25 to 4.
+        ValueError: if there are no factors, or one is not between 0.25 and 4.
 
     References:
         Ko, Peddinti, Povey, Khudanpur: "Audio augmentation for speech recognition", Interspeech, 2015.
@@ -177,28 +176,28 @@ class RandomSpeed:
 
     @property
     def stretch(self) -> float:
-        """The greatest speed."""
+        """Maximum speed."""
         return max(self.speeds)
 
     def __call__(self, waveform: Tensor, generator: Generator) -> Tensor:
-        """The waveform at one of the speeds."""
-        speed = _fraction(_chosen(self.speeds, generator))
+        """Resample the waveform by a random factor."""
+        speed = _fraction(_choice(self.speeds, generator))
         return audio.resample(waveform, speed.numerator, speed.denominator)
 
 
 @dataclass(frozen=True)
 class RandomPitch:
-    """The waveform transposed by one of some intervals, as long as before.
+    """Random pitch shift that preserves the duration.
 
-    A phase vocoder stretches it and resampling brings its duration back. Formants move along, and attacks lose some of
-    their edge: small intervals sound best.
+    A phase vocoder stretches the waveform, and resampling restores its duration. Formants are shifted too and
+    transients are smeared, so that small intervals sound best.
 
     Args:
-        semitones: the intervals, each as likely; right to two cents.
-        n_fft: samples of a frame of the phase vocoder; 2048 is right for 44100 Hz, 512 for 8000 to 16000 Hz.
+        semitones: equally likely intervals, accurate to two cents.
+        n_fft: frame length of the phase vocoder in samples; 2048 suits 44100 Hz, 512 suits 8000 to 16000 Hz.
 
     Raises:
-        ValueError: if there is no interval, one is above two octaves, or frames are shorter than 8 samples.
+        ValueError: if there are no intervals, one exceeds two octaves, or ``n_fft`` is below 8.
 
     References:
         Laroche, Dolson: "Improved phase vocoder time-scale modification of audio", IEEE Transactions on Speech and
@@ -217,19 +216,19 @@ class RandomPitch:
         check_integer(self.n_fft, "n_fft", at_least=8)
 
     def __call__(self, waveform: Tensor, generator: Generator) -> Tensor:
-        """The waveform transposed by one of the intervals."""
-        ratio = _fraction(2 ** (_chosen(self.semitones, generator) / 12))
+        """Shift the pitch by a random interval."""
+        ratio = _fraction(2 ** (_choice(self.semitones, generator) / 12))
         if ratio == 1:
             return waveform
-        higher = audio.resample(self._stretched(waveform, ratio), ratio.numerator, ratio.denominator)
-        return fit_length(higher, waveform.shape[-1])
+        shifted = audio.resample(self._stretched(waveform, ratio), ratio.numerator, ratio.denominator)
+        return fit_length(shifted, waveform.shape[-1])
 
     def _stretched(self, waveform: Tensor, ratio: Fraction) -> Tensor:
-        """The waveform in ``ratio`` times the samples, with its pitch."""
+        """Stretch the waveform in time by ``ratio``, preserving its pitch."""
         from torchaudio.functional import phase_vocoder
 
         hop, window = self.n_fft // 4, torch.hann_window(self.n_fft, dtype=waveform.dtype)
-        # Zeros at the ends and not reflections, which need more samples than some utterances have.
+        # Zero padding, as reflection needs more samples than short utterances have.
         spectrum = torch.stft(waveform, self.n_fft, hop, window=window, pad_mode="constant", return_complex=True)
         advance = torch.linspace(0, math.pi * hop, self.n_fft // 2 + 1, dtype=waveform.dtype)[:, None]
         stretched = phase_vocoder(spectrum, 1 / float(ratio), advance)
@@ -240,7 +239,7 @@ def _uniform(generator: Generator) -> float:
     return torch.rand((), generator=generator, dtype=torch.float64, device=generator.device).item()
 
 
-def _chosen(choices: Sequence[float], generator: Generator) -> float:
+def _choice(choices: Sequence[float], generator: Generator) -> float:
     return choices[int(_uniform(generator) * len(choices))]
 
 

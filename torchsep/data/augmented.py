@@ -1,4 +1,4 @@
-"""Data sets and batches whose sources are augmented."""
+"""Augmentation of data sets and batches."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,14 +16,15 @@ __all__ = ["Augmented", "Remix"]
 
 
 class Augmented(Dataset[dict[str, Any]]):
-    """A data set with every source augmented on its own; the mixture is their sum.
+    """Data set with independently augmented sources; the mixture is their sum.
 
-    What a source loses in duration is silence, what it gains is cut. Item ``index`` of an epoch is always the same.
+    Augmented sources are truncated or zero-padded to their original length. Augmentation is deterministic for a given
+    seed, epoch and item.
 
     Args:
-        dataset: items with ``mixture`` and ``sources``.
-        augment: for each source.
-        seed: of the augmentation.
+        dataset: data set whose items have ``mixture`` and ``sources``.
+        augment: augmentation of each source.
+        seed: random seed.
 
     Example:
         >>> from torchsep.data.augmentation import RandomGain
@@ -39,7 +40,7 @@ class Augmented(Dataset[dict[str, Any]]):
         self.augment = augment
         self.seed = seed
         self.names: tuple[str, ...] = getattr(dataset, "names", ())
-        # In shared memory, so that workers that outlive an epoch see the next one.
+        # In shared memory, so that persistent workers see the new epoch.
         self._epoch = torch.zeros((), dtype=torch.int64, device="cpu").share_memory_()
 
     def __len__(self) -> int:
@@ -63,7 +64,7 @@ class Augmented(Dataset[dict[str, Any]]):
         return list(self.dataset.ids)  # type: ignore[attr-defined]
 
     def set_epoch(self, epoch: int) -> None:
-        """Augment otherwise from now on, in running workers too, and pass the epoch on."""
+        """Set the epoch, which changes the augmentation, here and in the wrapped data set, including in workers."""
         check_integer(epoch, "epoch", at_least=0)
         self._epoch.fill_(epoch)
         if hasattr(self.dataset, "set_epoch"):
@@ -72,10 +73,10 @@ class Augmented(Dataset[dict[str, Any]]):
 
 @dataclass(frozen=True)
 class Remix:
-    """A batch with each source taken from another item: as many new mixtures of what is there already.
+    """Shuffle each source across the items of a batch to form new mixtures.
 
-    For sources of different classes, as vocals and drums; speakers would meet themselves. An item's id becomes those
-    of its sources, joined by ``+``.
+    For sources of different classes, such as vocals and drums; mixtures of speakers could pair a speaker with itself.
+    The id of a new item is the ids of its sources joined by ``+``.
 
     References:
         Uhlich et al.: "Improving music source separation based on deep neural networks through data augmentation and
@@ -89,7 +90,7 @@ class Remix:
     """
 
     def __call__(self, batch: Mapping[str, Any], generator: Generator) -> dict[str, Any]:
-        """The batch remixed; ``lengths``, where there are any, are those of the longest source."""
+        """Remix the batch; ``lengths``, if present, are those of the longest source."""
         sources: Tensor = batch["sources"]
         size, count = sources.shape[:2]
         order = torch.rand(size, count, generator=generator).argsort(0)

@@ -1,4 +1,4 @@
-"""Mixtures made on the fly from recordings of single sources."""
+"""Dynamic mixing of recordings of single sources."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -17,34 +17,34 @@ from torchsep.data.source_files import find_groups
 
 __all__ = ["DynamicMixing"]
 
-_LOUDNESS = 10 ** (-25 / 20)  # root mean square of a source with a gain of 0 dB: speech then stays below full scale
-_PEAK = 0.99  # of full scale, which is the most that the mixture and its sources reach
+_REFERENCE_RMS = 10 ** (-25 / 20)  # RMS of a source with a gain of 0 dB, which keeps speech below full scale
+_PEAK = 0.99  # maximum magnitude of the mixture and its sources, relative to full scale
 
 
 class DynamicMixing(Dataset[dict[str, Any]]):
-    """Mixtures of recordings of single sources, drawn anew for every item of every epoch.
+    """Random mixtures of recordings of single sources, different in every epoch.
 
-    For speech the groups are speakers, each with a folder of utterances, and an item mixes utterances of different
-    speakers; a speaker is drawn the more often the more files it has. For music the groups are classes, each with a
-    folder of stems, and an item mixes one file of each (``num_sources=None``). Where a file is longer than the item a
-    part of it is read; a shorter one is followed by silence. Item ``index`` of an epoch is the same for any number of
-    workers. To hold speakers out for testing, name those of each split in ``groups``.
+    For speech, groups are speakers, each with a folder of utterances, and an item mixes utterances of different
+    speakers, drawn in proportion to their number of files. For music, groups are classes, each with a folder of stems,
+    and an item mixes one file of each class (``num_sources=None``). A random segment is read from longer files;
+    shorter ones are zero-padded. Items are deterministic for a given seed and epoch, for any number of workers. For
+    held-out speakers, list those of each split in ``groups``.
 
     Args:
         root: folder of the recordings.
-        sample_rate: of the items in Hz; files of other rates are resampled.
-        duration: of the items in seconds.
-        num_sources: sources of an item, from different groups; two numbers for as few and as many, where those that an
-            item lacks are silent; None for one of each group, which are then the names of the sources.
-        num_items: items of an epoch.
-        channels: of the items; files are averaged to one channel, and those of one channel are repeated.
-        gain_db: least and greatest loudness of a source in dB, relative to all being equally loud where they sound;
-            None to leave them as loud as they are.
-        offset: least and greatest time in seconds at which a source begins.
-        augment: applied to each source before it is made as loud as it shall be.
-        groups: the only groups to take, or a text file of them, see :func:`torchsep.data.find_groups`.
-        group_pattern: where a file's path tells its group, see :func:`torchsep.data.find_groups`; its folder if None.
-        seed: of all that is drawn.
+        sample_rate: sample rate of the items in Hz; files of other rates are resampled.
+        duration: duration of the items in seconds.
+        num_sources: number of sources of an item, all from different groups; two numbers for a random number between a
+            minimum and a maximum, with missing sources silent; None for one source of each group, named as the groups.
+        num_items: number of items per epoch.
+        channels: number of channels of the items; 1 averages the channels, and single-channel files are repeated.
+        gain_db: minimum and maximum level of a source in dB, relative to equal RMS; None to keep the recorded levels.
+        offset: minimum and maximum start time of a source in seconds.
+        augment: augmentation of each source, applied before its level is set.
+        groups: names of the groups to use, or a text file of them, see :func:`torchsep.data.find_groups`.
+        group_pattern: regular expression for the group in a path, see :func:`torchsep.data.find_groups`; the parent
+            folder if None.
+        seed: random seed.
 
     Raises:
         OSError: if the folder is missing.
@@ -60,7 +60,7 @@ class DynamicMixing(Dataset[dict[str, Any]]):
         (torch.Size([1, 4000]), torch.Size([2, 1, 4000]), '0/000000')
     """
 
-    def __init__(  # noqa: PLR0913 - each is a choice of the user's
+    def __init__(  # noqa: PLR0913 - independent options
         self,
         root: str | os.PathLike[str],
         sample_rate: int,
@@ -103,7 +103,7 @@ class DynamicMixing(Dataset[dict[str, Any]]):
             else tuple(f"source_{number + 1}" for number in range(self.num_sources[1]))
         )
         self._all_groups = num_sources is None
-        # In shared memory, so that workers that outlive an epoch see the next one.
+        # In shared memory, so that persistent workers see the new epoch.
         self._epoch = torch.zeros((), dtype=torch.int64, device="cpu").share_memory_()
 
     def __len__(self) -> int:
@@ -111,7 +111,7 @@ class DynamicMixing(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         index, epoch = range(self.num_items)[index], int(self._epoch)
-        with torch.device("cpu"):  # whatever the default device: the generator lives on the CPU
+        with torch.device("cpu"):  # the generator is on the CPU, whatever the default device
             sources = self._sources(generator_for(self.seed, epoch, index))
         peak = torch.maximum(sources.sum(0).abs().max(), sources.abs().max())
         if peak > _PEAK:
@@ -129,16 +129,16 @@ class DynamicMixing(Dataset[dict[str, Any]]):
 
     @property
     def ids(self) -> list[str]:
-        """The id of every item of the epoch."""
+        """Ids of all items of the epoch."""
         return [_id(int(self._epoch), index) for index in range(self.num_items)]
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw other mixtures from now on, in running workers too; those of an epoch are always the same."""
+        """Set the epoch, which determines the random mixtures, including in running workers."""
         check_integer(epoch, "epoch", at_least=0)
         self._epoch.fill_(epoch)
 
     def _sources(self, generator: Generator) -> Tensor:
-        """The sources of an item, (sources, channels, samples), as loud as they shall be."""
+        """The sources of an item ``(S, C, T)`` at their final levels."""
         length = max(1, round(self.duration * self.sample_rate))
         sources = torch.zeros(len(self.names), self.channels, length, dtype=torch.float32)
         for source, group in zip(sources, self._drawn_groups(generator), strict=False):
@@ -150,18 +150,18 @@ class DynamicMixing(Dataset[dict[str, Any]]):
         return sources
 
     def _drawn_groups(self, generator: Generator) -> list[str]:
-        """The groups of an item, no two alike."""
+        """Distinct random groups of an item."""
         groups = list(self.files)
         if self._all_groups:
             return groups
         low, high = self.num_sources
         count = int(torch.randint(low, high + 1, (), generator=generator))
-        # Without replacement: as if files were drawn, and drawn again where their speaker is there already.
+        # Without replacement: equivalent to drawing files and rejecting those of a group already drawn.
         weights = torch.tensor([len(files) for files in self.files.values()], dtype=torch.float64)
         return [groups[number] for number in torch.multinomial(weights, count, generator=generator).tolist()]
 
     def _sound(self, path: Path, length: int, generator: Generator) -> Tensor:
-        """At most so many samples of a file, (channels, samples), as loud as they shall be."""
+        """A segment of a file ``(C, T)`` of at most ``length`` samples, at its final level."""
         needed = length * stretch_of(self.augment) / self.sample_rate
         begin = _drawn((0.0, max(0.0, audio.probe(path).duration - needed)), generator)
         waveform, rate = audio.read(path, begin, needed)
@@ -171,7 +171,7 @@ class DynamicMixing(Dataset[dict[str, Any]]):
         waveform = waveform[:, :length]
         if self.gain_db is None:
             return waveform
-        gain = _LOUDNESS * 10 ** (_drawn(self.gain_db, generator) / 20)
+        gain = _REFERENCE_RMS * 10 ** (_drawn(self.gain_db, generator) / 20)
         level = waveform.double().square().mean().sqrt()
         return waveform * (gain / level).float() if level > 0 else waveform
 
@@ -194,7 +194,7 @@ def _drawn(bounds: tuple[float, float], generator: Generator) -> float:
 
 def _range(bounds: Sequence[float], name: str, at_least: float = float("-inf")) -> tuple[float, float]:
     if len(bounds) != 2:
-        raise ValueError(f"{name} must be two numbers, least and greatest, got {bounds!r}")
+        raise ValueError(f"{name} must be two numbers, minimum and maximum, got {bounds!r}")
     low, high = bounds
     check_number(low, name, at_least=at_least)
     check_number(high, name, at_least=low)
@@ -202,7 +202,7 @@ def _range(bounds: Sequence[float], name: str, at_least: float = float("-inf")) 
 
 
 def _counts(num_sources: int | Sequence[int] | None, groups: Mapping[str, Sequence[Path]]) -> tuple[int, int]:
-    """The least and the greatest number of sources."""
+    """Minimum and maximum number of sources."""
     if num_sources is None:
         return len(groups), len(groups)
     counts = (num_sources, num_sources) if isinstance(num_sources, int) else tuple(num_sources)

@@ -1,4 +1,4 @@
-"""Audio files as a data set of mixtures without known sources."""
+"""Data set of audio files without known sources."""
 
 import os
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ __all__ = ["AudioFiles", "find_audio_files"]
 
 
 def find_audio_files(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
-    """The files named, with folders replaced by the audio files in them, at any depth; each once.
+    """List audio files, with folders searched recursively and duplicates removed.
 
     Raises:
-        ValueError: if a folder holds no audio file.
+        ValueError: if a folder contains no audio file.
     """
     found: dict[Path, Path] = {}
     for path in map(Path, paths):
@@ -32,9 +32,9 @@ def find_audio_files(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
 
 
 class AudioFiles(Dataset[dict[str, Any]]):
-    """Each file as ``path`` and ``info``, what its header says; one that cannot be read as ``path`` and ``error``.
+    """Headers of audio files: items with ``path`` and ``info``, or ``path`` and ``error`` for unreadable files.
 
-    The samples are left to who knows how many of them fit into memory.
+    Samples are not read, as a file may not fit into memory.
 
     Args:
         files: paths of audio files.

@@ -1,4 +1,4 @@
-"""Plain folders of mixtures and sources, however they came about."""
+"""Generic data sets of folders of mixtures and sources."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -13,20 +13,20 @@ _SOURCES = "sources"
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder, in order; hidden ones are left out."""
+    """Sorted subfolders, except hidden ones."""
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def _audio_files(folder: Path) -> list[Path]:
-    """The audio files in a folder, in order; hidden ones are left out."""
+    """Sorted audio files in a folder, except hidden ones."""
     found = (path for path in folder.iterdir() if path.suffix.lower() in audio.AUDIO_SUFFIXES)
     return sorted(path for path in found if not path.name.startswith(".") and path.is_file())
 
 
 def same_names(folder: Path, mixture: str, sources: Sequence[str], prefix: str) -> Iterator[Entry]:
-    """An entry for each audio file in ``folder/mixture``, whose sources have its name in ``folder/<source>``."""
+    """An entry for each audio file in ``folder/mixture``, with sources of the same name in ``folder/<source>``."""
     if not (folder / mixture).is_dir():
-        raise FileNotFoundError(f"{folder / mixture}: does not exist; it should hold the mixtures")
+        raise FileNotFoundError(f"{folder / mixture}: does not exist; it must contain the mixtures")
     for path in _audio_files(folder / mixture):
         id_ = f"{prefix}/{path.stem}" if prefix else path.stem
         yield Entry(id_, path, {source: (folder / source / path.name,) for source in sources})
@@ -34,18 +34,18 @@ def same_names(folder: Path, mixture: str, sources: Sequence[str], prefix: str) 
 
 @dataclass(eq=False)
 class MixtureFolder(Recordings):
-    """Mixtures in one folder and each source in another, under the same file names.
+    """Data set with mixtures in one folder and each source in another, under the same file names.
 
     Expects ``<root>[/<split>]/<mixture_folder>/<name>.wav`` and ``<root>[/<split>]/<source folder>/<name>.wav``, in any
     audio format.
 
     Args:
-        root: folder that holds the others.
-        split: a folder below the root, or None for the root itself.
+        root: root folder of the data set.
+        split: subfolder of the root, or None for the root itself.
         mixture_folder: name of the folder of the mixtures.
         source_folders: names of the folders of the sources.
 
-    Further arguments are those of :class:`Recordings`.
+    Further arguments as in :class:`Recordings`.
     """
 
     split: str | None = None
@@ -54,25 +54,25 @@ class MixtureFolder(Recordings):
     source_folders: Sequence[str] = ("s1", "s2")
 
     def entries(self) -> Iterator[Entry]:
-        """One for each audio file in the folder of the mixtures."""
+        """An entry for each audio file in the mixture folder."""
         return same_names(self.folder(self.own_split), self.mixture_folder, self.source_folders, self.own_split)
 
 
 @dataclass(eq=False)
 class StemFolder(Recordings):
-    """One folder for each recording, with a file for each source in it; what they have differs as it likes.
+    """Data set with one folder for each recording, which contains a file for each source.
 
-    A folder below the root, at any depth, is a recording if it holds audio files, ``<source>.wav`` or any other format,
-    beside the mixture or in a folder ``sources`` next to it; what lies deeper in it is left alone. Where there is no
-    file of the mixture, it is the sum of all sources. Recordings may have different sources, sample rates and channels;
-    with ``sources`` given all have these, silent where a recording does not have them.
+    A folder below the root, at any depth, is a recording if it contains audio files ``<source>.wav``, or of any other
+    format, beside the mixture or in a subfolder ``sources``; its other subfolders are ignored. Without a mixture file,
+    the mixture is the sum of all sources. Recordings may differ in sources, sample rate and channels; if ``sources``
+    is given, all items have these sources, silent where a recording lacks one.
 
     Args:
-        root: folder of the recordings.
-        split: a folder below the root, or None for the root itself.
-        mixture: name of the files of mixtures, without suffix.
+        root: root folder of the data set.
+        split: subfolder of the root, or None for the root itself.
+        mixture: file name of the mixtures, without suffix.
 
-    Further arguments are those of :class:`Recordings`.
+    Further arguments as in :class:`Recordings`.
 
     Example:
         >>> import tempfile
@@ -91,7 +91,7 @@ class StemFolder(Recordings):
     mixture: str = "mixture"
 
     def entries(self) -> Iterator[Entry]:
-        """One for each folder with audio files."""
+        """An entry for each folder with audio files."""
         root = self.folder()
         for folder in _folders_with_audio(self.folder(self.own_split)):
             try:
@@ -107,18 +107,18 @@ class StemFolder(Recordings):
         for paths in (mixtures, stems):
             names = [path.stem for path in paths]
             if twice := [path.name for path in paths if names.count(path.stem) > 1]:
-                raise ValueError(f"{folder}: must hold each source once, got {', '.join(twice)}")
+                raise ValueError(f"{folder}: must contain each source once, got {', '.join(twice)}")
         if not stems:
-            raise ValueError(f"{folder}: must hold sources beside {mixtures[0].name}")
+            raise ValueError(f"{folder}: must contain sources beside {mixtures[0].name}")
         return Entry(id_, mixtures[0] if mixtures else None, {path.stem: (path,) for path in stems})
 
 
 def _folders_with_audio(folder: Path) -> Iterator[Path]:
-    """The folders below one, at any depth, that are recordings; not those in them."""
+    """Recording folders below a folder, at any depth, excluding subfolders of recordings."""
     waiting, seen = subfolders(folder)[::-1], {folder.resolve()}
     while waiting:
         current = waiting.pop()
-        if current.resolve() in seen:  # links that go round in circles
+        if current.resolve() in seen:  # circular links
             continue
         seen.add(current.resolve())
         inside = subfolders(current)

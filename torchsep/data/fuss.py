@@ -1,4 +1,4 @@
-"""FUSS: sounds of all kinds, none to three of them over a background."""
+"""FUSS: universal sound separation with a background and up to three foreground sounds."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ _SOURCES = ("background0", "foreground0", "foreground1", "foreground2")
 
 @dataclass(eq=False)
 class FUSS(Recordings):
-    """FUSS: 10 s at 16 kHz in one channel, a background sound and none to three others over it.
+    """FUSS: 10 s single-channel mixtures at 16 kHz of a background and up to three foreground sounds.
 
-    There are always four sources, ``background0`` and ``foreground0`` to ``foreground2``; those that a mixture does
-    not have are silent. Expects ``<root>/<split>_example_list.txt``: in each line a mixture and its sources, as paths
-    relative to the root, between tabs.
+    Items always have the four sources ``background0`` and ``foreground0`` to ``foreground2``; missing ones are silent.
+    Expects ``<root>/<split>_example_list.txt``, each line of which contains the tab-separated paths of a mixture and
+    its sources relative to the root.
 
     Args:
-        root: folder of the lists, ``ssdata`` or ``ssdata_reverb``.
+        root: folder of the example lists, ``ssdata`` or ``ssdata_reverb``.
         split: ``train``, ``valid`` (validation) or ``test`` (eval).
 
-    Further arguments are those of :class:`Recordings`.
+    Further arguments as in :class:`Recordings`.
 
     References:
         S. Wisdom et al., "What's all the FUSS about free universal sound separation data?", ICASSP 2021.
@@ -32,7 +32,7 @@ class FUSS(Recordings):
     splits: ClassVar[Mapping[str, str]] = {"train": "train", "valid": "validation", "test": "eval"}
 
     def entries(self) -> Iterator[Entry]:
-        """One for each line of the list."""
+        """An entry for each line of the list."""
         root = self.folder()
         examples = root / f"{self.own_split}_example_list.txt"
         if not examples.is_file():

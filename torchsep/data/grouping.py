@@ -1,4 +1,4 @@
-"""Which sources of a recording are wanted, and which are summed."""
+"""Selection and grouping of the sources of a recording."""
 
 from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
@@ -8,14 +8,14 @@ from torchsep.checks import nearest
 
 __all__ = ["REST", "as_groups", "check_groups", "grouped"]
 
-REST = "*"  # all sources that no group names
+REST = "*"  # all sources not in another group
 
 
 def as_groups(sources: Mapping[str, Sequence[str]] | Sequence[str] | None) -> dict[str, tuple[str, ...]] | None:
-    """Names, or groups of names, as groups; None stays None.
+    """Convert source names or groups of names to a mapping of groups; None stays None.
 
     Raises:
-        ValueError: if there is none, one comes twice, or they are neither names nor groups of names.
+        ValueError: if there are no names, a name is repeated, or the values are neither names nor groups of names.
 
     Example:
         >>> as_groups(["vocals", "drums"])
@@ -29,7 +29,7 @@ def as_groups(sources: Mapping[str, Sequence[str]] | Sequence[str] | None) -> di
         raise ValueError(f"sources must be a list of names, or map names to such lists, got {sources!r}")
     if not isinstance(sources, Mapping):
         if len(set(sources)) < len(sources):
-            raise ValueError(f"sources must differ from one another, got {list(sources)}")
+            raise ValueError(f"sources must be distinct, got {list(sources)}")
         sources = {name: (name,) for name in sources}
     for name, members in sources.items():
         if isinstance(members, str) or not members or not all(isinstance(member, str) for member in members):
@@ -38,7 +38,7 @@ def as_groups(sources: Mapping[str, Sequence[str]] | Sequence[str] | None) -> di
 
 
 def check_groups(groups: Mapping[str, tuple[str, ...]] | None, known: Collection[str]) -> None:
-    """Raise unless the data set knows all names of the groups."""
+    """Raise unless all names in the groups are sources of the data set."""
     for name in chain(*(groups or {}).values()):
         if known and name != REST and name not in known:
             names = ", ".join(sorted(known))
@@ -48,7 +48,7 @@ def check_groups(groups: Mapping[str, tuple[str, ...]] | None, known: Collection
 def grouped(
     sources: Mapping[str, tuple[Path, ...]], groups: Mapping[str, tuple[str, ...]]
 ) -> dict[str, tuple[Path, ...]]:
-    """The files of each group; those of a source that the recording does not have are none.
+    """Files of each group; sources missing from the recording have none.
 
     Example:
         >>> files = {"bass": (Path("b.wav"),), "drums": (Path("d.wav"),), "vocals": (Path("v.wav"),)}

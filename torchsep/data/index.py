@@ -1,4 +1,4 @@
-"""What the headers of many audio files say, remembered from one run to the next."""
+"""Persistent cache of the headers of audio files."""
 
 import hashlib
 import json
@@ -17,20 +17,20 @@ __all__ = ["INDEX_NAME", "Header", "headers"]
 
 INDEX_NAME = ".torchsep_index.json"
 _VERSION = 1
-_PART = 64  # files that a thread takes at once
-_THREADS = 16  # they wait for the disk or the network, not for a processor
+_PART = 64  # files per task
+_THREADS = 16  # reading headers is limited by the disk or network, not by the CPU
 
 
 class Header(NamedTuple):
-    """Samples per channel, sample rate in Hz and channels of an audio file."""
+    """Samples per channel, sample rate in Hz and number of channels of an audio file."""
 
     frames: int
     rate: int
     channels: int
 
 
-class _Remembered(NamedTuple):
-    """A header, and what the file looked like when it was read."""
+class _CachedHeader(NamedTuple):
+    """A header with the size and modification time of the file when it was read."""
 
     size: int
     mtime_ns: int
@@ -38,15 +38,15 @@ class _Remembered(NamedTuple):
 
 
 def headers(files: Collection[Path], root: Path) -> dict[Path, Header | OSError | ValueError]:
-    """What the header of each file says, or why it cannot be read.
+    """Header of each audio file, or the error that prevents reading it.
 
-    Opening thousands of files takes minutes on a network disk. What they said is therefore kept beside the data, in
-    ``.torchsep_index.json``, or in the user's cache folder (``$XDG_CACHE_HOME``, ``~/.cache``) where the data cannot be
-    written to. A file whose size or time of change differs is read again.
+    Opening thousands of files takes minutes on a network disk, so headers are cached beside the data, in
+    ``.torchsep_index.json``, or in the user's cache folder (``$XDG_CACHE_HOME``, ``~/.cache``) if the data folder is
+    read-only. Files whose size or modification time has changed are read again.
 
     Args:
-        files: the audio files.
-        root: folder of the data set.
+        files: paths of audio files.
+        root: root folder of the data set.
 
     Example:
         >>> import tempfile
@@ -56,80 +56,82 @@ def headers(files: Collection[Path], root: Path) -> dict[Path, Header | OSError 
         ...     list(headers([path], Path(folder)).values())
         [Header(frames=4000, rate=8000, channels=2)]
     """
-    places = _places(root)
-    known: dict[str, _Remembered] = {}
-    for place in places:
-        known |= _load(place)
+    locations = _locations(root)
+    known: dict[str, _CachedHeader] = {}
+    for location in locations:
+        known |= _load(location)
     keys = dict(zip(files, _keys(files, root), strict=True))
     paths = list(keys)
     parts = [paths[start : start + _PART] for start in range(0, len(paths), _PART)]
     with ThreadPoolExecutor(_THREADS) as pool:
-        looked = pool.map(lambda part: [_look(path, known.get(keys[path])) for path in part], parts)
-        found = dict(zip(paths, chain.from_iterable(looked), strict=True))
-    # What is known of other splits stays; what is known of a file that can no longer be read goes.
+        results = pool.map(lambda part: [_read_header(path, known.get(keys[path])) for path in part], parts)
+        found = dict(zip(paths, chain.from_iterable(results), strict=True))
+    # Entries of other splits are kept; entries of files that can no longer be read are dropped.
     current = dict(known)
     for path, file in found.items():
-        if isinstance(file, _Remembered):
+        if isinstance(file, _CachedHeader):
             current[keys[path]] = file
         else:
             current.pop(keys[path], None)
     if current != known:
-        _save(places, current)
-    return {path: file.header if isinstance(file, _Remembered) else file for path, file in found.items()}
+        _save(locations, current)
+    return {path: file.header if isinstance(file, _CachedHeader) else file for path, file in found.items()}
 
 
-def _look(path: Path, known: _Remembered | None) -> _Remembered | OSError | ValueError:
+def _read_header(path: Path, known: _CachedHeader | None) -> _CachedHeader | OSError | ValueError:
     try:
         status = path.stat()
         if known and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns):
             return known
         info = audio.probe(path)
     except FileNotFoundError:
-        return FileNotFoundError(f"{path}: does not exist; complete the data set, or leave it out with on_error='skip'")
+        return FileNotFoundError(f"{path}: does not exist; complete the data set, or skip it with on_error='skip'")
     except (OSError, ValueError) as error:
         return error
-    return _Remembered(status.st_size, status.st_mtime_ns, Header(info.num_samples, info.sample_rate, info.channels))
+    return _CachedHeader(status.st_size, status.st_mtime_ns, Header(info.num_samples, info.sample_rate, info.channels))
 
 
 def _keys(files: Iterable[Path], root: Path) -> Iterator[str]:
-    """Paths relative to the root, so that the index moves with the data; files elsewhere keep their whole path."""
+    """Paths relative to the root, so that the index moves with the data; absolute for files outside the root."""
     start = f"{root.as_posix()}/"
     for path in files:
         name = path.as_posix()
         yield name.removeprefix(start) if name.startswith(start) else path.absolute().as_posix()
 
 
-def _places(root: Path) -> list[Path]:
-    """Where the index may be, the place preferred first."""
-    places = [root / INDEX_NAME]
+def _locations(root: Path) -> list[Path]:
+    """Possible paths of the index, in order of preference."""
+    locations = [root / INDEX_NAME]
     home = os.environ.get("XDG_CACHE_HOME")
     with suppress(RuntimeError):  # a user without a home
         cache = Path(home) if home else Path.home() / ".cache"
-        places.append(cache / "torchsep" / f"index-{hashlib.sha256(os.fsencode(root.resolve())).hexdigest()}.json")
-    return places
+        locations.append(cache / "torchsep" / f"index-{hashlib.sha256(os.fsencode(root.resolve())).hexdigest()}.json")
+    return locations
 
 
-def _load(place: Path) -> dict[str, _Remembered]:
-    """What an index says; nothing if it is missing, damaged or of another version."""
+def _load(location: Path) -> dict[str, _CachedHeader]:
+    """Entries of an index; empty if it is missing, damaged or of another version."""
     try:
-        index = json.loads(place.read_text(encoding="utf-8"))
+        index = json.loads(location.read_text(encoding="utf-8"))
         rows = index["files"].items() if index["version"] == _VERSION else ()
-        return {key: _Remembered(int(size), int(mtime), Header(*map(int, rest))) for key, (size, mtime, *rest) in rows}
+        return {
+            key: _CachedHeader(int(size), int(mtime), Header(*map(int, rest))) for key, (size, mtime, *rest) in rows
+        }
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
 
 
-def _save(places: Collection[Path], known: dict[str, _Remembered]) -> None:
-    """Write the index to the first place that takes it; complete or not at all; none is no harm."""
+def _save(locations: Collection[Path], known: dict[str, _CachedHeader]) -> None:
+    """Write the index atomically to the first writable location, if any."""
     rows = {key: (file.size, file.mtime_ns, *file.header) for key, file in sorted(known.items())}
     text = json.dumps({"version": _VERSION, "files": rows}, separators=(",", ":"))
-    for place in places:
+    for location in locations:
         with suppress(OSError):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            draft = place.with_name(f"{place.name}.{secrets.token_hex(4)}")
+            location.parent.mkdir(parents=True, exist_ok=True)
+            draft = location.with_name(f"{location.name}.{secrets.token_hex(4)}")
             try:
                 draft.write_text(text, encoding="utf-8")
-                draft.replace(place)
+                draft.replace(location)
             finally:
                 draft.unlink(missing_ok=True)
             return

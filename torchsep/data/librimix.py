@@ -1,4 +1,4 @@
-"""LibriMix: speakers of LibriSpeech, with and without the noise of WHAM!."""
+"""LibriMix: mixtures of LibriSpeech speakers, with or without WHAM! noise."""
 
 import csv
 from collections.abc import Iterator, Mapping
@@ -15,19 +15,20 @@ __all__ = ["LibriMix"]
 
 @dataclass(eq=False, kw_only=True)
 class LibriMix(SpeechMixtures):
-    """Libri2Mix or Libri3Mix: two or three speakers of LibriSpeech, in one channel, from its tables of metadata.
+    """Libri2Mix or Libri3Mix: single-channel mixtures of two or three LibriSpeech speakers.
 
-    Expects ``<root>/wav{8k,16k}/{min,max}/metadata/mixture_<split>_<mixture_type>.csv``, as the scripts of LibriMix
-    write it. Its paths are those of the machine where it was made: the files are looked for below the root first.
+    Expects ``<root>/wav{8k,16k}/{min,max}/metadata/mixture_<split>_<mixture_type>.csv``, as written by the LibriMix
+    scripts. The tables contain absolute paths of the machine that created them, so files are searched below the root
+    first.
 
     Args:
-        root: the folder ``Libri2Mix`` or ``Libri3Mix``, or the one that holds it.
+        root: the folder ``Libri2Mix`` or ``Libri3Mix``, or its parent.
         split: ``train`` (train-360), ``valid`` (dev) or ``test``; or ``train-100``.
         num_speakers: 2 or 3.
-        mixture_type: ``mix_clean``: the speakers; ``mix_both``: the speakers and noise; ``mix_single``: one speaker and
-            noise. The sources are the speakers; the noise can be had as well: ``sources=["s1", "s2", "noise"]``.
+        mixture_type: ``mix_clean`` for the speakers, ``mix_both`` for the speakers and noise, or ``mix_single`` for one
+            speaker and noise. The sources are the speakers; add the noise with ``sources=["s1", "s2", "noise"]``.
 
-    Further arguments are those of :class:`SpeechMixtures` and :class:`Recordings`.
+    Further arguments as in :class:`SpeechMixtures` and :class:`Recordings`.
 
     References:
         J. Cosentino, M. Pariente, S. Cornell, A. Deleforge, E. Vincent, "LibriMix: an open-source dataset for
@@ -53,12 +54,12 @@ class LibriMix(SpeechMixtures):
         super().__post_init__()
 
     def entries(self) -> Iterator[Entry]:
-        """One for each line of the table."""
+        """An entry for each row of the table."""
         name = f"Libri{self.num_speakers}Mix"
         root = self.folder(name) if (self.folder() / name).is_dir() else self.folder()
         table = root / self.version / "metadata" / f"mixture_{self.own_split}_{self.mixture_type}.csv"
         if not table.is_file():
-            raise FileNotFoundError(f"{table}: does not exist; split, file_rate, mode and num_speakers tell its name")
+            raise FileNotFoundError(f"{table}: does not exist; check split, file_rate, mode and num_speakers")
         columns = {speaker: f"source_{speaker[1]}_path" for speaker in self._speakers}
         if self.mixture_type != "mix_clean":
             columns["noise"] = "noise_path"
@@ -72,7 +73,7 @@ class LibriMix(SpeechMixtures):
 
 
 def _found(root: Path, path: str) -> Path:
-    """Where a file named in a table is: below the root, unless it is not there but where the table says."""
+    """Path of a file listed in a table: below the root, or the listed path if only that exists."""
     parts = Path(path.replace("\\", "/")).parts
     here = root.joinpath(*parts[-5:])  # wav8k/min/dev/s1/x.wav
     return Path(path) if not here.is_file() and Path(path).is_file() else here

@@ -1,4 +1,4 @@
-"""Data sets in batches, for PyTorch Lightning."""
+"""Lightning data module and batching."""
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,15 +21,15 @@ BatchAugmentation = Callable[[Mapping[str, Any], Generator], dict[str, Any]]
 
 
 def collate(items: Sequence[Item], *, pad: bool = True) -> dict[str, Any]:
-    """Items as one batch: ``mixture (B, C, T)``, ``sources (B, S, C, T)``, ``id``, ``sample_rate``, ``lengths (B,)``.
+    """Collate items to ``mixture (B, C, T)``, ``sources (B, S, C, T)``, ``id``, ``sample_rate``, ``lengths (B,)``.
 
     Args:
-        items: of one sample rate, with as many sources and channels each.
-        pad: whether items of different length are followed by silence up to the longest; ``lengths`` tells their own
-            numbers of samples.
+        items: items with the same sample rate and numbers of sources and channels.
+        pad: whether shorter items are zero-padded to the longest; ``lengths`` contains the original lengths in
+            samples.
 
     Raises:
-        ValueError: if the items differ in what they must share; the message names two of them.
+        ValueError: if the items cannot be batched.
 
     Example:
         >>> items = [
@@ -40,11 +40,11 @@ def collate(items: Sequence[Item], *, pad: bool = True) -> dict[str, Any]:
         >>> batch["sources"].shape, batch["lengths"], batch["mixture"][0]
         (torch.Size([2, 2, 1, 4]), tensor([3, 4]), tensor([[1., 1., 1., 0.]]))
     """
-    _check_alike(items, "sample rate", lambda item: item["sample_rate"])
-    _check_alike(items, "number of sources", lambda item: item["sources"].shape[0])
-    _check_alike(items, "number of channels", lambda item: item["mixture"].shape[0])
+    _check_equal(items, "sample rate", lambda item: item["sample_rate"])
+    _check_equal(items, "number of sources", lambda item: item["sources"].shape[0])
+    _check_equal(items, "number of channels", lambda item: item["mixture"].shape[0])
     if not pad:
-        _check_alike(items, "length in samples (or pad=True)", lambda item: item["mixture"].shape[-1])
+        _check_equal(items, "length in samples (or pad=True)", lambda item: item["mixture"].shape[-1])
     lengths = [item["mixture"].shape[-1] for item in items]
     stacked = {
         name: torch.stack([fit_length(item[name], max(lengths)) for item in items]) for name in ("mixture", "sources")
@@ -57,7 +57,7 @@ def collate(items: Sequence[Item], *, pad: bool = True) -> dict[str, Any]:
     }
 
 
-def _check_alike(items: Sequence[Item], what: str, of: Callable[[Item], object]) -> None:
+def _check_equal(items: Sequence[Item], what: str, of: Callable[[Item], object]) -> None:
     first = items[0]
     other = next((item for item in items if of(item) != of(first)), None)
     if other is not None:
@@ -66,25 +66,24 @@ def _check_alike(items: Sequence[Item], what: str, of: Callable[[Item], object])
 
 
 class SeparationData(pl.LightningDataModule):
-    """Data sets for training, validation and testing in batches.
+    """Lightning data module for training, validation and test data sets.
 
-    Training items come in another order in every epoch, which depends on ``seed`` and the epoch alone, and a run that
-    is resumed within an epoch begins where it was, so that it goes on as it would have; on several devices each has its
-    share. The training set's ``set_epoch``, if it has one, is called as every epoch begins. Validation and test items
-    are the same in every epoch.
+    Training items are shuffled in every epoch, in an order that depends only on ``seed`` and the epoch. A run resumed
+    within an epoch continues with the next batch. On several devices, each processes its own part. ``set_epoch`` of
+    the training data set, if defined, is called at the start of every epoch. Validation and test items are not
+    shuffled.
 
     Args:
-        train: data set for ``fit``, also an iterable one, as :class:`torchsep.data.ShardedItems`; None for none.
-        valid: data set for validation; None for none.
-        test: data set for ``test``; None for none.
-        batch_size: items of a batch.
-        num_workers: processes that read items, for each data set; they live on from epoch to epoch. 0 reads in the main
-            process.
-        pin_memory: whether batches are put where a GPU fetches them faster; None where there is one.
-        pad: whether items of different length go into one batch, see :func:`collate`.
-        remix: changes training batches, as :class:`torchsep.data.Remix`; None for nothing.
-        drop_last: whether training leaves out a last batch that is not full.
-        seed: of the order of items, of the remix, and of the random state of the workers.
+        train: training data set, map-style or iterable, such as :class:`torchsep.data.ShardedItems`.
+        valid: validation data set.
+        test: test data set.
+        batch_size: number of items per batch.
+        num_workers: number of persistent worker processes for each data set; 0 loads items in the main process.
+        pin_memory: whether to use pinned memory for faster transfer to the GPU; if None, only if there is a GPU.
+        pad: whether items of different length are padded to one batch, see :func:`collate`.
+        remix: augmentation of training batches, such as :class:`torchsep.data.Remix`.
+        drop_last: whether an incomplete last training batch is dropped.
+        seed: random seed of the order of items, the remix and the workers.
 
     Raises:
         ValueError: if a number is out of range.
@@ -96,7 +95,7 @@ class SeparationData(pl.LightningDataModule):
         [torch.Size([2, 2, 4000]), torch.Size([2, 2, 4000])]
     """
 
-    def __init__(  # noqa: PLR0913 - each is a choice of the user's
+    def __init__(  # noqa: PLR0913 - independent options
         self,
         train: Dataset[Any] | None = None,
         valid: Dataset[Any] | None = None,
@@ -127,32 +126,32 @@ class SeparationData(pl.LightningDataModule):
         self._iterations = itertools.count()
 
     def train_dataloader(self) -> Any:
-        """Batches for training; without a trainer, each iteration over them is the next epoch."""
+        """Training batches; without a trainer, each iteration is the next epoch."""
         if self.train is None:
-            raise ValueError("train must be a data set to fit on, got None")
+            raise ValueError("train must be a data set, got None")
         loader = self._loader(self.train, _TrainingLoader, training=True)
         loader.epoch = self._epoch
         loader.done = self._done
         return loader
 
     def val_dataloader(self) -> Any:
-        """Batches for validation, in order; none, which Lightning warns of, without a data set."""
+        """Validation batches, in order; empty without a data set, of which Lightning warns."""
         return [] if self.valid is None else self._loader(self.valid)
 
     def test_dataloader(self) -> Any:
-        """Batches for testing, in order."""
+        """Test batches, in order."""
         if self.test is None:
-            raise ValueError("test must be a data set to test on, got None")
+            raise ValueError("test must be a data set, got None")
         return self._loader(self.test)
 
     def _epoch(self) -> int:
         if self.trainer is None:
             return next(self._iterations)
-        is_overfitting = getattr(self.trainer, "overfit_batches", 0)  # always to the same batches
+        is_overfitting = getattr(self.trainer, "overfit_batches", 0)  # always the same batches
         return 0 if is_overfitting else self.trainer.current_epoch
 
     def _done(self) -> int:
-        """How many batches of the epoch training is done with, none if with all; more are fetched ahead."""
+        """Number of processed batches of the epoch, 0 if it is complete; prefetched batches do not count."""
         if self.trainer is None:
             return 0
         progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress
@@ -168,7 +167,7 @@ class SeparationData(pl.LightningDataModule):
             if hasattr(dataset, "set_rank"):
                 dataset.set_rank(rank, world_size)
         elif training:
-            # Lightning leaves a sampler of this kind as it is; in validation and test it puts in its own.
+            # Lightning keeps a DistributedSampler; for validation and test it inserts its own.
             sampler = _Shuffled(dataset, world_size, rank, shuffle=True, seed=self.seed)
         joined = partial(collate, pad=self.pad)
         if training and self.remix is not None:
@@ -187,7 +186,7 @@ class SeparationData(pl.LightningDataModule):
 
 
 class _Shuffled(DistributedSampler[Any]):
-    """A share of the items in the order of the epoch, without the first ones if some have been."""
+    """Distributed sampler that skips the items already processed in a resumed epoch."""
 
     first = 0
 
@@ -196,14 +195,14 @@ class _Shuffled(DistributedSampler[Any]):
 
 
 class _TrainingLoader(DataLoader[Any]):
-    """Tells the data set and the sampler which epoch begins, and goes on within one where its state says so.
+    """Data loader that sets the epoch of data set and sampler, and resumes within an epoch.
 
-    Lightning tells the sampler too, but of the first epoch of a resumed run only when workers have done with another.
+    Lightning also sets the epoch of the sampler, but in a resumed run only after workers have started prefetching.
     """
 
     epoch: Callable[[], int] | None = None
     done: Callable[[], int] | None = None
-    _past = 0  # batches of the epoch that need not come again
+    _past = 0  # batches of the epoch to skip
 
     def __iter__(self) -> Any:
         if self.epoch is not None:
@@ -218,17 +217,17 @@ class _TrainingLoader(DataLoader[Any]):
         return super().__iter__()
 
     def state_dict(self) -> dict[str, int]:
-        """Where in the epoch training is; Lightning keeps it in checkpoints."""
+        """Progress within the epoch, saved by Lightning in checkpoints."""
         return {"batches": 0 if self.done is None else self.done()}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Begin the next iteration where training was."""
+        """Resume the next iteration at the saved batch."""
         self._past = state["batches"]
 
 
 def _remixed(
     joined: Callable[[Sequence[Item]], dict[str, Any]], remix: BatchAugmentation, seed: int, items: Sequence[Item]
 ) -> dict[str, Any]:
-    """A batch changed by what depends on the seed and on the items in it alone."""
+    """Collate and remix a batch, with randomness that depends only on the seed and the items."""
     batch = joined(items)
     return remix(batch, generator_for(seed, "remix", *batch["id"]))

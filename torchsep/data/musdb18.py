@@ -1,4 +1,4 @@
-"""MUSDB18-HQ: songs in four stems."""
+"""MUSDB18-HQ: songs with four stems."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torchsep.data.recordings import Entry, Recordings
 __all__ = ["MUSDB18HQ"]
 
 _STEMS = ("drums", "bass", "other", "vocals")
-# The songs of the folder train by which its authors, and all after them, choose models.
+# The standard validation songs of the folder train.
 _VALID = (
     "ANiMAL - Rockshow",
     "Actions - One Minute Smile",
@@ -31,16 +31,16 @@ _VALID = (
 
 @dataclass(eq=False)
 class MUSDB18HQ(Recordings):
-    """MUSDB18-HQ: 150 songs in stereo at 44.1 kHz, whose sources are drums, bass, other and vocals.
+    """MUSDB18-HQ: 150 stereo songs at 44.1 kHz with the sources drums, bass, other and vocals.
 
-    Expects ``<root>/{train,test}/<artist - title>/{mixture,drums,bass,other,vocals}.wav``, as it is published. Of the
-    100 songs in ``train``, 86 are for training and 14 for validation.
+    Expects ``<root>/{train,test}/<artist - title>/{mixture,drums,bass,other,vocals}.wav``, as published. Of the 100
+    songs in ``train``, 86 are used for training and 14 for validation.
 
     Args:
-        root: folder that holds ``train`` and ``test``.
+        root: folder that contains ``train`` and ``test``.
         split: ``train``, ``valid`` or ``test``.
 
-    Further arguments are those of :class:`Recordings`.
+    Further arguments as in :class:`Recordings`.
 
     References:
         Z. Rafii, A. Liutkus, F.-R. Stöter, S. I. Mimilakis, R. Bittner, "MUSDB18-HQ - an uncompressed version of
@@ -50,7 +50,7 @@ class MUSDB18HQ(Recordings):
     splits: ClassVar[Mapping[str, str]] = {"train": "train", "valid": "train", "test": "test"}
 
     def entries(self) -> Iterator[Entry]:
-        """One for each folder of a song."""
+        """An entry for each song folder."""
         for song in subfolders(self.folder(self.own_split)):
             if self.split == "test" or (song.name in _VALID) == (self.split == "valid"):
                 sources = {stem: (song / f"{stem}.wav",) for stem in _STEMS}

@@ -1,4 +1,4 @@
-"""Recordings on disk with their sources: what the data sets have in common."""
+"""Base class of data sets of recordings with sources."""
 
 import os
 import warnings
@@ -26,9 +26,9 @@ class Entry:
     """The files of one recording.
 
     Args:
-        id: its name, unlike all others in the data set: a path relative to the root, without suffix.
-        mixture: the file of the mixture; if None all sources are summed.
-        sources: for each source the files that are summed; one without files is silent.
+        id: unique name of the recording: a path relative to the root, without suffix.
+        mixture: file of the mixture; if None, the mixture is the sum of all sources.
+        sources: files of each source, which are summed; a source without files is silent.
     """
 
     id: str
@@ -38,7 +38,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class _Recording:
-    """An entry that has been looked at: first the files of the mixture, then those of each source."""
+    """A validated entry; ``rows`` are the files of the mixture, followed by those of each source."""
 
     id: str
     names: tuple[str, ...]
@@ -48,32 +48,31 @@ class _Recording:
 
 @dataclass(eq=False)
 class Recordings(Dataset[dict[str, Any]], ABC):
-    """Recordings with their sources, as the mixture ``(C, T)`` and the sources ``(S, C, T)`` in float32.
+    """Base class of data sets of recordings: mixtures ``(C, T)`` and sources ``(S, C, T)`` in float32.
 
-    An item is a dictionary of ``mixture``, ``sources``, ``id`` and ``sample_rate``; :meth:`names_of` tells its sources,
-    and ``names`` those of all items, if they are the same. ``ids`` are known without reading a sample.
-    A subclass says which files there are: it is a dataclass that writes :meth:`entries`. The headers of all files are
-    looked at when the data set is made, and kept for the next time (:mod:`torchsep.data.index`).
+    An item is a dictionary of ``mixture``, ``sources``, ``id`` and ``sample_rate``. :meth:`names_of` returns the source
+    names of an item, and ``names`` those of all items, if they are equal. ``ids`` is available without reading samples.
+    A subclass is a dataclass that implements :meth:`entries`, which lists the files. The headers of all files are read
+    when the data set is constructed, and cached (:mod:`torchsep.data.index`).
 
     Args:
-        root: folder of the data set.
-        split: ``train``, ``valid`` or ``test``, or the data set's own name for it.
-        sources: names of the sources wanted, in this order; or groups, each a name and the sources summed under it, in
-            which ``"*"`` stands for all that no group names. The mixture stays what it is.
-        sample_rate: of the items in Hz; that of the files if None.
-        channels: of the items; as many as in the files if None. 1 is the mean of all channels, and a file of one
-            channel has it repeated beside files of more.
-        duration: of the items in seconds, where only a part of each recording is read; whole recordings if None. What
-            is shorter is followed by silence.
-        excerpts: ``random`` for one place in each recording, drawn anew in each epoch (:meth:`set_epoch`); ``all`` for
-            all places, one after the other, whose ids end in ``#`` and the second at which they begin.
-        seed: of the random places.
-        on_error: ``raise``, or ``skip`` to leave out recordings that are incomplete or damaged, with a warning. Where
-            it shows only as the samples are read, the next item is taken instead.
-        limit: the first so many recordings only; all if None.
+        root: root folder of the data set.
+        split: ``train``, ``valid`` or ``test``, or the native name of a split.
+        sources: names of the sources to load, in this order; or a mapping from group names to the sources to sum, in
+            which ``"*"`` stands for all sources not in another group. The mixture is unchanged.
+        sample_rate: sample rate of the items in Hz; that of the files if None.
+        channels: number of channels of the items; that of the files if None. 1 averages the channels, and
+            single-channel files are repeated to match the others.
+        duration: duration of the items in seconds; whole recordings if None. Shorter recordings are zero-padded.
+        excerpts: ``random`` for one random excerpt of each recording, different in each epoch (:meth:`set_epoch`);
+            ``all`` for consecutive excerpts, with ids that end in ``#`` and the start in seconds.
+        seed: random seed of the excerpts.
+        on_error: ``raise``, or ``skip`` to skip incomplete or damaged recordings with a warning. Errors found only when
+            reading samples replace the item by the next one.
+        limit: maximum number of recordings, taken from the start; all if None.
 
     Raises:
-        FileNotFoundError: if the root, or a file, is missing.
+        FileNotFoundError: if the root or a file is missing.
         ValueError: if a file is damaged, or the files of a recording differ in sample rate or length.
 
     Example:
@@ -109,7 +108,7 @@ class Recordings(Dataset[dict[str, Any]], ABC):
 
     @abstractmethod
     def entries(self) -> Iterable[Entry]:
-        """The recordings of the split, in a fixed order."""
+        """Recordings of the split, in a fixed order."""
 
     def __post_init__(self) -> None:
         self._check_options()
@@ -117,7 +116,7 @@ class Recordings(Dataset[dict[str, Any]], ABC):
         self._left_out: list[str] = []
         entries = list(islice(self.entries(), self.limit))
         check_groups(groups, {name for entry in entries for name in entry.sources})
-        self._recordings = self._looked_at(entries, groups)
+        self._recordings = self._validated(entries, groups)
         if not self._recordings:
             first = f"; {self._left_out[0]}" if self._left_out else ""
             raise ValueError(f"{self.root}: holds no recording{f' of {self.split}' if self.split else ''}{first}")
@@ -125,15 +124,15 @@ class Recordings(Dataset[dict[str, Any]], ABC):
             total = len(self._left_out) + len(self._recordings)
             message = f"{len(self._left_out)} of {total} recordings are left out; the first: {self._left_out[0]}"
             warnings.warn(message, stacklevel=3)
-        self._places = list(self._all_places())
-        self.ids = [self._id_at(index, start) for index, start in self._places]
+        self._excerpts = list(self._all_excerpts())
+        self.ids = [self._id_at(index, start) for index, start in self._excerpts]
         names = {recording.names for recording in self._recordings}
         self.names: tuple[str, ...] = names.pop() if len(names) == 1 else ()
-        # In shared memory, so that workers that outlive an epoch see the next one.
+        # In shared memory, so that persistent workers see the new epoch.
         self._epoch = torch.zeros((), dtype=torch.int64, device="cpu").share_memory_()
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._excerpts)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         first = range(len(self))[index]
@@ -148,23 +147,23 @@ class Recordings(Dataset[dict[str, Any]], ABC):
 
     def names_of(self, index: int) -> tuple[str, ...]:
         """Names of the sources of one item."""
-        return self._recordings[self._places[index][0]].names
+        return self._recordings[self._excerpts[index][0]].names
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw other random places from now on, in running workers too; those of an epoch are always the same."""
+        """Set the epoch, which determines the random excerpts, including in running workers."""
         check_integer(epoch, "epoch", at_least=0)
         self._epoch.fill_(epoch)
 
     @property
     def own_split(self) -> str:
-        """What the data set itself calls the split; empty if there is none."""
+        """Native name of the split in the data set; empty if there is none."""
         return self.splits.get(self.split or "", self.split or "")
 
     def folder(self, *parts: str) -> Path:
-        """A folder below the root.
+        """Path of a folder below the root.
 
         Raises:
-            FileNotFoundError: if there is no such folder.
+            FileNotFoundError: if the folder does not exist.
         """
         folder = Path(self.root).expanduser().joinpath(*parts)
         if not folder.is_dir():
@@ -172,7 +171,7 @@ class Recordings(Dataset[dict[str, Any]], ABC):
         return folder
 
     def leave_out(self, error: Exception) -> None:
-        """Raise what is wrong with a recording, or count it as left out, as ``on_error`` says."""
+        """Raise the error of a recording, or record it as skipped, depending on ``on_error``."""
         if self.on_error == "raise":
             raise error
         self._left_out.append(str(error))
@@ -189,8 +188,8 @@ class Recordings(Dataset[dict[str, Any]], ABC):
         if self.duration is not None:
             check_number(self.duration, "duration", above=0.0)
 
-    def _looked_at(self, entries: Sequence[Entry], groups: Mapping[str, tuple[str, ...]] | None) -> list[_Recording]:
-        """The entries that hold what they should."""
+    def _validated(self, entries: Sequence[Entry], groups: Mapping[str, tuple[str, ...]] | None) -> list[_Recording]:
+        """Recordings with complete and consistent files."""
         wanted = []
         for entry in entries:
             sources = dict(entry.sources) if groups is None else grouped(entry.sources, groups)
@@ -210,11 +209,11 @@ class Recordings(Dataset[dict[str, Any]], ABC):
         return list(recordings.values())
 
     def _length(self, frames: int, from_rate: int, rate: int) -> int:
-        """Samples of an item, at a rate; resampling rounds up."""
+        """Length of an item in samples at a sample rate; resampling rounds up."""
         return -(-frames * rate // from_rate) if self.duration is None else max(1, round(self.duration * rate))
 
-    def _all_places(self) -> Iterator[tuple[int, int | None]]:
-        """For each item its recording, and the sample at which it begins; None where that is drawn."""
+    def _all_excerpts(self) -> Iterator[tuple[int, int | None]]:
+        """Recording index and start sample of each item; the start is None if it is random."""
         for index, recording in enumerate(self._recordings):
             frames, rate, _ = recording.header
             if self.duration is None:
@@ -225,15 +224,15 @@ class Recordings(Dataset[dict[str, Any]], ABC):
                 yield from ((index, start) for start in range(0, frames, self._length(frames, rate, rate)))
 
     def _id_at(self, index: int, start: int | None) -> str:
-        """The id of a recording, or of the part of it that begins at a sample."""
+        """Id of a recording, or of its excerpt from a start sample."""
         recording = self._recordings[index]
         if start is None or self.duration is None:
             return recording.id
         return f"{recording.id}#{start / recording.header.rate:.6f}".rstrip("0").rstrip(".")
 
     def _item(self, index: int) -> dict[str, Any]:
-        place, start = self._places[index]
-        recording = self._recordings[place]
+        number, start = self._excerpts[index]
+        recording = self._recordings[number]
         frames, from_rate, _ = recording.header
         rate = self.sample_rate or from_rate
         if start is None:

@@ -1,4 +1,4 @@
-"""A data set that needs no files."""
+"""Data set of synthetic scenes, which needs no files."""
 
 from typing import Any
 
@@ -15,19 +15,19 @@ _SEEDS = 2**20  # items of one seed and split
 
 
 class Scenes(Dataset[dict[str, Any]]):
-    """Synthesised scenes of music and a sung voice, with another melody in every item.
+    """Synthetic scenes of music and a singing voice, with a different melody in every item.
 
-    To try a separator, a recipe or a machine on, where there is no recording: always the same, in every epoch.
+    For testing separators, recipes or machines without recordings. Items are the same in every epoch.
 
     Args:
         num_items: number of scenes, at most 2**20.
-        duration: of each in seconds.
-        sample_rate: in Hz, at least 8000.
-        seed: of the scenes; 0 to 1023 have no scene in common.
-        split: ``train``, ``valid`` or ``test``, which have no scene in common.
+        duration: duration of each scene in seconds.
+        sample_rate: sample rate in Hz, at least 8000.
+        seed: random seed, 0 to 1023; different seeds have no scenes in common.
+        split: ``train``, ``valid`` or ``test``, which have no scenes in common.
 
     Raises:
-        ValueError: if the scenes cannot be synthesised, or there is no such split.
+        ValueError: if an argument is out of range.
 
     Example:
         >>> scenes = Scenes(num_items=3, duration=1.0, sample_rate=8000, split="valid")
@@ -64,7 +64,7 @@ class Scenes(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         index = range(self.num_items)[index]
-        # All different, also in the lower 32 bits, of which alone a generator's seed is made.
+        # Distinct also in the lower 32 bits, the only ones used by the generator.
         seed = (self.seed * _SEEDS + index) * 4 + _SPLITS.index(self.split)
         sources = torch.stack(list(music_and_voice(self.duration, self.sample_rate, seed).values()))
         return {

@@ -1,4 +1,4 @@
-"""Random numbers that depend on where they are used and on nothing else."""
+"""Reproducible random generators keyed by seed, epoch and item."""
 
 import hashlib
 
@@ -7,17 +7,17 @@ import torch
 __all__ = ["generator_for"]
 
 
-def generator_for(*place: int | str) -> torch.Generator:
-    """A generator on the CPU, seeded by a place: a seed, an epoch, the index of an item.
+def generator_for(*key: int | str) -> torch.Generator:
+    """CPU generator seeded by a key, such as a seed, an epoch and the index of an item.
 
-    Items drawn from it are the same in any worker, in any order, whatever was drawn before.
+    Random numbers are the same in any worker and in any order of items.
 
     Args:
-        place: numbers and words; any other sequence of them gives other random numbers.
+        key: numbers and strings; different keys result in different random numbers.
 
     Example:
         >>> torch.rand(1, generator=generator_for(0, 1, 2)) == torch.rand(1, generator=generator_for(0, 1, 2))
         tensor([True])
     """
-    digest = hashlib.blake2b(repr(place).encode(), digest_size=4).digest()  # the generator takes no more than 32 bits
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=4).digest()  # the generator uses only 32 bits
     return torch.Generator("cpu").manual_seed(int.from_bytes(digest))

@@ -1,4 +1,4 @@
-"""Items read back from shards."""
+"""Data set that reads items from shards."""
 
 import itertools
 import json
@@ -21,22 +21,21 @@ __all__ = ["ShardedItems"]
 
 
 class ShardedItems(IterableDataset[dict[str, Any]]):
-    """The items of a data set that :func:`torchsep.data.write_shards` has written, read from one end to the other.
+    """Iterable data set over shards written by :func:`torchsep.data.write_shards`, read sequentially.
 
-    Every process, of several devices and of the workers of each, reads its own part; the parts of devices have the
-    same number of items, for which a few are repeated at the end where they do not divide. Shards are shuffled as a
-    whole, items within a window: enough where neighbours in the data set have nothing in common.
+    Every device and worker reads its own part. Devices read equal numbers of items; a few are repeated at the end if
+    they do not divide evenly. Shards are shuffled as a whole, and items within a window, which suffices if neighbouring
+    items are unrelated.
 
     Args:
-        folder: of the shards.
-        shuffle: items of the window from which the next is drawn, which are in memory as they are on disk; 0 leaves
-            shards and items in order.
-        seed: of the order; it is another in each epoch (:meth:`set_epoch`).
+        folder: folder of the shards.
+        shuffle: size of the shuffle window in items, which are kept encoded in memory; 0 disables shuffling.
+        seed: random seed of the order, which differs between epochs (:meth:`set_epoch`).
 
     Raises:
         ImportError: if webdataset is not installed.
-        FileNotFoundError: if the folder holds no shards.
-        ValueError: if the shards are not complete.
+        FileNotFoundError: if the folder contains no shards.
+        ValueError: if the shards are incomplete.
 
     Example:
         >>> from torchsep.data.scenes import Scenes
@@ -70,9 +69,9 @@ class ShardedItems(IterableDataset[dict[str, Any]]):
         there = sum(shard_path(self.folder, number).exists() for number in range(len(self._sizes)))
         if there < len(self._sizes) or not index["complete"]:
             rule = f"must hold all {len(self._sizes)} shards, got {there}"
-            raise ValueError(f"{self.folder}: {rule}; run what has written them once more")
+            raise ValueError(f"{self.folder}: {rule}; run the same command again")
         self._rank: tuple[int, int] | None = None
-        # In shared memory, so that workers that outlive an epoch see the next one.
+        # In shared memory, so that persistent workers see the new epoch.
         self._epoch = torch.zeros((), dtype=torch.int64, device="cpu").share_memory_()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -94,12 +93,12 @@ class ShardedItems(IterableDataset[dict[str, Any]]):
         return self.names or self._names_of[index]
 
     def set_epoch(self, epoch: int) -> None:
-        """Take another order from the next iteration on, in running workers too."""
+        """Set the epoch, which determines the order from the next iteration, including in running workers."""
         check_integer(epoch, "epoch", at_least=0)
         self._epoch.fill_(epoch)
 
     def set_rank(self, rank: int, world_size: int) -> None:
-        """Read the part of one of several processes; by default that which torchrun or torch.distributed says."""
+        """Set the process whose part is read; by default that of torch.distributed or torchrun."""
         check_integer(world_size, "world_size", at_least=1)
         check_integer(rank, "rank", at_least=0)
         if rank >= world_size:
@@ -107,7 +106,7 @@ class ShardedItems(IterableDataset[dict[str, Any]]):
         self._rank = rank, world_size
 
     def _part(self) -> tuple[int, int, int, int]:
-        """Number of the device and of the worker, and from where to where to read in the order of the epoch."""
+        """Rank, worker index, and range of items to read in the order of the epoch."""
         rank, world_size = self._rank or _rank()
         info = get_worker_info()
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
@@ -116,7 +115,7 @@ class ShardedItems(IterableDataset[dict[str, Any]]):
         return rank, worker, first, end
 
     def _pieces(self, order: list[int], first: int, end: int) -> Iterator[tuple[int, int, int]]:
-        """Shards and what to read of them, from ``first`` to ``end`` in an order that begins anew at its end."""
+        """Shards and item ranges that cover ``first`` to ``end`` of the order, which is repeated cyclically."""
         before = 0
         for number in itertools.cycle(order):
             if before >= end:
@@ -128,25 +127,25 @@ class ShardedItems(IterableDataset[dict[str, Any]]):
             before += size
 
     def _read(self, number: int, low: int, high: int) -> Iterator[dict[str, bytes]]:
-        """Some of the items of a shard as they are on disk."""
+        """Encoded items ``low`` to ``high`` of a shard."""
         path, tar = shard_path(self.folder, number), webdataset().tariterators
         with path.open("rb") as stream:
             files = tar.tar_file_expander([{"url": str(path), "stream": stream}])
             try:
                 yield from itertools.islice(tar.group_by_keys(files), low, high)
             except tarfile.TarError as error:
-                raise ValueError(f"{path}: is cut short or damaged; copy it again, or write it once more") from error
+                raise ValueError(f"{path}: is truncated or damaged; copy or write it again") from error
 
 
 def _rank() -> tuple[int, int]:
-    """Number of this process, and of all that train together."""
+    """Rank of this process and number of processes."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _shuffled(samples: Iterator[dict[str, bytes]], window: int, generator: random.Random) -> Iterator[dict[str, bytes]]:
-    """Each of the samples once, drawn from those that are within the window."""
+    """Samples in random order, drawn from a sliding window."""
     waiting: list[dict[str, bytes]] = []
     for sample in samples:
         waiting.append(sample)
@@ -163,7 +162,7 @@ def _drawn(waiting: list[dict[str, bytes]], generator: random.Random) -> dict[st
 
 
 def _decoded(sample: dict[str, bytes], scratch: Path) -> dict[str, Any]:
-    """The item as it was written."""
+    """Decode an item."""
     about = json.loads(sample["json"])
     suffix = "flac" if "mixture.flac" in sample else "wav"
     waveforms = []

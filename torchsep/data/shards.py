@@ -1,4 +1,4 @@
-"""Items of a data set in a few large files, for disks and networks that are slow with many small ones."""
+"""Writing data sets to shards: a few large files, for storage that is slow with many small files."""
 
 import hashlib
 import importlib
@@ -27,7 +27,7 @@ _DRAFTS = ".writing-"
 
 
 def shard_path(folder: Path, number: int) -> Path:
-    """Where a shard is.
+    """Path of a shard.
 
     Example:
         >>> shard_path(Path("shards"), 12).as_posix()
@@ -37,10 +37,10 @@ def shard_path(folder: Path, number: int) -> Path:
 
 
 def webdataset() -> Any:
-    """The library that writes and reads shards.
+    """Import webdataset.
 
     Raises:
-        ImportError: if it is not installed.
+        ImportError: if webdataset is not installed.
     """
     try:
         return importlib.import_module("webdataset")
@@ -52,30 +52,31 @@ def write_shards(
     dataset: Dataset[dict[str, Any]],
     folder: str | os.PathLike[str],
     items_per_shard: int = 100,
-    format: Literal["flac", "wav"] = "flac",  # noqa: A002 - the word of all that writes audio
+    format: Literal["flac", "wav"] = "flac",  # noqa: A002 - the usual name for audio formats
     workers: int = 0,
     receive: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[Path]:
-    """The shards of a data set, each a tar file of so many items that WebDataset can read.
+    """Write a data set to shards in WebDataset format and return their paths.
 
-    Each item is an audio file of the mixture, one of each source, and a JSON file of its id, sample rate and names. A
-    shard appears when it is complete. If writing ends before all are, by an error or an interrupt, the same call goes
-    on with those that are missing. One call writes to a folder at a time.
+    A shard is a tar file. Each item consists of an audio file of the mixture, one of each source, and a JSON file with
+    its id, sample rate and source names. Shards are written atomically; after an error or interruption, the same call
+    resumes with the missing shards. Only one call may write to a folder at a time.
 
     Args:
-        dataset: items with ``mixture``, ``sources``, ``id`` and ``sample_rate``.
-        folder: where the shards go; it is made, or holds some of them already.
-        items_per_shard: items of each but the last; files of 100 MB to 1 GB are read well.
-        format: ``flac`` rounds to 24 bits, which leaves samples that come from files of up to 24 bits as they are, and
-            is about half as large; ``wav`` keeps all 32 bits of samples that were computed. Items with samples above
-            full scale, or more than eight channels, are kept as ``wav`` in either case.
-        workers: processes that write shards at the same time; 0 writes in this one.
-        receive: called with the number of shards that are done, and of all, at the beginning and as each is done.
+        dataset: data set whose items have ``mixture``, ``sources``, ``id`` and ``sample_rate``.
+        folder: output folder, created if missing; existing shards of the same data set are kept.
+        items_per_shard: number of items per shard; shards of 100 MB to 1 GB are efficient.
+        format: ``flac`` for 24-bit samples, lossless for source files of up to 24 bits and about half as large; ``wav``
+            for 32-bit float samples. Items with samples above full scale or more than eight channels are always
+            written as ``wav``.
+        workers: number of worker processes; 0 writes in the main process.
+        receive: progress callback, called with the numbers of finished and of all shards, initially and after each
+            shard.
 
     Raises:
         ImportError: if webdataset is not installed.
         OSError: if the folder cannot be written.
-        ValueError: if an argument is out of range, samples are not finite, or the folder holds other shards.
+        ValueError: if an argument is out of range, samples are not finite, or the folder contains other shards.
 
     Example:
         >>> from torchsep.data.scenes import Scenes
@@ -97,8 +98,8 @@ def write_shards(
     receive(len(paths) - len(missing), len(paths))
     drafts = Path(tempfile.mkdtemp(prefix=_DRAFTS, dir=folder))
     try:
-        writing = _Writing(dataset, folder, drafts, count, items_per_shard, format)
-        for done, _ in enumerate(writing.all(missing, workers), len(paths) - len(missing) + 1):
+        writer = _ShardWriter(dataset, folder, drafts, count, items_per_shard, format)
+        for done, _ in enumerate(writer.all(missing, workers), len(paths) - len(missing) + 1):
             receive(done, len(paths))
         _save(folder, {**index, "complete": True})
     finally:
@@ -107,13 +108,13 @@ def write_shards(
 
 
 def encode(item: dict[str, Any], names: Sequence[str], format: str, scratch: Path) -> dict[str, bytes]:  # noqa: A002
-    """The files of an item, by what follows their common name.
+    """Encode an item to files, by the part of the name after the key.
 
     Args:
-        item: of a data set.
-        names: of its sources.
-        format: as for :func:`write_shards`.
-        scratch: folder for files that are removed at once.
+        item: item of a data set.
+        names: names of its sources.
+        format: format as for :func:`write_shards`.
+        scratch: folder for temporary files.
 
     Raises:
         ValueError: if samples are not finite.
@@ -124,7 +125,7 @@ def encode(item: dict[str, Any], names: Sequence[str], format: str, scratch: Pat
     if not all(bool(waveform.isfinite().all()) for waveform in waveforms.values()):
         raise ValueError(f"{item['id']}: samples must be finite")
     suffix = "flac" if format == "flac" and peak <= 1 and len(item["mixture"]) <= 8 else "wav"
-    # Neither id nor names are names of files: they may hold any character.
+    # Ids and names are not used as file names, as they may contain any character.
     about = {"id": item["id"], "names": list(names), "sample_rate": item["sample_rate"]}
     files = {"json": json.dumps(about).encode()}
     for name, waveform in waveforms.items():
@@ -136,8 +137,8 @@ def encode(item: dict[str, Any], names: Sequence[str], format: str, scratch: Pat
 
 
 @dataclass(frozen=True)
-class _Writing:
-    """What every process that writes shards knows."""
+class _ShardWriter:
+    """Writes shards; copied to every worker process."""
 
     dataset: Dataset[dict[str, Any]]
     folder: Path
@@ -147,7 +148,7 @@ class _Writing:
     format: str
 
     def all(self, numbers: Sequence[int], workers: int) -> Iterator[int]:
-        """Each shard as it is written."""
+        """Write shards and yield their numbers as they are finished."""
         if not workers:
             for number in numbers:
                 self.write(number, lambda: False)
@@ -167,7 +168,7 @@ class _Writing:
                 raise
 
     def write(self, number: int, stopped: Callable[[], bool]) -> None:
-        """Write a shard, or give it up."""
+        """Write a shard, unless stopped."""
         draft = self.drafts / f"{number}.tar"
         first = number * self.items_per_shard
         with tempfile.TemporaryDirectory(prefix="torchsep-") as scratch, draft.open("wb") as stream:
@@ -183,24 +184,24 @@ class _Writing:
         draft.replace(shard_path(self.folder, number))
 
 
-_worker: tuple[_Writing, Any] | None = None  # of a process that writes shards and does nothing else
+_worker: tuple[_ShardWriter, Any] | None = None  # state of a worker process
 
 
-def _start(writing: _Writing, stop: Any) -> None:
+def _start(writer: _ShardWriter, stop: Any) -> None:
     global _worker  # noqa: PLW0603
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process gets it too, and says when to stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process also receives it, and sets the stop event
     torch.set_num_threads(1)
-    _worker = writing, stop
+    _worker = writer, stop
 
 
 def _write(number: int) -> None:
     if _worker is not None:
-        writing, stop = _worker
-        writing.write(number, stop.is_set)
+        writer, stop = _worker
+        writer.write(number, stop.is_set)
 
 
 def _index(dataset: Any, count: int, items_per_shard: int, format: str) -> dict[str, Any]:  # noqa: A002
-    """What the shards are of. The first item tells whether shards that are there are of the same data set."""
+    """Index of the shards; the hash of the first item identifies the data set."""
     item = dataset[0]
     first = hashlib.sha256(item["sources"].contiguous().numpy().tobytes()).hexdigest()
     names = dataset.names
@@ -217,7 +218,7 @@ def _index(dataset: Any, count: int, items_per_shard: int, format: str) -> dict[
 
 
 def _prepare(folder: Path, index: dict[str, Any]) -> None:
-    """Make the folder ready for the shards, if it is not of others."""
+    """Create the folder and its index, or check that existing shards are of the same data set."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         known = json.loads((folder / INDEX).read_text(encoding="utf-8"))
@@ -230,7 +231,7 @@ def _prepare(folder: Path, index: dict[str, Any]) -> None:
             if key != "complete" and known.get(key) != value:
                 shown = "" if key in {"first", "names_of"} else f", {known.get(key)!r} and not {value!r}"
                 raise ValueError(f"{folder}: holds shards of other items ({key}{shown}); choose another folder")
-    for left in folder.glob(f"{_DRAFTS}*"):  # by a process that was killed
+    for left in folder.glob(f"{_DRAFTS}*"):  # left by a killed process
         shutil.rmtree(left, ignore_errors=True)
 
 

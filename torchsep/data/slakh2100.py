@@ -1,4 +1,4 @@
-"""Slakh2100: songs rendered from MIDI, one stem for each instrument."""
+"""Slakh2100: songs rendered from MIDI with one stem per instrument."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,18 +20,18 @@ def _groups() -> Mapping[str, Sequence[str]]:
 
 @dataclass(eq=False)
 class Slakh2100(Recordings):
-    """Slakh2100: 2100 songs rendered from MIDI, in one channel at 44.1 kHz, stems summed by class of instrument.
+    """Slakh2100: 2100 single-channel songs at 44.1 kHz rendered from MIDI, with stems summed by instrument class.
 
-    Expects ``<root>/{train,validation,test[,omitted]}/<track>/`` with ``mix.flac``, ``stems/<stem>.flac`` (or ``.wav``
-    both) and ``metadata.yaml``, which gives the class of each stem (``inst_class``) and says which were rendered.
+    Expects ``<root>/{train,validation,test[,omitted]}/<track>/`` with ``mix.flac``, ``stems/<stem>.flac`` (or both
+    ``.wav``) and ``metadata.yaml``, which lists the class of each stem (``inst_class``) and whether it was rendered.
 
     Args:
-        root: folder that holds ``train``, ``validation`` and ``test``.
+        root: folder that contains ``train``, ``validation`` and ``test``.
         split: ``train``, ``valid`` (validation), ``test`` or ``omitted``.
-        sources: groups of classes in small letters, such as ``{"strings": ["strings", "strings (continued)"]}``; bass,
-            drums, guitar, piano and ``other``, which is all the rest, unless given. With None each class is a source.
+        sources: groups of lower-case classes, such as ``{"strings": ["strings", "strings (continued)"]}``. By default
+            bass, drums, guitar, piano and ``other``, the sum of all other classes. If None, each class is a source.
 
-    Further arguments are those of :class:`Recordings`.
+    Further arguments as in :class:`Recordings`.
 
     References:
         E. Manilow, G. Wichern, P. Seetharaman, J. Le Roux, "Cutting music source separation some Slakh: a dataset to
@@ -48,7 +48,7 @@ class Slakh2100(Recordings):
     }
 
     def entries(self) -> Iterator[Entry]:
-        """One for each folder of a track."""
+        """An entry for each track folder."""
         for track in subfolders(self.folder(self.own_split)):
             try:
                 stems = _stems(track / "metadata.yaml")
@@ -64,15 +64,15 @@ class Slakh2100(Recordings):
 
 
 def _stems(metadata: Path) -> dict[str, str]:
-    """The class of each stem that was rendered."""
+    """Instrument class of each rendered stem."""
     import yaml
 
     if not metadata.is_file():
-        raise FileNotFoundError(f"{metadata}: does not exist; complete the data set, or leave it out")
+        raise FileNotFoundError(f"{metadata}: does not exist; complete the data set, or skip it with on_error='skip'")
     try:
-        # The loader in C reads the 2100 files about ten times as fast, where it is there.
+        # The C loader, if available, is about ten times faster.
         found = yaml.load(metadata.read_text("utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
         stems = found["stems"].items()
         return {str(stem): str(about["inst_class"]).lower() for stem, about in stems if about["audio_rendered"]}
     except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{metadata}: must give inst_class and audio_rendered of each stem, {error!r}") from None
+        raise ValueError(f"{metadata}: must contain inst_class and audio_rendered of each stem, {error!r}") from None

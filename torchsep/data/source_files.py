@@ -1,4 +1,4 @@
-"""Recordings of single sources by who or what they are of."""
+"""Grouping of recordings of single sources by speaker or class."""
 
 import os
 import re
@@ -16,18 +16,20 @@ def find_groups(
     pattern: str | None = None,
     wanted: Sequence[str] | str | os.PathLike[str] | None = None,
 ) -> dict[str, list[Path]]:
-    r"""The audio files below a folder by group: by speaker, or by class.
+    r"""Find audio files below a folder, grouped by speaker or class.
 
     Args:
-        root: the folder.
-        pattern: regular expression that is searched in a file's path from the root on, with forward slashes. What its
-            parenthesis holds is the group, of several the last that takes part; files where it is not found are left
-            out. None takes the name of the folder that the file is in.
-        wanted: the only groups to take, in this order, or a text file with one in each line; all in order if None.
+        root: root folder.
+        pattern: regular expression searched in the path of a file relative to the root, with forward slashes. Its last
+            matching capturing group is the name of the group; files without a match are ignored. If None, the name of
+            the parent folder is used.
+        wanted: names of the groups to use, in this order, or a text file with one name per line; all groups, sorted,
+            if None.
 
     Raises:
         OSError: if the folder or the text file is missing.
-        ValueError: if there is no audio file, the pattern has no group or finds none, or one that is wanted is missing.
+        ValueError: if there are no audio files, the pattern has no capturing group or no match, or a wanted group is
+            missing.
 
     Example:
         >>> import tempfile, torch
@@ -67,7 +69,7 @@ def _expression(pattern: str | None) -> re.Pattern[str]:
 
 
 def _known(wanted: Sequence[str] | str | os.PathLike[str], found: dict[str, list[Path]]) -> list[str]:
-    """The groups that are wanted, each of which must be there."""
+    """Names of the wanted groups, after checking that they exist."""
     if isinstance(wanted, str | os.PathLike):
         wanted = Path(wanted).expanduser().read_text(encoding="utf-8").splitlines()
     names = [name.strip() for name in wanted if name.strip()]

@@ -1,4 +1,4 @@
-"""Mixtures of speakers that come in versions: what WSJ0-mix, WHAM! and LibriMix have in common."""
+"""Base class of the speech mixture data sets WSJ0-mix, WHAM! and LibriMix."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ __all__ = ["SpeechMixtures", "check_num_speakers"]
 
 @dataclass(eq=False, kw_only=True)
 class SpeechMixtures(Recordings):
-    """Mixtures of speakers in folders ``wav{8k,16k}/{min,max}``, where files of the same name belong together.
+    """Speech mixtures in folders ``wav{8k,16k}/{min,max}``, with matching file names for mixtures and sources.
 
     Args:
-        file_rate: 8000 or 16000, the sample rate of the version read, in Hz.
-        mode: ``min`` for mixtures that end with the first speaker, ``max`` with the last.
+        file_rate: sample rate of the files in Hz, 8000 or 16000.
+        mode: ``min`` for mixtures truncated to the shortest utterance, ``max`` for mixtures padded to the longest.
 
-    Further arguments are those of :class:`Recordings`.
+    Further arguments as in :class:`Recordings`.
     """
 
     file_rate: int = 8000
@@ -28,7 +28,7 @@ class SpeechMixtures(Recordings):
 
     @property
     def version(self) -> str:
-        """The folder of the version."""
+        """Folder of the version."""
         return f"wav{self.file_rate // 1000}k/{self.mode}"
 
     def _check_options(self) -> None:
@@ -39,6 +39,6 @@ class SpeechMixtures(Recordings):
 
 
 def check_num_speakers(num_speakers: object) -> None:
-    """Raise unless a number of speakers is one that these data sets come with."""
+    """Raise unless the number of speakers is 2 or 3."""
     if num_speakers not in {2, 3}:
         raise ValueError(f"num_speakers must be 2 or 3, got {num_speakers!r}")

@@ -1,4 +1,4 @@
-"""Sums of audio files, of which only a part is read."""
+"""Reading sums of excerpts of audio files."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,22 +13,23 @@ from torchsep.data.index import Header
 
 __all__ = ["common_header", "read_sums"]
 
-_MARGIN = 100  # samples at the lower rate: resampling looks at fewer on either side
+_MARGIN = 100  # samples at the lower rate, more than the support of the resampling filter
 
 
 def common_header(
     known: Mapping[Path, Header | OSError | ValueError], files: Sequence[Path], channels: int | None
 ) -> Header:
-    """What the headers of the files of one recording agree on, with the channels that its items have.
+    """Common header of the files of a recording, with the number of channels of its items.
 
     Args:
-        known: the header of each file, or why it cannot be read.
-        files: those of the recording.
-        channels: those wanted, or None for as many as there are.
+        known: header of each file, or the error that prevents reading it.
+        files: files of the recording.
+        channels: number of channels of the items, or None for that of the files.
 
     Raises:
         OSError: if a file is missing.
-        ValueError: if a file is damaged, differs from the first in rate or length, or cannot be given the channels.
+        ValueError: if a file is damaged, differs from the first in sample rate or length, or has an incompatible number
+            of channels.
     """
     found: list[Header] = []
     for path in files:
@@ -51,26 +52,25 @@ def common_header(
 def read_sums(
     rows: Sequence[Sequence[Path]], header: Header, start: int, length: int, sample_rate: int | None = None
 ) -> Tensor:
-    """The sum of the files of each row from a sample on, ``(rows, C, T)``; a row without files is silent.
+    """Sum of an excerpt of the files of each row, ``(rows, C, T)``; a row without files is silent.
 
-    Each file is read once, and only where it is wanted. At another sample rate, the part is what it is in the whole
-    resampled recording.
+    Each file is read once, and only the excerpt. Resampled excerpts equal those of the resampled recording.
 
     Args:
-        rows: for each sum its files.
-        header: what they agree on.
-        start: sample at which to begin, at the rate of the files.
-        length: samples of the sums, at their own rate; where the files end before, they end in silence.
-        sample_rate: of the sums in Hz; that of the files if None.
+        rows: files of each sum.
+        header: common header of the files.
+        start: start sample at the sample rate of the files.
+        length: length of the sums in samples at their sample rate; shorter files are zero-padded.
+        sample_rate: sample rate of the sums in Hz; that of the files if None.
 
     Raises:
         OSError: if a file is missing.
-        ValueError: if a file is damaged, or no longer what its header said.
+        ValueError: if a file is damaged, or has changed since its header was read.
     """
     rate, wanted = header.rate, sample_rate or header.rate
     old, new = rate // math.gcd(rate, wanted), wanted // math.gcd(rate, wanted)
     needed = -(-length * old // new)
-    # Whole periods of both rates, so that the samples of the part lie where resampling puts them.
+    # A multiple of the period of both rates keeps the excerpt on the sampling grid of the resampled recording.
     margin = 0 if old == new else old * math.ceil(_MARGIN * max(1.0, old / new) / old)
     before = min(margin, start // old * old)
     begin, end = start - before, min(start + needed + margin, header.frames)
@@ -84,14 +84,14 @@ def read_sums(
 
 
 def _read(path: Path, header: Header, begin: int, end: int) -> Tensor:
-    """Part of a file, with its channels repeated, or their mean."""
+    """Read an excerpt of a file, averaged to a single channel if the header has one."""
     waveform, rate = audio.read(path, begin / header.rate, (end - begin) / header.rate)
     if rate != header.rate or (header.channels != 1 and len(waveform) not in {1, header.channels}):
-        raise ValueError(f"{path}: has changed, {len(waveform)} channels at {rate} Hz; make the data set again")
+        raise ValueError(f"{path}: has changed, {len(waveform)} channels at {rate} Hz; construct the data set again")
     return waveform.mean(0, keepdim=True) if header.channels == 1 else waveform
 
 
 def _fitted(waveforms: Tensor, length: int) -> Tensor:
-    """Cut, or followed by silence."""
+    """Truncate or zero-pad to a length in samples."""
     missing = length - waveforms.shape[-1]
     return torch.nn.functional.pad(waveforms, (0, missing)) if missing > 0 else waveforms[..., :length].contiguous()

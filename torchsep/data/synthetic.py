@@ -1,4 +1,4 @@
-"""Scenes synthesised from nothing but numbers, so that a separation can be heard and scored without any recording."""
+"""Synthetic scenes of music and voice, for demonstrations and tests without recordings."""
 
 import math
 from collections.abc import Iterator
@@ -9,39 +9,40 @@ from torch import Tensor
 
 __all__ = ["music_and_voice"]
 
-_Event = tuple[float, Tensor, float, float]  # start in seconds, sound, gain, position on the stage
+_Event = tuple[float, Tensor, float, float]  # start in seconds, sound, gain, stereo position
 _BEAT = 0.5  # seconds: 120 bpm, and the loop is four beats
-_BAND = 0.45  # of the sample rate: no partial from here on
-_CONTROL_RATE = 200  # Hz: pitch, vowel and loudness of the voice move no faster than this
+_BAND = 0.45  # highest partial relative to the sample rate
+_CONTROL_RATE = 200  # Hz, of pitch, vowel and loudness of the voice
 _CHORDS = {0: (57, 60, 64, 67), 2: (53, 57, 60, 64)}  # A minor 7, F major 7: the pentatonic of A fits both
 _ARPEGGIO = (69, 76, 72, 79, 69, 77, 72, 76)
 _BASS = ((0.0, 45, 1.0), (1.0, 45, 0.5), (1.5, 48, 0.5), (2.0, 41, 1.0), (3.0, 41, 0.5), (3.5, 43, 0.5))
 _SPREAD = (-0.7, 0.3, -0.3, 0.7)  # positions of the notes of a chord
 _SCALE = (57, 60, 62, 64, 67, 69, 72)  # A minor pentatonic, A3 to C5
 _STEPS = (-2, -1, -1, 1, 1, 2)
-# Hz, the first four formants of sung "ah", "oh", "oo" and "eh".
+# First four formants in Hz of sung "ah", "oh", "oo" and "eh".
 _VOWELS = ((760, 1180, 2700, 3400), (470, 830, 2600, 3200), (350, 680, 2500, 3200), (530, 1720, 2550, 3400))
 _FORMANT_GAINS = (1.0, 0.7, 0.5, 0.35)
 _FORMANT_WIDTHS = (130.0, 150.0, 220.0, 300.0)  # Hz
 
 
 def music_and_voice(duration: float = 12.0, sample_rate: int = 44100, seed: int = 0) -> dict[str, Tensor]:
-    """A small music loop and a sung voice over it, as two stereo sources that sum to the mixture.
+    """Synthesise a music loop and a singing voice, two stereo sources that sum to the mixture.
 
     The music (drums, bass, chords) repeats exactly every two seconds; the voice sings vowels on a melody that does
-    not repeat. Both are equally loud over the whole scene, and ``music + voice`` peaks at 0.9. A scene that ends
-    before the first note has a silent voice, and one of a single sample is silent altogether.
+    not repeat. Both have equal RMS over the scene, and ``music + voice`` peaks at 0.9. The voice is silent in scenes
+    that end before its first note, and a scene of a single sample is silent.
 
     Args:
-        duration: Length of the scene, in seconds; ``round(duration * sample_rate)`` samples.
-        sample_rate: In Hz, at least 8000.
-        seed: Of the melody and of the noise in drums and breath; the melody is the same at every sample rate.
+        duration: duration of the scene in seconds; ``round(duration * sample_rate)`` samples.
+        sample_rate: sample rate in Hz, at least 8000.
+        seed: random seed of the melody and of the noise in drums and breath; the melody is independent of the sample
+            rate.
 
     Returns:
-        ``{"music": (2, time), "voice": (2, time)}``, float32 on the CPU.
+        ``{"music": (2, T), "voice": (2, T)}``, float32 on the CPU.
 
     Raises:
-        ValueError: If the scene is not finite, shorter than one sample, or its sample rate is below 8000 Hz.
+        ValueError: if the duration is not finite or shorter than one sample, or the sample rate is below 8000 Hz.
 
     Example:
         >>> from torchsep.data.synthetic import music_and_voice
@@ -55,7 +56,7 @@ def music_and_voice(duration: float = 12.0, sample_rate: int = 44100, seed: int 
     if not math.isfinite(duration) or round(duration * sample_rate) < 1:
         raise ValueError(f"duration must be finite and at least one sample long, got {duration}")
     samples = round(duration * sample_rate)
-    with torch.device("cpu"):  # whatever the default device: the generators live on the CPU
+    with torch.device("cpu"):  # the generators are on the CPU, whatever the default device
         loop = _loop(sample_rate, torch.Generator().manual_seed(seed))
         music = loop.repeat(1, math.ceil(samples / loop.shape[-1]))[:, :samples]
         voice = _panned(_voice(samples, sample_rate, torch.Generator().manual_seed(seed)), -0.15)
@@ -75,25 +76,25 @@ def _hertz(note: Tensor | float) -> Tensor:
 
 
 def _panned(signal: Tensor, position: float) -> Tensor:
-    """Two channels of equal total power, from -1 (left) to 1 (right)."""
+    """Constant-power stereo panning from -1 (left) to 1 (right)."""
     angle = (position + 1.0) * math.pi / 4.0
     return torch.stack([math.cos(angle) * signal, math.sin(angle) * signal])
 
 
 def _span(length: float, rate: int) -> Tensor:
-    """Times in seconds of the samples of one event."""
+    """Sample times of an event in seconds."""
     return torch.arange(round(length * rate), dtype=torch.float64) / rate
 
 
 def _shape(time: Tensor, attack: float, decay: float) -> Tensor:
-    """Envelope of one event: rises smoothly over ``attack`` seconds, decays, and is back at zero at its end."""
+    """Envelope of an event: smooth rise over ``attack`` seconds, exponential decay, and fade-out at the end."""
     rise = torch.sin(0.5 * math.pi * (time / attack).clamp(max=1.0)).square()
     fall = torch.sin(0.5 * math.pi * ((time[-1] - time) / 0.03).clamp(max=1.0)).square()
     return rise * fall * torch.exp(-decay * time)
 
 
 def _tone(length: float, rate: int, note: int, attack: float, decay: float) -> Tensor:
-    """A plucked note: up to eight partials, the higher the weaker and the sooner gone."""
+    """A plucked note of up to eight partials; higher partials are weaker and decay faster."""
     time, frequency = _span(length, rate), _hertz(note).item()
     tone = torch.zeros_like(time)
     for h in range(1, min(8, int(_BAND * rate / frequency)) + 1):
@@ -102,8 +103,8 @@ def _tone(length: float, rate: int, note: int, attack: float, decay: float) -> T
 
 
 def _noise(samples: int, rate: int, band: tuple[float, float], generator: torch.Generator) -> Tensor:
-    """Noise of unit power between the two frequencies of ``band``, lowered where the rate is too low for it."""
-    low, high = min(band[0], 0.3 * rate), min(band[1], (_BAND - 0.05) * rate)  # room for the skirts of an envelope
+    """Band-pass noise of unit power; the band is lowered for low sample rates."""
+    low, high = min(band[0], 0.3 * rate), min(band[1], (_BAND - 0.05) * rate)  # margin for the sidebands of an envelope
     spectrum = torch.fft.rfft(torch.randn(samples, generator=generator))
     frequency = torch.arange(len(spectrum)) * (rate / samples)
     noise: Tensor = torch.fft.irfft(spectrum * ((frequency >= low) & (frequency <= high)), n=samples)
@@ -111,7 +112,7 @@ def _noise(samples: int, rate: int, band: tuple[float, float], generator: torch.
 
 
 def _drums(rate: int, generator: torch.Generator) -> Iterator[_Event]:
-    """Kick on every beat, snare on the second and the fourth, hi-hat on eighths: all in the centre."""
+    """Kick on every beat, snare on the second and fourth, hi-hat on eighths, all in the centre."""
     time = _span(_BEAT / 2, rate)
     cycles = 48.0 * time + (130.0 - 48.0) / 30.0 * (1.0 - torch.exp(-30.0 * time))  # falls from 130 Hz to 48 Hz
     kick = torch.sin(2 * math.pi * cycles) * _shape(time, 0.003, 11.0)
@@ -126,7 +127,7 @@ def _drums(rate: int, generator: torch.Generator) -> Iterator[_Event]:
 
 
 def _harmony(rate: int) -> Iterator[_Event]:
-    """Bass in the centre, two chords spread over the stage, and an arpeggio from side to side."""
+    """Bass in the centre, two chords spread over the stereo field, and an arpeggio alternating sides."""
     for beat, note, beats in _BASS:
         yield _BEAT * beat, _tone(_BEAT * beats, rate, note, 0.006, 3.0), 0.4, 0.0
     for beat, chord in _CHORDS.items():
@@ -137,7 +138,7 @@ def _harmony(rate: int) -> Iterator[_Event]:
 
 
 def _loop(rate: int, generator: torch.Generator) -> Tensor:
-    """Four beats of music, (2, time); every event ends inside, so that repetitions join without a click."""
+    """Four beats of music ``(2, T)``; every event ends within the loop, so that it repeats without clicks."""
     loop = torch.zeros(2, round(4 * _BEAT * rate), dtype=torch.float64)
     for start, sound, gain, position in (*_drums(rate, generator), *_harmony(rate)):
         event = loop[:, round(start * rate) :][:, : len(sound)]
@@ -146,14 +147,14 @@ def _loop(rate: int, generator: torch.Generator) -> Tensor:
 
 
 def _melody(duration: float, generator: torch.Generator) -> Tensor:
-    """Notes until past the end, (notes, 5): start and end in seconds, MIDI note, vowel, loudness."""
+    """Notes ``(notes, 5)`` up to the end of the scene: start and end in seconds, MIDI note, vowel, loudness."""
     rows: list[list[float]] = []
     start, degree, in_phrase = _BEAT / 2, 3, 0
     while not rows or start < duration:
         length, step, vowel, loudness, breath, rest = torch.rand(6, generator=generator).tolist()
         end = start + _BEAT / 4 * (2 + int(6 * length))  # a quarter of a second to seven eighths
         degree += _STEPS[int(6 * step)]
-        degree = min(max(degree, -degree), 2 * len(_SCALE) - 2 - degree)  # turn round at either end of the scale
+        degree = min(max(degree, -degree), 2 * len(_SCALE) - 2 - degree)  # reflect at both ends of the scale
         rows.append([start, end, float(_SCALE[degree]), float(int(4 * vowel)), 0.7 + 0.3 * loudness])
         start, in_phrase = end, in_phrase + 1
         if in_phrase >= 3 and breath < 0.4:
@@ -162,14 +163,14 @@ def _melody(duration: float, generator: torch.Generator) -> Tensor:
 
 
 def _smooth(tracks: Tensor, frames: int) -> Tensor:
-    """Each row of ``tracks`` under a Hann window: steps become glides."""
+    """Smooth each row of ``tracks`` with a Hann window, so that steps become glides."""
     window = torch.hann_window(2 * frames + 3, periodic=False, dtype=tracks.dtype)[1:-1]
     padded = F.pad(tracks[None], (frames, frames), mode="replicate")[0]
     return padded.unfold(-1, len(window), 1) @ (window / window.sum())
 
 
 def _voice(samples: int, rate: int, generator: torch.Generator) -> Tensor:
-    """One singer, (time,): harmonics of a gliding pitch under the formants of changing vowels, and some breath."""
+    """A singing voice ``(T,)``: harmonics of a gliding pitch shaped by vowel formants, plus breath noise."""
     hop = rate // _CONTROL_RATE
     moments = torch.arange(samples // hop + 2, dtype=torch.float64) * (hop / rate)
 
@@ -184,14 +185,14 @@ def _voice(samples: int, rate: int, generator: torch.Generator) -> Tensor:
     note, level, depth = _smooth(torch.stack([note[now], level, (elapsed > 0.15).double()]), 6)
     formants = _smooth(torch.tensor(_VOWELS, dtype=torch.float64)[vowel[now].long()].T, 10)
 
-    pitch = _hertz(note + 0.4 * depth * torch.sin(2 * math.pi * 5.5 * moments))  # vibrato sets in after a while
+    pitch = _hertz(note + 0.4 * depth * torch.sin(2 * math.pi * 5.5 * moments))  # delayed vibrato
     top = min(8000.0, _BAND * rate)
     harmonics = torch.arange(1, int(top / pitch.min().item()) + 1)[:, None]
     weights = torch.full((len(harmonics), len(moments)), 0.02, dtype=torch.float64)
     for gain, width, centre in zip(_FORMANT_GAINS, _FORMANT_WIDTHS, formants, strict=True):
         weights += gain / (1.0 + ((harmonics * pitch - centre) / width).square())
-    weights *= ((top - harmonics * pitch) / (0.1 * top)).clamp(0.0, 1.0) / harmonics  # silent before it leaves the band
-    weights *= level / torch.linalg.vector_norm(weights, dim=0)  # as loud on every vowel and pitch
+    weights *= ((top - harmonics * pitch) / (0.1 * top)).clamp(0.0, 1.0) / harmonics  # fade out below the band limit
+    weights *= level / torch.linalg.vector_norm(weights, dim=0)  # equal loudness for all vowels and pitches
     cycles = torch.cumsum(upsampled(pitch) / rate, 0)
     phase = (2 * math.pi * (cycles - cycles.floor())).float()
     voice = 0.02 * _noise(samples, rate, (1500.0, 7000.0), generator) * upsampled(level).float()

@@ -1,4 +1,4 @@
-"""WHAM!: the mixtures of WSJ0-2mix in the noise of cafés, bars and streets."""
+"""WHAM!: WSJ0-2mix with recorded ambient noise."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ __all__ = ["WHAM"]
 
 @dataclass(eq=False, kw_only=True)
 class WHAM(SpeechMixtures):
-    """WHAM!: two speakers in noise, in one channel; the task says what is heard and what is looked for.
+    """WHAM!: single-channel mixtures of two speakers with ambient noise; the task determines mixture and sources.
 
     =================  ================  =============================
     task               mixture           sources
@@ -25,15 +25,15 @@ class WHAM(SpeechMixtures):
     ``enhance_both``   ``mix_both``      ``mix_clean``
     =================  ================  =============================
 
-    Where there is noise, it can be had as well: ``sources=["s1", "s2", "noise"]``. Expects
+    For noisy tasks, the noise is an additional source: ``sources=["s1", "s2", "noise"]``. Expects
     ``<root>/wav{8k,16k}/{min,max}/{tr,cv,tt}/{mix_both,mix_clean,mix_single,noise,s1,s2}/*.wav``.
 
     Args:
-        root: folder that holds ``wav8k`` or ``wav16k``.
+        root: folder that contains ``wav8k`` or ``wav16k``.
         split: ``train`` (tr), ``valid`` (cv) or ``test`` (tt).
-        task: one of the table.
+        task: a task of the table.
 
-    Further arguments are those of :class:`SpeechMixtures` and :class:`Recordings`.
+    Further arguments as in :class:`SpeechMixtures` and :class:`Recordings`.
 
     References:
         G. Wichern et al., "WHAM!: extending speech separation to noisy environments", Interspeech 2019.
@@ -55,7 +55,7 @@ class WHAM(SpeechMixtures):
         super().__post_init__()
 
     def entries(self) -> Iterator[Entry]:
-        """One for each file of the mixtures of the task."""
+        """An entry for each mixture of the task."""
         mixture, targets = self.tasks[self.task]
         sources = targets if mixture == "mix_clean" else (*targets, "noise")
         return same_names(self.folder(self.version, self.own_split), mixture, sources, self.own_split)

@@ -1,4 +1,4 @@
-"""WSJ0-2mix and WSJ0-3mix: two or three speakers, no noise."""
+"""WSJ0-2mix and WSJ0-3mix: mixtures of two or three speakers without noise."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ __all__ = ["WSJ0Mix"]
 
 @dataclass(eq=False, kw_only=True)
 class WSJ0Mix(SpeechMixtures):
-    """WSJ0-2mix or WSJ0-3mix: two or three speakers of the Wall Street Journal corpus, in one channel.
+    """WSJ0-2mix or WSJ0-3mix: single-channel mixtures of two or three Wall Street Journal speakers.
 
     Expects ``<root>/{2,3}speakers/wav{8k,16k}/{min,max}/{tr,cv,tt}/{mix,s1,s2[,s3]}/*.wav``.
 
     Args:
-        root: folder that holds ``2speakers`` or ``3speakers``.
+        root: folder that contains ``2speakers`` or ``3speakers``.
         split: ``train`` (tr), ``valid`` (cv) or ``test`` (tt).
         num_speakers: 2 or 3.
 
-    Further arguments are those of :class:`SpeechMixtures` and :class:`Recordings`.
+    Further arguments as in :class:`SpeechMixtures` and :class:`Recordings`.
 
     References:
         J. R. Hershey, Z. Chen, J. Le Roux, S. Watanabe, "Deep clustering: discriminative embeddings for segmentation
@@ -31,7 +31,7 @@ class WSJ0Mix(SpeechMixtures):
     num_speakers: int = 2
 
     def entries(self) -> Iterator[Entry]:
-        """One for each file in ``mix``."""
+        """An entry for each file in ``mix``."""
         check_num_speakers(self.num_speakers)
         folder = self.folder(f"{self.num_speakers}speakers", self.version, self.own_split)
         speakers = [f"s{speaker + 1}" for speaker in range(self.num_speakers)]

@@ -1,4 +1,4 @@
-"""What training makes small: losses on ``(estimates, sources)``, one value an item, and the targets of networks."""
+"""Training losses on ``(estimates, sources)``, one value per item, and training targets."""
 
 from torchsep.losses.embeddings import deep_clustering_loss, whitened_kmeans_loss
 from torchsep.losses.magnitudes import kl_loss, magnitude_l1_loss, magnitude_mse_loss

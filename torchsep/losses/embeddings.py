@@ -1,8 +1,8 @@
-r"""Losses of embeddings: bins of one source should be alike, bins of two not.
+r"""Embedding losses: bins of the same source should have similar embeddings, bins of different sources dissimilar ones.
 
-Both take embeddings ``(B, P, D)`` of the bins, their assignments ``(B, P, S)``, one-hot or soft, and weights
-``(B, P)``, and give one value an item; for the bins there may be any axes, such as ``(B, C, F, N, D)``. The sum of an
-item's weights plays no part; where it is zero the loss is zero. None are all the same.
+Both take embeddings ``(B, P, D)`` of the bins, assignments ``(B, P, S)``, one-hot or soft, and weights ``(B, P)``, and
+return one value per item. The bin axis may be several axes, such as ``(B, C, F, N, D)``. Weights are normalised per
+item; the loss is zero where their sum is zero. Without weights, all bins count equally.
 """
 
 import torch
@@ -20,19 +20,20 @@ Losses = Float[Tensor, " B"]
 
 
 def deep_clustering_loss(embedding: Embedding, assignments: Assignments, weights: Weights | None = None) -> Losses:
-    r"""How far the affinities of embeddings are from those of their sources, the weighted mean over all pairs of bins.
+    r"""Deep clustering loss: weighted mean squared error between estimated and ideal affinities of all pairs of bins.
 
     .. math::
         \sum_{pq} w_p w_q \left( v_p^\top v_q - y_p^\top y_q \right)^2
         = \lVert V^\top W V \rVert_F^2 - 2 \lVert V^\top W Y \rVert_F^2 + \lVert Y^\top W Y \rVert_F^2
 
-    with weights :math:`w` that add up to one, so that for embeddings of unit length it lies between zero and four,
-    most often below one, for any number of bins. The pairs are never formed: time and memory grow with that number.
+    with weights :math:`w` that sum to one. For embeddings of unit length the loss lies between zero and four, usually
+    below one, for any number of bins. Affinity matrices are never formed: time and memory are linear in the number of
+    bins.
 
     Args:
         embedding: :math:`V`, usually of unit length.
-        assignments: :math:`Y`, as of ``ideal_assignments``.
-        weights: :math:`W`, as of ``magnitude_weights``.
+        assignments: :math:`Y`, for example from ``ideal_assignments``.
+        weights: :math:`W`, for example from ``magnitude_weights``.
 
     Gradient:
         Exact.
@@ -48,28 +49,29 @@ def deep_clustering_loss(embedding: Embedding, assignments: Assignments, weights
         J. Hershey, Z. Chen, J. Le Roux and S. Watanabe, "Deep clustering: discriminative embeddings for segmentation
         and separation", ICASSP, 2016.
     """
-    among, between, sources, _ = _products(embedding, assignments, weights)
-    return among.square().sum((1, 2)) - 2 * between.square().sum((1, 2)) + sources.square().sum((1, 2))
+    auto, cross, sources, _ = _products(embedding, assignments, weights)
+    return auto.square().sum((1, 2)) - 2 * cross.square().sum((1, 2)) + sources.square().sum((1, 2))
 
 
 def whitened_kmeans_loss(embedding: Embedding, assignments: Assignments, weights: Weights | None = None) -> Losses:
-    r"""How much of the embeddings, whitened, their sources' means leave unexplained.
+    r"""Whitened k-means loss: variance of the whitened embeddings not explained by the means of their sources.
 
     .. math::
         D - \operatorname{tr} \left(
         (V^\top W V)^{-1} V^\top W Y (Y^\top W Y)^{-1} Y^\top W V \right)
 
-    It lies between :math:`D - S` and :math:`D`, and does not change with any invertible map of the embedding, so that
-    large sources do not outweigh small ones. It did best in the paper; :func:`deep_clustering_loss` needs no inverse.
+    The loss lies between :math:`D - S` and :math:`D` and is invariant to invertible linear maps of the embedding, so
+    that large sources do not outweigh small ones. It performed best in the paper; :func:`deep_clustering_loss` needs
+    no inverse.
 
     Args:
         embedding: :math:`V`.
-        assignments: :math:`Y`, as of ``ideal_assignments``. A source without bins explains nothing.
-        weights: :math:`W`, as of ``magnitude_weights``.
+        assignments: :math:`Y`, for example from ``ideal_assignments``. A source without bins explains no variance.
+        weights: :math:`W`, for example from ``magnitude_weights``.
 
     Gradient:
-        Exact, but for a ridge of the precision times the trace on both inverses, which is held. It leaves directions
-        out in which there is nothing.
+        Exact, except that the ridge on both inverses, machine epsilon times the trace, is treated as constant. The
+        ridge removes null directions.
 
     Example:
         >>> embedding = torch.tensor([[[2.0, 0.0], [2.0, 0.0], [0.0, 1.0]]])
@@ -81,17 +83,17 @@ def whitened_kmeans_loss(embedding: Embedding, assignments: Assignments, weights
     References:
         Z.-Q. Wang, J. Le Roux and J. Hershey, "Alternative objective functions for deep clustering", ICASSP, 2018.
     """
-    among, between, sources, total = _products(embedding, assignments, weights)
-    whitened, _ = torch.linalg.solve_ex(_ridged(among), between)
-    means, _ = torch.linalg.solve_ex(_ridged(sources), between.mT)
+    auto, cross, sources, total = _products(embedding, assignments, weights)
+    whitened, _ = torch.linalg.solve_ex(_regularised(auto), cross)
+    means, _ = torch.linalg.solve_ex(_regularised(sources), cross.mT)
     explained = (whitened * means.mT).sum((1, 2))
-    return (among.shape[-1] - explained).masked_fill(total == 0, 0.0)
+    return (auto.shape[-1] - explained).masked_fill(total == 0, 0.0)
 
 
 def _products(
     embedding: Embedding, assignments: Assignments, weights: Weights | None
 ) -> tuple[Float[Tensor, "B D D"], Float[Tensor, "B D S"], Float[Tensor, "B S S"], Losses]:
-    """Those of embeddings and assignments over all bins, with weights that add up to one; and what they added up to."""
+    """Weighted Gram matrices of embeddings and assignments over all bins, and the sum of the weights."""
     shape = tuple(embedding.shape[:-1])
     if embedding.dim() < 3 or tuple(assignments.shape[:-1]) != shape:
         got = tuple(embedding.shape), tuple(assignments.shape)
@@ -99,17 +101,17 @@ def _products(
     if weights is not None and tuple(weights.shape) != shape:
         raise ValueError(f"weights must have shape {shape}, got {tuple(weights.shape)}")
     points = at_least_single(embedding).flatten(1, -2)
-    owners = assignments.to(points.dtype).flatten(1, -2)
-    shares = points.new_ones(1, 1) if weights is None else weights.to(points.dtype).flatten(1)
-    total = shares.expand(points.shape[:-1]).sum(1)
-    shares = (shares / total.masked_fill(total == 0, 1.0)[:, None])[..., None]
+    labels = assignments.to(points.dtype).flatten(1, -2)
+    scales = points.new_ones(1, 1) if weights is None else weights.to(points.dtype).flatten(1)
+    total = scales.expand(points.shape[:-1]).sum(1)
+    scales = (scales / total.masked_fill(total == 0, 1.0)[:, None])[..., None]
     with torch.autocast(points.device.type, enabled=False):
-        weighted = shares * owners
-        return points.mT @ (shares * points), points.mT @ weighted, owners.mT @ weighted, total
+        weighted = scales * labels
+        return points.mT @ (scales * points), points.mT @ weighted, labels.mT @ weighted, total
 
 
-def _ridged(gram: Float[Tensor, "B M M"]) -> Float[Tensor, "B M M"]:
-    """With so much on the diagonal that it can be inverted, where there is nothing by one."""
+def _regularised(gram: Float[Tensor, "B M M"]) -> Float[Tensor, "B M M"]:
+    """Add a small ridge to make the matrix invertible; a zero matrix becomes the identity."""
     trace = gram.detach().diagonal(dim1=-2, dim2=-1).sum(-1)
     ridge = (trace * torch.finfo(gram.dtype).eps).masked_fill(trace == 0, 1.0)
     return gram + torch.diag_embed(ridge[:, None].expand(gram.shape[:-1]))

@@ -1,4 +1,4 @@
-"""What all losses do with what they are given."""
+"""Input conversion and checks shared by all losses."""
 
 import torch
 from torch import Tensor
@@ -7,12 +7,12 @@ __all__ = ["at_least_single", "check_pair", "silent"]
 
 
 def at_least_single(tensor: Tensor) -> Tensor:
-    """A tensor in single precision if it was in half, as networks give it where they run in mixed precision."""
+    """Convert half-precision tensors, as from mixed-precision training, to single precision."""
     return tensor.float() if tensor.dtype in {torch.float16, torch.bfloat16} else tensor
 
 
 def check_pair(estimates: Tensor, truths: Tensor, axes: int, name: str = "sources") -> None:
-    """Raise unless both have the same shape, of at least so many axes, and floating values."""
+    """Raise unless both tensors are floating point and have the same shape, with at least ``axes`` axes."""
     wanted, got = tuple(truths.shape), tuple(estimates.shape)
     if got != wanted:
         raise ValueError(f"estimates must have the shape of {name}, {wanted}, got {got}")
@@ -24,6 +24,6 @@ def check_pair(estimates: Tensor, truths: Tensor, axes: int, name: str = "source
 
 
 def silent(energy: Tensor) -> Tensor:
-    """Where an energy is zero, or so near to it that the precision, squared, of it cannot be told from zero."""
+    """Mask of energies that are zero, or so small that the energy times machine epsilon squared underflows."""
     limits = torch.finfo(energy.dtype)
     return energy < limits.tiny / limits.eps**2

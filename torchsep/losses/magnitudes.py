@@ -1,4 +1,4 @@
-"""Losses of magnitudes or masks, ``(..., C, F, N) x 2 -> (...)``: over channels, bins and frames of one source."""
+"""Losses on magnitudes or masks, ``(..., C, F, N) x 2 -> (...)``, over channels, bins and frames of each source."""
 
 import torch
 from jaxtyping import Float
@@ -15,7 +15,7 @@ _BINS = (-3, -2, -1)  # channels, frequencies and frames
 
 
 def magnitude_l1_loss(estimates: Magnitudes, targets: Magnitudes) -> Losses:
-    r"""The mean of :math:`|\hat v - v|` over channels, bins and frames.
+    r"""Mean absolute error :math:`|\hat v - v|` over channels, bins and frames.
 
     Args:
         estimates: :math:`\hat v`.
@@ -30,7 +30,7 @@ def magnitude_l1_loss(estimates: Magnitudes, targets: Magnitudes) -> Losses:
 
 
 def magnitude_mse_loss(estimates: Magnitudes, targets: Magnitudes) -> Losses:
-    r"""The mean of :math:`(\hat v - v)^2` over channels, bins and frames.
+    r"""Mean squared error :math:`(\hat v - v)^2` over channels, bins and frames.
 
     Args:
         estimates: :math:`\hat v`.
@@ -45,18 +45,18 @@ def magnitude_mse_loss(estimates: Magnitudes, targets: Magnitudes) -> Losses:
 
 
 def kl_loss(estimates: Magnitudes, targets: Magnitudes) -> Losses:
-    r"""The mean generalised Kullback-Leibler divergence, :math:`v \log (v / \hat v) - v + \hat v`.
+    r"""Mean generalised Kullback-Leibler divergence :math:`v \log (v / \hat v) - v + \hat v`.
 
-    It grows with the level as :func:`magnitude_l1_loss` does, where the squared error, which grows with its square,
-    looks at the loudest bins alone.
+    It is proportional to the level, as :func:`magnitude_l1_loss` is; the squared error is proportional to the squared
+    level and is dominated by the loudest bins.
 
     Args:
-        estimates: non-negative magnitudes :math:`\hat v`. For this loss the precision times the mean of the targets is
-            added to both, so that it is finite where an estimate is zero.
-        targets: non-negative magnitudes :math:`v`; a negative one gives NaN.
+        estimates: non-negative magnitudes :math:`\hat v`. Machine epsilon times the mean of the targets is added to
+            estimates and targets, so that the loss is finite where an estimate is zero.
+        targets: non-negative magnitudes :math:`v`; negative values result in NaN.
 
     Gradient:
-        Exact, into both, but for the mean that is added, which is held.
+        Exact with respect to both, with the added mean treated as constant.
 
     Example:
         >>> kl_loss(torch.tensor([[[2.0, 3.0]]]), torch.tensor([[[2.0, 0.0]]]))
@@ -67,7 +67,7 @@ def kl_loss(estimates: Magnitudes, targets: Magnitudes) -> Losses:
     """
     check_pair(estimates, targets, 3, "targets")
     estimates, targets = at_least_single(estimates), at_least_single(targets)
-    least = targets.detach().mean(_BINS, keepdim=True) * torch.finfo(targets.dtype).eps
-    raised, nothing = targets + least, least == 0
-    ratio = raised.masked_fill(nothing, 1.0) / (estimates + least).masked_fill(nothing, 1.0)
+    floor = targets.detach().mean(_BINS, keepdim=True) * torch.finfo(targets.dtype).eps
+    raised, is_zero = targets + floor, floor == 0
+    ratio = raised.masked_fill(is_zero, 1.0) / (estimates + floor).masked_fill(is_zero, 1.0)
     return (raised * ratio.log() - targets + estimates).mean(_BINS)

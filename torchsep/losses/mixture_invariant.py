@@ -1,4 +1,4 @@
-"""Training without sources, on mixtures of mixtures."""
+"""Mixture invariant training: unsupervised training on mixtures of mixtures."""
 
 import math
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from torchsep.losses.pairs import OfPairs
 
 __all__ = ["MixtureInvariant"]
 
-# Ways of giving estimates to mixtures, all of which are tried: so many at most, of twelve estimates to two mixtures.
-_MOST_WAYS = 4096
+# Limit of the exhaustive search: the number of assignments of twelve estimates to two mixtures.
+_MAX_ASSIGNMENTS = 4096
 
-# Samples of remixed estimates that are held at one time.
-_SAMPLES_TOGETHER = 1 << 22
+# Maximum number of remixed samples in memory at once.
+_MAX_SAMPLES = 1 << 22
 
 Estimates = Float[Tensor, "B M C T"]
 Mixtures = Float[Tensor, "B 2 C T"]
@@ -24,28 +24,26 @@ Mixtures = Float[Tensor, "B 2 C T"]
 
 @dataclass(frozen=True)
 class MixtureInvariant(OfPairs):
-    r"""The mean over mixtures of a loss, the estimates of their sum being given back to them as makes it least.
+    r"""Mixture invariant loss: mean loss over mixtures, minimised over assignments of the estimates to the mixtures.
 
     .. math::
         \min_A \frac{1}{2} \sum_{i=1}^{2} \ell([A \hat s]_i, x_i)
 
-    over the matrices :math:`A` of zeros and ones that give each estimate to one of the mixtures. It trains a separator
-    on the sum of two mixtures without knowing what is in them, as what is of different mixtures must be told apart.
-    Let there be more estimates than there are sources in both.
+    over binary matrices :math:`A` that assign each estimate to one mixture. The separator is trained on the sum of two
+    mixtures, without access to their sources. Use at least as many estimates as there are sources in both mixtures.
 
-    All :math:`2^M` ways are tried, so that the time doubles with each of the :math:`M` estimates: up to eight cost
-    little, and more than twelve are refused. The loss is to be one that minds the level, as ``snr_loss``, not
+    All :math:`2^M` assignments are evaluated, so that time doubles with each of the :math:`M` estimates: up to eight
+    are cheap, and more than twelve raise an error. The loss must be scale-sensitive, such as ``snr_loss``, not
     ``si_sdr_loss``.
 
     Args:
-        loss: of a pair of waveforms.
+        loss: pairwise loss on waveforms.
 
     Shape:
-        Estimates ``(B, M, C, T)`` of the sum, and the mixtures ``(B, 2, C, T)``, of which there may be more,
-        ``-> (B,)``.
+        Estimates ``(B, M, C, T)`` of the sum and mixtures ``(B, 2, C, T)``, two or more, ``-> (B,)``.
 
     Gradient:
-        Exact, the assignment held.
+        Exact, with the assignment treated as constant.
 
     Example:
         >>> from torchsep.losses import l1_loss
@@ -60,32 +58,33 @@ class MixtureInvariant(OfPairs):
     """
 
     def assignment(self, estimates: Estimates, mixtures: Mixtures) -> Int[Tensor, "B M"]:
-        """For each estimate the number of the mixture that it is given to."""
+        """Index of the mixture to which each estimate is assigned."""
         _check(estimates, mixtures)
         count, sources = mixtures.shape[1], estimates.shape[1]
         device = estimates.device
         digits = count ** torch.arange(sources, device=device)
-        ways = torch.arange(count**sources, device=device)[:, None] // digits % count
-        together = max(1, _SAMPLES_TOGETHER // max(1, mixtures.numel()))
+        candidates = torch.arange(count**sources, device=device)[:, None] // digits % count
+        chunk = max(1, _MAX_SAMPLES // max(1, mixtures.numel()))
         with torch.no_grad():
-            losses = [self._given(estimates, mixtures, part) for part in ways.split(together)]
-            return ways[torch.cat(losses, 1).argmin(1)]
+            losses = [self._assigned(estimates, mixtures, part) for part in candidates.split(chunk)]
+            return candidates[torch.cat(losses, 1).argmin(1)]
 
     def __call__(self, estimates: Estimates, mixtures: Mixtures) -> Float[Tensor, " B"]:
-        """The loss of each item."""
-        ways = self.assignment(estimates, mixtures)
-        return self._given(estimates, mixtures, ways[:, None])[:, 0]
+        """Loss of each item."""
+        assignment = self.assignment(estimates, mixtures)
+        return self._assigned(estimates, mixtures, assignment[:, None])[:, 0]
 
-    def _given(
-        self, estimates: Estimates, mixtures: Mixtures, ways: Int[Tensor, "W M"] | Int[Tensor, "B W M"]
-    ) -> Float[Tensor, "B W"]:
-        """The loss of each item with the estimates given to mixtures in each of some ways."""
-        heard = at_least_single(estimates).flatten(2)
-        matrices = (ways[..., None, :] == torch.arange(mixtures.shape[1], device=ways.device)[:, None]).to(heard.dtype)
-        with torch.autocast(heard.device.type, enabled=False):
-            remixed = matrices.flatten(-3, -2) @ heard
+    def _assigned(
+        self, estimates: Estimates, mixtures: Mixtures, assignments: Int[Tensor, "A M"] | Int[Tensor, "B A M"]
+    ) -> Float[Tensor, "B A"]:
+        """Loss of each item for each candidate assignment."""
+        signals = at_least_single(estimates).flatten(2)
+        indices = torch.arange(mixtures.shape[1], device=assignments.device)[:, None]
+        matrices = (assignments[..., None, :] == indices).to(signals.dtype)
+        with torch.autocast(signals.device.type, enabled=False):
+            remixed = matrices.flatten(-3, -2) @ signals
         batch, *shape = mixtures.shape
-        wanted = mixtures[:, None].expand(batch, ways.shape[-2], *shape)
+        wanted = mixtures[:, None].expand(batch, assignments.shape[-2], *shape)
         total = wanted.detach()[:, :1].sum(2, keepdim=True)
         return self._pairs(remixed.reshape(wanted.shape), wanted, total, leading=3).mean(-1)
 
@@ -96,8 +95,6 @@ def _check(estimates: Tensor, mixtures: Tensor) -> None:
         raise ValueError(f"mixtures must have shape (B, 2, C, T), got {wanted}")
     if len(got) != 4 or (got[0], *got[2:]) != (wanted[0], *wanted[2:]) or got[1] < 1:
         raise ValueError(f"estimates must have shape (B, M, C, T) for mixtures {wanted}, got {got}")
-    most = math.floor(math.log(_MOST_WAYS, wanted[1]) + 1e-9)
-    if got[1] > most:
-        raise ValueError(
-            f"estimates must be at most {most} for {wanted[1]} mixtures, as all ways are tried, got {got[1]}"
-        )
+    largest = math.floor(math.log(_MAX_ASSIGNMENTS, wanted[1]) + 1e-9)
+    if got[1] > largest:
+        raise ValueError(f"estimates must be at most {largest} for {wanted[1]} mixtures, got {got[1]}")

@@ -1,4 +1,4 @@
-"""A loss of waveforms that compares their magnitudes at several resolutions."""
+"""Multi-resolution STFT loss."""
 
 import math
 from collections.abc import Sequence
@@ -24,31 +24,32 @@ _BINS = (-3, -2, -1)  # channels, frequencies and frames
 
 @dataclass(frozen=True)
 class MultiResolutionSTFT:
-    r"""How far the magnitudes of waveforms are apart, the mean over several short-time Fourier transforms.
+    r"""Distance between STFT magnitudes of waveforms, averaged over several resolutions.
 
     .. math::
         \frac{1}{R} \sum_r \frac{\lVert |S_r| - |\hat S_r| \rVert_F}{\lVert |S_r| \rVert_F}
         + \operatorname{mean} \left| \log \frac{|S_r|}{|\hat S_r|} \right|
 
-    The first term looks at what is loud, the second at what is soft, and neither at phases; one resolution alone would
-    leave artefacts that it does not show. Use it beside a loss of waveforms.
+    The first term, spectral convergence, is dominated by loud bins; the second, the log-magnitude distance, also
+    weights soft bins. Both ignore phase. Several resolutions avoid artefacts that a single one does not penalise.
+    Usually combined with a waveform loss.
 
     Args:
-        n_ffts: lengths of the transforms, in samples.
-        hop_lengths: samples from one frame to the next, one for each; a quarter of the lengths if None.
-        win_lengths: lengths of the windows in samples, one for each; those of the transforms if None.
-        window: as of :class:`torchsep.STFT`.
-        floor_db: what is so many dB or more below the mean power of the source counts, in the second term, as little
-            different. For a silent source it is the mixture's power, as is the norm in the first.
+        n_ffts: FFT sizes in samples.
+        hop_lengths: hop length in samples for each FFT size; a quarter of the FFT size if None.
+        win_lengths: window length in samples for each FFT size; the FFT size if None.
+        window: window of :class:`torchsep.STFT`.
+        floor_db: level in dB below the mean power of the source at which the second term saturates. For a silent
+            source, the power of the mixture is the reference in both terms.
 
     Shape:
-        ``(..., C, T) x 2 -> (...)``, over all channels together.
+        ``(..., C, T) x 2 -> (...)``, over all channels jointly.
 
     Raises:
-        ValueError: if there is no length, or a number of the others; or as :class:`torchsep.STFT`.
+        ValueError: if ``n_ffts`` is empty, the numbers of lengths differ, or :class:`torchsep.STFT` raises.
 
     Gradient:
-        Exact; zero at the perfect estimate, and where source and mixture are silent.
+        Exact; zero for a perfect estimate, and where source and mixture are silent.
 
     Example:
         >>> loss = MultiResolutionSTFT(n_ffts=(8, 16))
@@ -84,12 +85,12 @@ class MultiResolutionSTFT:
         object.__setattr__(self, "_stfts", stfts)
 
     def __call__(self, estimates: Signals, sources: Signals, *, mixture: Signals | None = None) -> Losses:
-        """The distance of each estimate from its source.
+        """Distance of each estimate from its source.
 
         Args:
-            estimates: of the sources.
-            sources: the true ones.
-            mixture: by which silent sources are measured; it broadcasts with the sources.
+            estimates: estimated sources.
+            sources: true sources.
+            mixture: reference level for silent sources; broadcasts with the sources.
         """
         check_pair(estimates, sources, 2)
         estimates, sources = at_least_single(estimates), at_least_single(sources)
@@ -97,16 +98,16 @@ class MultiResolutionSTFT:
         return torch.stack([self._distance(stft, estimates, sources, mixture) for stft in self._stfts]).mean(0)
 
     def _distance(self, stft: STFT, estimates: Tensor, sources: Tensor, mixture: Tensor | None) -> Tensor:
-        """The sum of both terms at one resolution."""
+        """Sum of both terms at one resolution."""
         found, wanted = magnitude(stft(estimates)), magnitude(stft(sources))
         power = wanted.square().mean(_BINS)
         other = torch.zeros_like(power) if mixture is None else magnitude(stft(mixture)).square().mean(_BINS)
         level = torch.where(silent(power), other, power)
-        nothing = silent(level)
-        level = level.masked_fill(nothing, 1.0)
+        undefined = silent(level)
+        level = level.masked_fill(undefined, 1.0)
         convergence = (
             torch.linalg.vector_norm(found - wanted, dim=_BINS) / (math.prod(wanted.shape[-3:]) * level).sqrt()
         )
         floor = (10 ** (-self.floor_db / 10) * level)[..., None, None, None]
-        apart = 0.5 * ((found.square() + floor).log() - (wanted.square() + floor).log()).abs()
-        return (convergence + apart.mean(_BINS)).masked_fill(nothing, 0.0)
+        log_distance = 0.5 * ((found.square() + floor).log() - (wanted.square() + floor).log()).abs()
+        return (convergence + log_distance.mean(_BINS)).masked_fill(undefined, 0.0)

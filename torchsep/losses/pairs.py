@@ -1,4 +1,4 @@
-"""What the wrappers share: losses of pairs, and what they are given."""
+"""Base class and checks shared by the loss wrappers."""
 
 import inspect
 from collections.abc import Callable
@@ -14,15 +14,15 @@ Sources = Float[Tensor, "B S *any"]
 
 
 class Loss(Protocol):
-    """What compares estimates with what they should be, less being better.
+    """Loss function of estimates and sources; lower is better.
 
-    That of pairs takes any leading axes, and keeps them, ``(..., C, T) x 2 -> (...)``, or of spectrograms
-    ``(..., C, F, N) x 2 -> (...)``; the wrappers make of it one of items, ``(B, S, ...) x 2 -> (B,)``. To one that has
-    an argument ``mixture``, they give by that name what silent sources can be measured by.
+    A pairwise loss maps ``(..., C, T) x 2 -> (...)``, or ``(..., C, F, N) x 2 -> (...)`` for spectrograms, with any
+    leading axes. The wrappers turn it into a loss per item, ``(B, S, ...) x 2 -> (B,)``. A loss with an argument
+    ``mixture`` receives the mixture as the reference level for silent sources.
     """
 
     def __call__(self, estimates: Tensor, sources: Tensor, /) -> Tensor:
-        """The losses."""
+        """Compute the losses."""
         ...
 
 
@@ -35,7 +35,7 @@ def takes_mixture(loss: Loss) -> bool:
 
 
 def check_estimates(estimates: Tensor, sources: Tensor, count: int | None = None) -> None:
-    """Raise unless estimates are so many, as many as there are sources if None, and each is as a source is."""
+    """Raise unless there are ``count`` estimates, or one per source if None, of the shape of a source."""
     wanted, got = tuple(sources.shape), tuple(estimates.shape)
     if len(wanted) < 3 or wanted[1] < 1:
         raise ValueError(f"sources must have shape (B, S, ...) with at least one source, got {wanted}")
@@ -46,7 +46,7 @@ def check_estimates(estimates: Tensor, sources: Tensor, count: int | None = None
 
 @dataclass(frozen=True)
 class OfPairs:
-    """A wrapper of a loss of pairs."""
+    """Base class of wrappers of a pairwise loss."""
 
     loss: Loss
     _with_mixture: bool = field(init=False, repr=False, compare=False)
@@ -59,10 +59,10 @@ class OfPairs:
     def _pairs(
         self, estimates: Float[Tensor, "*any"], sources: Float[Tensor, "*any"], mixture: Tensor, leading: int = 2
     ) -> Float[Tensor, "*any"]:
-        """The loss of each estimate with the source in its place, which the leading axes number."""
+        """Loss of each estimate and source pair along the leading axes."""
         loss: Callable[..., Tensor] = self.loss
         losses = loss(estimates, sources, mixture=mixture) if self._with_mixture else loss(estimates, sources)
         wanted, got = tuple(sources.shape[:leading]), tuple(losses.shape)
         if got != wanted:
-            raise ValueError(f"loss must give one value for each of {wanted} pairs, got shape {got}")
+            raise ValueError(f"loss must return one value for each of {wanted} pairs, got shape {got}")
         return losses

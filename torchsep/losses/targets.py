@@ -1,4 +1,4 @@
-"""What networks are trained towards: magnitudes, owners of bins, and how much each bin counts."""
+"""Training targets: target magnitudes, ideal assignments of bins to sources, and bin weights."""
 
 import torch
 from jaxtyping import Complex, Float
@@ -18,14 +18,15 @@ _BINS = (1, 2, 3)  # channels, frequencies and frames
 def magnitude_target(
     source_spectrograms: Complex[Tensor, "*any"], mixture_spectrogram: Complex[Tensor, "*any"], kind: str = "tpsa"
 ) -> Float[Tensor, "*any"]:
-    r"""The magnitudes that masked mixtures should have.
+    r"""Target magnitudes for masked mixtures.
 
     Args:
         source_spectrograms: :math:`S`.
-        mixture_spectrogram: :math:`X`, which broadcasts with them, ``(B, 1, C, F, N)`` with ``(B, S, C, F, N)``.
+        mixture_spectrogram: :math:`X`, which broadcasts with the sources, ``(B, 1, C, F, N)`` with
+            ``(B, S, C, F, N)``.
         kind: ``msa``, the magnitudes :math:`|S|`; ``psa``, the phase-sensitive :math:`|S| \cos(\angle S - \angle X)`,
-            which makes up for the mixture's phase, but may be negative; or ``tpsa``, the same brought to
-            :math:`[0, |X|]`, which a mask from zero to one can reach.
+            which compensates for the phase of the mixture and may be negative; or ``tpsa``, the same truncated to
+            :math:`[0, |X|]`, the range of masks from zero to one.
 
     Gradient:
         Exact.
@@ -46,15 +47,15 @@ def magnitude_target(
 
 
 def ideal_assignments(source_spectrograms: Spectrograms) -> Float[Tensor, "B C F N S"]:
-    """One for the source that is the loudest in a bin, zero for the others.
+    """One-hot assignment of each bin to its dominant source.
 
-    Of sources as loud as one another the first owns the bin; a bin in which all are silent belongs to none.
+    Ties go to the first source; a bin in which all sources are silent is assigned to none.
 
     Args:
-        source_spectrograms: complex, or their magnitudes.
+        source_spectrograms: complex spectrograms or magnitudes.
 
     Gradient:
-        None: the owners are discrete.
+        None: the assignment is discrete.
 
     Example:
         >>> ideal_assignments(torch.tensor([[3.0, 1.0, 0.0], [1.0, 1.0, 0.0]]).view(1, 2, 1, 1, 3))[0, 0, 0]
@@ -66,19 +67,19 @@ def ideal_assignments(source_spectrograms: Spectrograms) -> Float[Tensor, "B C F
         got = tuple(source_spectrograms.shape)
         raise ValueError(f"source_spectrograms must have shape (B, S, C, F, N), got {got}")
     loudness = _magnitude(source_spectrograms)
-    loudest, owner = loudness.max(1)
-    sources = torch.arange(loudness.shape[1], device=owner.device)
-    return ((owner[..., None] == sources) & (loudest != 0)[..., None]).to(loudness.dtype)
+    loudest, dominant = loudness.max(1)
+    sources = torch.arange(loudness.shape[1], device=dominant.device)
+    return ((dominant[..., None] == sources) & (loudest != 0)[..., None]).to(loudness.dtype)
 
 
 def magnitude_weights(mixture_spectrogram: Mixtures) -> Float[Tensor, "B C F N"]:
-    r"""How much each bin counts: its share of the magnitudes, :math:`|X| / \sum |X|`; zero for silence.
+    r"""Bin weights proportional to the magnitude, :math:`|X| / \sum |X|`; zero for silence.
 
     Args:
-        mixture_spectrogram: :math:`X`, complex, or its magnitudes.
+        mixture_spectrogram: :math:`X`, complex or magnitude.
 
     Gradient:
-        None: how much a bin counts is not to be learned.
+        None: the weights are treated as constant.
 
     Example:
         >>> magnitude_weights(torch.tensor([3.0, 1.0, 0.0]).view(1, 1, 1, 3)).flatten()
@@ -88,18 +89,18 @@ def magnitude_weights(mixture_spectrogram: Mixtures) -> Float[Tensor, "B C F N"]
         Z.-Q. Wang, J. Le Roux and J. Hershey, "Alternative objective functions for deep clustering", ICASSP, 2018.
     """
     _check_mixture(mixture_spectrogram)
-    return _shares(_magnitude(mixture_spectrogram))
+    return _normalised(_magnitude(mixture_spectrogram))
 
 
 def loud_bin_weights(mixture_spectrogram: Mixtures, threshold_db: float = 40.0) -> Float[Tensor, "B C F N"]:
-    """The same weight for all bins but the soft ones, which have none; zero for silence.
+    """Equal weights for all bins above a threshold, zero for the others; zero for silence.
 
-    They add up to one. Soft bins matter as much as loud ones then, where they can be told from noise at all; prefer
-    :func:`magnitude_weights` where the sources' level is what counts.
+    The weights sum to one. All bins above the threshold count equally; :func:`magnitude_weights` emphasises loud bins
+    instead.
 
     Args:
-        mixture_spectrogram: complex, or its magnitudes.
-        threshold_db: by how much a bin is softer than the loudest of its item to have no weight.
+        mixture_spectrogram: complex spectrogram or magnitudes.
+        threshold_db: level in dB below the loudest bin of an item at which the weight becomes zero.
 
     Gradient:
         None.
@@ -117,7 +118,7 @@ def loud_bin_weights(mixture_spectrogram: Mixtures, threshold_db: float = 40.0) 
     values = _magnitude(mixture_spectrogram)
     loudest = values.amax(_BINS, keepdim=True)
     loud = (values > 10 ** (-threshold_db / 20) * loudest).to(values.dtype)
-    return _shares(loud.masked_fill(loudest.isnan(), torch.nan))
+    return _normalised(loud.masked_fill(loudest.isnan(), torch.nan))
 
 
 def _check_mixture(mixture_spectrogram: Tensor) -> None:
@@ -127,10 +128,10 @@ def _check_mixture(mixture_spectrogram: Tensor) -> None:
 
 
 def _magnitude(spectrogram: Tensor) -> Tensor:
-    """Of a spectrogram, or what it is already; as a constant."""
+    """Detached magnitudes of a complex or magnitude spectrogram."""
     return magnitude(spectrogram.detach()) if spectrogram.is_complex() else spectrogram.detach()
 
 
-def _shares(values: Float[Tensor, "B C F N"]) -> Float[Tensor, "B C F N"]:
+def _normalised(values: Float[Tensor, "B C F N"]) -> Float[Tensor, "B C F N"]:
     total = values.sum(_BINS, keepdim=True)
     return values / total.masked_fill(total == 0, 1.0)

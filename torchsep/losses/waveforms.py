@@ -1,8 +1,8 @@
-r"""Losses of waveforms, ``(..., C, T) x 2 -> (...)``: over the channels and the time of one source together.
+r"""Waveform losses, ``(..., C, T) x 2 -> (...)``, over channels and time of each source jointly.
 
-Those in dB measure an error against the source. A silent source has no level to measure by; all that its estimate holds
-is measured against the ``mixture``, which the wrappers, such as ``PermutationInvariant``, give to the losses that take
-it. Where that is silent or missing too, there is nothing to measure by: the loss is zero, and so is its gradient.
+Losses in dB measure the error relative to the source. For a silent source, the estimate is measured relative to the
+``mixture``, which wrappers such as ``PermutationInvariant`` pass to losses that accept it. Where the mixture is also
+silent or missing, loss and gradient are zero.
 """
 
 import torch
@@ -21,26 +21,26 @@ Losses = Float[Tensor, "*any"]
 def snr_loss(
     estimates: Signals, sources: Signals, *, mixture: Signals | None = None, clip_db: float | None = None
 ) -> Losses:
-    r"""The negative signal-to-noise ratio in dB, down to a threshold.
+    r"""Negative signal-to-noise ratio in dB, with an optional soft threshold.
 
     .. math::
         10 \log_{10} \frac{\lVert s - \hat s \rVert^2 + \tau \lVert s \rVert^2}{\lVert s \rVert^2}, \qquad
         \tau = 10^{-c / 10}
 
     For a silent source in a mixture :math:`x` it is
-    :math:`10 \log_{10} ((\lVert \hat s \rVert^2 + \tau \lVert x \rVert^2) / \lVert x \rVert^2)`. It minds the level of
-    the estimates, where :func:`si_sdr_loss` does not.
+    :math:`10 \log_{10} ((\lVert \hat s \rVert^2 + \tau \lVert x \rVert^2) / \lVert x \rVert^2)`. Unlike
+    :func:`si_sdr_loss`, it is scale-sensitive.
 
     Args:
         estimates: :math:`\hat s`.
         sources: :math:`s`.
         mixture: :math:`x`, which broadcasts with the sources.
-        clip_db: the threshold :math:`c`: estimates that are better by far gain no more, and leave the gradient to the
-            others; 30 is usual, and wise where sources may be silent. If None, :math:`\tau` is the precision squared,
-            and a perfect estimate has a loss of about -138 dB in single and -313 dB in double precision.
+        clip_db: threshold :math:`c` at which the loss saturates, so that poorer estimates dominate the gradient. 30 is
+            common and recommended if sources may be silent. If None, :math:`\tau` is machine epsilon squared, and a
+            perfect estimate has a loss of about -138 dB in single and -313 dB in double precision.
 
     Gradient:
-        Exact; zero at the perfect estimate.
+        Exact; zero for a perfect estimate.
 
     Example:
         >>> source = torch.tensor([[1.0, 0.0, -1.0]])
@@ -56,10 +56,10 @@ def snr_loss(
     estimates, sources = at_least_single(estimates), at_least_single(sources)
     energy = _energy(sources)
     level = torch.where(silent(energy), _mixture_energy(mixture, energy), energy)
-    nothing = silent(level)
-    error = _energy(estimates - sources) / level.masked_fill(nothing, 1.0)
+    undefined = silent(level)
+    error = _energy(estimates - sources) / level.masked_fill(undefined, 1.0)
     floor = max(_threshold(clip_db), torch.finfo(error.dtype).eps ** 2)
-    return (10 * torch.log10(error + floor)).masked_fill(nothing, 0.0)
+    return (10 * torch.log10(error + floor)).masked_fill(undefined, 0.0)
 
 
 def si_sdr_loss(
@@ -70,26 +70,26 @@ def si_sdr_loss(
     zero_mean: bool = True,
     clip_db: float | None = None,
 ) -> Losses:
-    r"""The negative scale-invariant signal-to-distortion ratio in dB, down to a threshold.
+    r"""Negative scale-invariant signal-to-distortion ratio in dB, with an optional soft threshold.
 
     .. math::
         10 \log_{10} \frac{\lVert \alpha s - \hat s \rVert^2 + \tau \lVert \alpha s \rVert^2}
         {\lVert \alpha s \rVert^2}, \qquad
         \alpha = \frac{\langle \hat s, s \rangle}{\lVert s \rVert^2}, \quad \tau = 10^{-c / 10}
 
-    with the precision squared of :math:`\lVert \hat s \rVert^2` added above and below. For a silent source it is what
-    :func:`snr_loss` is. The level of the estimates is left free: prefer :func:`snr_loss` where it matters, as in a sum
-    with other losses, or where sources may be silent.
+    with machine epsilon squared times :math:`\lVert \hat s \rVert^2` added to numerator and denominator. For a silent
+    source it equals :func:`snr_loss`. The scale of the estimates is unconstrained: prefer :func:`snr_loss` where it
+    matters, as in a sum with other losses, or where sources may be silent.
 
     Args:
-        estimates: :math:`\hat s`. Where one is silent and its source is not, the loss is 0 dB, without a gradient.
+        estimates: :math:`\hat s`. For a silent estimate of a non-silent source, the loss is 0 dB with zero gradient.
         sources: :math:`s`.
-        mixture: by which silent sources are measured, as in :func:`snr_loss`; it broadcasts with the sources.
-        zero_mean: whether the mean over time is taken off each channel first.
-        clip_db: the threshold :math:`c` of :func:`snr_loss`.
+        mixture: reference for silent sources, as in :func:`snr_loss`; broadcasts with the sources.
+        zero_mean: whether the mean over time is subtracted from each channel first.
+        clip_db: threshold :math:`c` of :func:`snr_loss`.
 
     Gradient:
-        Exact; zero at the perfect estimate.
+        Exact; zero for a perfect estimate.
 
     Example:
         >>> source = torch.tensor([[1.0, 0.0, -1.0]])
@@ -109,19 +109,19 @@ def si_sdr_loss(
     energy = _energy(sources)
     absent = silent(energy)
     scale = (estimates * sources).sum((-2, -1)) / energy.masked_fill(absent, 1.0)
-    # All as shares of what the estimate holds, or for a silent source of what the mixture does.
+    # Energies relative to the estimate, or for a silent source to the mixture.
     level = torch.where(absent, _mixture_energy(mixture, energy), _energy(estimates))
-    nothing = silent(level)
-    level = level.masked_fill(nothing, 1.0)
+    undefined = silent(level)
+    level = level.masked_fill(undefined, 1.0)
     wanted = (scale.square() * energy / level).masked_fill(absent, 1.0)
     unwanted = _energy(estimates - scale[..., None, None] * sources) / level
-    least = torch.finfo(wanted.dtype).eps ** 2
-    ratio = (unwanted + _threshold(clip_db) * wanted + least) / (wanted + least)
-    return (10 * torch.log10(ratio)).masked_fill(nothing, 0.0)
+    floor = torch.finfo(wanted.dtype).eps ** 2
+    ratio = (unwanted + _threshold(clip_db) * wanted + floor) / (wanted + floor)
+    return (10 * torch.log10(ratio)).masked_fill(undefined, 0.0)
 
 
 def l1_loss(estimates: Signals, sources: Signals) -> Losses:
-    r"""The mean of :math:`|\hat s - s|` over channels and time.
+    r"""Mean absolute error :math:`|\hat s - s|` over channels and time.
 
     Args:
         estimates: :math:`\hat s`.
@@ -136,7 +136,7 @@ def l1_loss(estimates: Signals, sources: Signals) -> Losses:
 
 
 def mse_loss(estimates: Signals, sources: Signals) -> Losses:
-    r"""The mean of :math:`(\hat s - s)^2` over channels and time.
+    r"""Mean squared error :math:`(\hat s - s)^2` over channels and time.
 
     Args:
         estimates: :math:`\hat s`.

@@ -1,9 +1,9 @@
-"""What makes losses of pairs losses of items: which estimate is compared with which source.
+"""Wrappers that turn pairwise losses into losses per item by pairing estimates with sources.
 
-Each is called with estimates ``(B, S, ...)`` and sources of the same shape, and gives ``(B,)``, one value an item, over
-its whole length. The loss of a pair may be any function ``(..., C, T) x 2 -> (...)``, or of spectrograms. One with an
-argument ``mixture`` is given the sum of the sources, ``(B, 1, ...)``, by which it can measure silent sources. An item
-with NaN has a loss of NaN, the others have theirs.
+Each maps estimates and sources ``(B, S, ...)`` to ``(B,)``, one value per item over its whole length. The pairwise loss
+may be any function ``(..., C, T) x 2 -> (...)``, or of spectrograms. A loss with an argument ``mixture`` receives the
+sum of the sources, ``(B, 1, ...)``, as the reference level for silent sources. NaN in one item does not affect the
+others.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,10 +24,10 @@ Losses = Float[Tensor, " B"]
 
 @dataclass(frozen=True)
 class FixedOrder(OfPairs):
-    """The mean over sources of a loss, the estimates being in the order of the sources.
+    """Mean loss over sources, with the estimates in the order of the sources.
 
     Args:
-        loss: of a pair.
+        loss: pairwise loss.
 
     Example:
         >>> from torchsep.losses import l1_loss
@@ -37,27 +37,27 @@ class FixedOrder(OfPairs):
     """
 
     def __call__(self, estimates: Sources, sources: Sources) -> Losses:
-        """The loss of each item."""
+        """Loss of each item."""
         check_estimates(estimates, sources)
         return self._pairs(estimates, sources, _sum(sources)).mean(1)
 
 
 @dataclass(frozen=True)
 class PermutationInvariant(OfPairs):
-    r"""The mean over sources of a loss, in the order of the estimates in which it is the least.
+    r"""Permutation invariant loss: mean loss over sources, minimised over permutations of the estimates.
 
     .. math::
         \min_\pi \frac{1}{S} \sum_j \ell(\hat s_{\pi(j)}, s_j)
 
-    The permutation is that of the whole item, and found among all :math:`S!` in :math:`O(S^3)` steps. Where an item has
-    fewer sources than there are estimates, let silence make up for it, and use a loss that is good for silent sources,
-    as ``snr_loss`` with a threshold.
+    One permutation is used for the whole item (utterance-level). The optimal one is found in :math:`O(S^3)` steps. If
+    an item has fewer sources than estimates, pad with silent sources and use a loss that handles them, such as
+    ``snr_loss`` with a threshold.
 
     Args:
-        loss: of a pair.
+        loss: pairwise loss.
 
     Gradient:
-        Exact, the permutation held. Losses of other pairs are computed without one, so that they take no memory.
+        Exact, with the permutation treated as constant. Losses of other pairs are computed without gradient.
 
     Example:
         >>> from torchsep.losses import l1_loss
@@ -74,7 +74,7 @@ class PermutationInvariant(OfPairs):
     """
 
     def permutation(self, estimates: Sources, sources: Sources) -> Int[Tensor, "B S"]:
-        """For each source the number of its estimate."""
+        """Index of the estimate for each source."""
         check_estimates(estimates, sources)
         mixture = _sum(sources)
         with torch.no_grad():
@@ -82,32 +82,32 @@ class PermutationInvariant(OfPairs):
             return optimal_assignment(torch.stack(columns, -1))
 
     def __call__(self, estimates: Sources, sources: Sources) -> Losses:
-        """The loss of each item."""
-        # The sources are brought into the order of the estimates, which need no copy then, nor their gradient.
+        """Loss of each item."""
+        # Reordering the sources instead of the estimates avoids a copy of the estimates and of their gradient.
         source_of = self.permutation(estimates, sources).argsort(-1)
-        place = source_of.view(*source_of.shape, *(1,) * (sources.dim() - 2)).expand_as(sources)
-        return self._pairs(estimates, sources.gather(1, place), _sum(sources)).mean(1)
+        index = source_of.view(*source_of.shape, *(1,) * (sources.dim() - 2)).expand_as(sources)
+        return self._pairs(estimates, sources.gather(1, index), _sum(sources)).mean(1)
 
 
 @dataclass(frozen=True)
 class OneAndRestPIT(OfPairs):
-    r"""The loss of two estimates, one source and the sum of the others, for the source with which it is the least.
+    r"""One-and-rest permutation invariant loss: one source against the sum of the others, minimised over the source.
 
     .. math::
         \min_j\; \ell(\hat s, s_j) + \frac{1}{N - 1}\, \ell \Big( \hat r, \sum_{i \neq j} s_i \Big)
 
-    It trains separators that take one source after another from what is left of a mixture, and so work for any number
-    of them. Silent sources do not count among the :math:`N`, and are never the one. Where there is but one source, the
-    rest is silence.
+    For recursive separators, which extract one source at a time from the residual and so handle an unknown number of
+    sources. Silent sources are not counted in :math:`N` and are never chosen. With a single source, the rest is
+    silence.
 
     Args:
-        loss: of a pair.
+        loss: pairwise loss.
 
     Shape:
-        Estimates ``(B, 2, ...)``, the one and the rest, and sources ``(B, S, ...) -> (B,)``.
+        Estimates ``(B, 2, ...)``, one source and the rest, and sources ``(B, S, ...) -> (B,)``.
 
     Gradient:
-        Exact, the choice held.
+        Exact, with the choice treated as constant.
 
     Example:
         >>> from torchsep.losses import l1_loss
@@ -122,7 +122,7 @@ class OneAndRestPIT(OfPairs):
     """
 
     def choice(self, estimates: Sources, sources: Sources) -> Int[Tensor, " B"]:
-        """The number of the source that the first estimate is of."""
+        """Index of the source assigned to the first estimate."""
         check_estimates(estimates, sources, 2)
         batch, count = sources.shape[:2]
         with torch.no_grad():
@@ -131,11 +131,11 @@ class OneAndRestPIT(OfPairs):
             return costs.masked_fill(~_sounding(sources), torch.inf).argmin(1)
 
     def __call__(self, estimates: Sources, sources: Sources) -> Losses:
-        """The loss of each item."""
+        """Loss of each item."""
         return self._cost(estimates, sources, self.choice(estimates, sources))
 
     def _cost(self, estimates: Sources, sources: Sources, number: Int[Tensor, " B"]) -> Losses:
-        """Of both, if that source of each item is the one."""
+        """Loss of both estimates for a given source of each item."""
         chosen = torch.arange(sources.shape[1], device=sources.device) == number[:, None]
         chosen = chosen.view(*chosen.shape, *(1,) * (sources.dim() - 2))
         split = torch.stack([sources.masked_fill(left, 0.0).sum(1) for left in (~chosen, chosen)], 1)
@@ -145,14 +145,14 @@ class OneAndRestPIT(OfPairs):
 
 @dataclass(frozen=True)
 class WeightedSum:
-    """The sum of losses, each times a number: of a pair, or, if they are wrappers, of items.
+    """Weighted sum of losses: pairwise losses, or wrappers.
 
     Args:
-        losses: at least one.
-        weights: one number for each loss.
+        losses: one or more losses.
+        weights: weight of each loss.
 
     Raises:
-        ValueError: if they are not as many, or a weight is negative or not finite.
+        ValueError: if the numbers of losses and weights differ, or a weight is negative or not finite.
 
     Example:
         >>> from torchsep.losses import l1_loss, mse_loss
@@ -174,12 +174,12 @@ class WeightedSum:
     def __call__(
         self, estimates: Float[Tensor, "*any"], sources: Float[Tensor, "*any"], *, mixture: Tensor | None = None
     ) -> Float[Tensor, "*any"]:
-        """The sum.
+        """Compute the weighted sum.
 
         Args:
-            estimates: of the sources.
-            sources: the true ones.
-            mixture: for those of the losses that take it.
+            estimates: estimated sources.
+            sources: true sources.
+            mixture: mixture for losses that accept it.
         """
         terms = []
         for member, weight, with_mixture in zip(self.losses, self.weights, self._with_mixture, strict=True):
@@ -194,5 +194,5 @@ def _sum(sources: Sources) -> Sources:
 
 
 def _sounding(sources: Sources) -> Tensor:
-    """Which sources are not silent."""
+    """Mask of non-silent sources."""
     return (sources != 0).flatten(2).any(-1)

@@ -1,4 +1,4 @@
-"""Measures of separation, on ``(estimates, sources)``: functions, and modules that are imported when first used."""
+"""Separation metrics on ``(estimates, sources)``: functions, and torchmetrics modules imported on first use."""
 
 import importlib
 from typing import Any

@@ -1,12 +1,12 @@
-r"""BSS Eval: what distorts an estimate, told apart by what filters of the true sources can explain.
+r"""BSS Eval: SDR, ISR, SIR and SAR by projection onto filtered versions of the true sources.
 
-An estimate is the sum of its true source, of a filtered version of it less itself (spatial distortion), of what filters
-of the other sources add (interference), and of the rest (artifacts). The ratios of their energies are SDR, ISR, SIR and
-SAR, in dB. All functions take ``(estimates, sources)`` of shape ``(..., S, C, T)``.
+An estimate is decomposed into the true source, spatial distortion (filtered true source minus the true source),
+interference (explained by filters of the other sources) and artifacts (the residual). SDR, ISR, SIR and SAR are ratios
+of their energies in dB. All functions take ``(estimates, sources)`` of shape ``(..., S, C, T)``.
 
-A ratio is infinite where there is none of what is not wanted, as the SDR of an estimate that is its source. All sources
-of an item, or of a frame, have NaN where one of its sources or estimates is silent: where the sum over channels is zero
-all along. So have all sources of an item in which anything is NaN or infinite. Signals may be shorter than the filters.
+A ratio is infinite where its denominator is zero, such as the SDR of a perfect estimate. All sources of an item, or of
+a frame, are NaN where one of its sources or estimates is silent (its sum over channels is zero throughout), and where
+the item has non-finite values. Signals may be shorter than the filters.
 """
 
 import math
@@ -24,14 +24,14 @@ __all__ = ["BSSEval", "bss_eval_images", "bss_eval_sources", "bss_eval_v4"]
 
 
 class BSSEval(NamedTuple):
-    """Ratios in dB of each source, or of each source and frame, and which estimate was taken for it.
+    """BSS Eval ratios in dB for each source, or each source and frame, and the assignment of estimates to sources.
 
     Args:
-        sdr: source to distortion, ``(..., S)`` or ``(..., S, frames)``.
-        isr: source image to spatial distortion.
-        sir: source to interference.
-        sar: source to artifacts.
-        permutation: for each source the number of its estimate, ``(..., S)``.
+        sdr: source-to-distortion ratio, ``(..., S)`` or ``(..., S, frames)``.
+        isr: source image-to-spatial distortion ratio.
+        sir: source-to-interference ratio.
+        sar: source-to-artifacts ratio.
+        permutation: index of the estimate for each source, ``(..., S)``.
     """
 
     sdr: Float[Tensor, "*any"]
@@ -48,19 +48,19 @@ def bss_eval_sources(
     num_taps: int = 512,
     permute: bool = True,
 ) -> BSSEval:
-    """The ratios of version 3 for single-channel sources, which forgive any filter of the true source.
+    """BSS Eval v3 for single-channel sources, allowing any filtered version of the true source.
 
     Args:
-        estimates: one channel.
-        sources: one channel.
+        estimates: single-channel estimates.
+        sources: single-channel true sources.
         num_taps: length of the filters.
-        permute: whether each source is given the estimate that makes the mean SIR highest; else that of its number.
+        permute: whether estimates are assigned to sources by maximum mean SIR; otherwise they are taken in order.
 
     Shape:
         ``(..., S, 1, T) -> (..., S)``; the ISR is NaN.
 
     Raises:
-        ValueError: if shapes differ, or there is more than one channel.
+        ValueError: if shapes differ or there is more than one channel.
 
     References:
         E. Vincent, R. Gribonval and C. Fevotte, "Performance measurement in blind audio source separation", IEEE
@@ -78,13 +78,13 @@ def bss_eval_images(
     num_taps: int = 512,
     permute: bool = True,
 ) -> BSSEval:
-    """The ratios of version 3 for sources as they are in the mixture, in all its channels.
+    """BSS Eval v3 for source images: multichannel sources as they appear in the mixture.
 
     Args:
-        estimates: as many channels as the sources.
-        sources: true images.
+        estimates: estimated source images.
+        sources: true source images.
         num_taps: length of the filters.
-        permute: whether each source is given the estimate that makes the mean SIR highest; else that of its number.
+        permute: whether estimates are assigned to sources by maximum mean SIR; otherwise they are taken in order.
 
     Shape:
         ``(..., S, C, T) -> (..., S)``.
@@ -106,23 +106,23 @@ def bss_eval_v4(
     num_taps: int = 512,
     permute: bool = False,
 ) -> BSSEval:
-    """The ratios of version 4, frame by frame, with filters found once on the whole signal.
+    """BSS Eval v4: frame-wise ratios with filters estimated once on the whole signal.
 
-    The usual figure of a track is the median over its frames, NaN left out, which is
-    :func:`torchsep.metrics.frame_median`; that of a data set the median over its tracks.
+    The usual score of a track is the median over its frames, ignoring NaN (:func:`torchsep.metrics.frame_median`), and
+    that of a data set the median over its tracks.
 
     Args:
-        estimates: as many channels as the sources.
-        sources: true images.
-        sample_rate: in Hz.
-        window: of a frame, in seconds; infinite for the whole signal.
-        hop: from one frame to the next, in seconds.
+        estimates: estimated source images.
+        sources: true source images.
+        sample_rate: sample rate in Hz.
+        window: frame length in seconds; infinite for the whole signal.
+        hop: hop between frames in seconds.
         num_taps: length of the filters.
-        permute: whether each source is given the estimate that makes its mean SIR, over frames that count,
-            highest; else that of its number.
+        permute: whether estimates are assigned to sources by maximum mean SIR over valid frames; otherwise they are
+            taken in order.
 
     Shape:
-        ``(..., S, C, T) -> (..., S, frames)``; a last frame that is not whole is left out.
+        ``(..., S, C, T) -> (..., S, frames)``; an incomplete last frame is dropped.
 
     References:
         F.-R. Stoter, A. Liutkus and N. Ito, "The 2018 signal separation evaluation campaign", LVA/ICA, 2018.
@@ -148,7 +148,7 @@ def _of_whole_signals(estimates: Tensor, sources: Tensor, num_taps: int, *, of_i
 
 
 def _ratios(parts: Energies, *, of_images: bool) -> list[Tensor]:
-    """SDR, ISR, SIR and SAR in dB; infinite where there is none of what is not wanted."""
+    """SDR, ISR, SIR and SAR in dB; infinite where the denominator is zero."""
 
     def in_db(wanted: Tensor, unwanted: Tensor) -> Tensor:
         return 10 * torch.log10(wanted / unwanted)
@@ -160,13 +160,13 @@ def _ratios(parts: Energies, *, of_images: bool) -> list[Tensor]:
 
 
 def _ordered(ratios: list[Tensor], *, permute: bool) -> BSSEval:
-    """For each source the ratios of the estimate that is taken for it."""
+    """Ratios of the estimate assigned to each source."""
     count = ratios[0].shape[-2]
     if not permute:
         order = torch.arange(count, device=ratios[0].device).expand(*ratios[0].shape[:-3], count)
         sdr, isr, sir, sar = (ratio[..., 0, :, :] for ratio in ratios)
         return BSSEval(sdr, isr, sir, sar, order)
     order = best_order(ratios[2].nanmean(-1))
-    place = order[..., None, None].expand(*order.shape, 1, ratios[0].shape[-1])
-    sdr, isr, sir, sar = (ratio.gather(-2, place)[..., 0, :] for ratio in ratios)
+    index = order[..., None, None].expand(*order.shape, 1, ratios[0].shape[-1])
+    sdr, isr, sir, sar = (ratio.gather(-2, index)[..., 0, :] for ratio in ratios)
     return BSSEval(sdr, isr, sir, sar, order)

@@ -1,4 +1,4 @@
-"""The energies of what an estimate is made of, frame by frame: its source, filters of all sources, and the rest."""
+"""Frame-wise energies of the BSS Eval decomposition: source, spatial distortion, interference and artifacts."""
 
 import math
 from typing import NamedTuple
@@ -12,18 +12,18 @@ from torchsep.metrics.distortion_filters import distortion_filters, fast_length
 
 __all__ = ["Energies", "distortion_energies"]
 
-# Samples of transforms that are held together.
-_TOGETHER = 1 << 22
+# Maximum number of transform samples in memory at once.
+_MAX_SAMPLES = 1 << 22
 
-# Values that are worked on at a time.
-_IN_CACHE = 1 << 18
+# Number of values processed at once, so that they fit in the cache.
+_CACHE_VALUES = 1 << 18
 
 
 class Energies(NamedTuple):
-    """Energies ``(..., R, S, frames)`` of the parts of estimate S with source R as the true one.
+    """Energies ``(..., R, S, frames)`` of the components of estimate S relative to true source R.
 
-    The error is what differs from the true source, or from a filter of it where that is forgiven. R is one where each
-    estimate is paired with the source of its number. Frames that do not count have NaN.
+    The error is relative to the true source, or to its filtered version where filters are allowed. R is one if each
+    estimate is paired with the source of the same index. Undefined frames are NaN.
     """
 
     true: Tensor
@@ -38,14 +38,14 @@ class Energies(NamedTuple):
 def distortion_energies(
     estimates: Tensor, sources: Tensor, num_taps: int, frames: tuple[int, int], *, of_images: bool, pairs: bool
 ) -> Energies:
-    """What the ratios are made of.
+    """Energies of all components of the decomposition.
 
     Args:
-        estimates: ``(..., S, C, T)``.
-        sources: the true ones.
+        estimates: estimates ``(..., S, C, T)``.
+        sources: true sources.
         num_taps: length of the filters.
-        frames: of how many samples, and how many samples apart.
-        of_images: whether a filter of the true source counts as an error.
+        frames: frame length and hop in samples.
+        of_images: whether filtering of the true source counts as an error.
         pairs: whether every estimate is paired with every source.
     """
     if estimates.shape != sources.shape:
@@ -59,19 +59,19 @@ def distortion_energies(
     samples, step = frames
     size = fast_length(samples + num_taps - 1)
     filters = distortion_filters(sources, estimates, num_taps, pairs=pairs)
-    # Spectra of filters (..., R, S, C of the estimate, M channels, 1 frame, bins).
+    # Filter spectra (..., R, S, C estimate channels, M source channels, 1 frame, bins).
     own, every = (torch.fft.rfft(taps, size)[..., None, :] for taps in filters)
     own, every = own if pairs else own[..., None, :, :, :, :, :], every[..., None, :, :, :, :, :]
     total = 1 + (sources.shape[-1] - samples) // step
-    together = max(1, _TOGETHER // (size * 2 * sources[..., 0].numel()))
+    chunk = max(1, _MAX_SAMPLES // (size * 2 * sources[..., 0].numel()))
     undefined = ~(estimates.sum((-3, -2, -1)) + sources.sum((-3, -2, -1))).isfinite()
     found = []
-    for first in range(0, total, together):
-        last = min(first + together, total)
+    for first in range(0, total, chunk):
+        last = min(first + chunk, total)
         piece = slice(first * step, (last - 1) * step + samples)
-        heard, true = (tensor[..., piece].unfold(-1, samples, step).double() for tensor in (estimates, sources))
-        silent = ((heard.sum(-3) == 0).all(-1) | (true.sum(-3) == 0).all(-1)).any(-2)  # (..., frames)
-        spectra = _spectra(heard, size), _spectra(true, size)
+        estimated, true = (tensor[..., piece].unfold(-1, samples, step).double() for tensor in (estimates, sources))
+        silent = ((estimated.sum(-3) == 0).all(-1) | (true.sum(-3) == 0).all(-1)).any(-2)  # (..., frames)
+        spectra = _spectra(estimated, size), _spectra(true, size)
         energies = _energies_of_spectra(*spectra, own, every, of_images=of_images)
         left_out = (silent | undefined[..., None])[..., None, None, :]
         found.append((energies * (2 / size)).masked_fill(left_out, math.nan))
@@ -79,21 +79,21 @@ def distortion_energies(
 
 
 def _spectra(frames: Float[Tensor, "*any S C N n"], size: int) -> Tensor:
-    """Half spectra of frames with half of their energy: what has no counterpart, the first and last bin, is halved."""
+    """One-sided spectra with half of the energy: DC and Nyquist, which are not mirrored, are scaled by 1/sqrt(2)."""
     spectra = torch.fft.rfft(frames, size)
     spectra[..., :: size // 2] *= math.sqrt(0.5)
     return spectra
 
 
-def _energies_of_spectra(heard: Tensor, true: Tensor, own: Tensor, every: Tensor, *, of_images: bool) -> Tensor:
-    """Energies ``(7, ..., R, S, frames)``, summed over pieces of the spectra that stay in the cache."""
+def _energies_of_spectra(estimated: Tensor, true: Tensor, own: Tensor, every: Tensor, *, of_images: bool) -> Tensor:
+    """Energies ``(7, ..., R, S, frames)``, accumulated over blocks of bins that fit in the cache."""
     *items, count, channels, frames, bins = true.shape
     pairs = own.shape[-6] > 1
-    width = max(1, _IN_CACHE // (math.prod(items) * (count * channels) ** 2 * frames))
+    width = max(1, _CACHE_VALUES // (math.prod(items) * (count * channels) ** 2 * frames))
     energies = own.new_zeros(7, *items, own.shape[-6], count, frames, dtype=torch.float64)
     for begin in range(0, bins, width):
         some = slice(begin, begin + width)
-        estimate, source = heard[..., None, :, :, :, some], true[..., some]
+        estimate, source = estimated[..., None, :, :, :, some], true[..., some]
         references = source.flatten(-4, -3)[..., None, None, None, :, :, :]
         explained = (every[..., some] * references).sum(-3)
         source = source[..., :, None, :, :, :] if pairs else source[..., None, :, :, :, :]
@@ -107,5 +107,5 @@ def _energies_of_spectra(heard: Tensor, true: Tensor, own: Tensor, every: Tensor
 
 
 def _energy(spectra: Float[Tensor, "*any C N n"]) -> Float[Tensor, "*any N"]:
-    """The energy over channels and bins."""
+    """Energy over channels and bins."""
     return torch.linalg.vector_norm(torch.view_as_real(spectra).flatten(-2), dim=-1).square().sum(-2)

@@ -1,4 +1,4 @@
-"""Which estimate is of which source, by what a measure says of all pairs."""
+"""Assignment of estimates to sources by a metric."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,16 +11,16 @@ from torchsep.functional.assignment import optimal_assignment
 
 __all__ = ["MatchedEstimates", "best_order", "match_estimates", "pairwise"]
 
-# In dB, beyond all that a ratio of double precision can be.
+# In dB, beyond the range of ratios in double precision.
 _PERFECT, _UNDEFINED = 1e4, -1e5
 
 
 class MatchedEstimates(NamedTuple):
-    """Estimates in the order of the sources, and which they are.
+    """Estimates in the order of the sources, and their indices.
 
     Args:
-        estimates: for each source its estimate, or silence where there is none left.
-        order: for each source the number of its estimate, -1 where there is none left.
+        estimates: estimate of each source, or silence if there are too few.
+        order: index of the estimate of each source, -1 if there are too few.
     """
 
     estimates: Float[Tensor, "*any S C T"]
@@ -32,12 +32,12 @@ def pairwise(
     estimates: Float[Tensor, "*any R C T"],
     sources: Float[Tensor, "*any S C T"],
 ) -> Float[Tensor, "*any S R"]:
-    """A measure of every estimate with every source as the true one; the mean over channels, NaN left out.
+    """Metric of every estimate against every source, averaged over channels, ignoring NaN.
 
     Args:
-        metric: of ``(estimates, sources)``, both ``(..., C, T)``, with one value a channel.
-        estimates: R of them, as many as there are.
-        sources: S true ones.
+        metric: function of ``(estimates, sources)``, both ``(..., C, T)``, with one value per channel.
+        estimates: R estimates.
+        sources: S true sources.
 
     Example:
         >>> from torchsep.metrics import snr
@@ -54,13 +54,13 @@ def pairwise(
 
 
 def best_order(scores: Float[Tensor, "*any S R"]) -> Int[Tensor, "*any S"]:
-    """For each source the estimate, each estimate once, with which the scores have the largest sum.
+    """One-to-one assignment of estimates to sources with the largest sum of scores.
 
     Args:
-        scores: in dB, of each of R estimates for each of S sources. NaN is below all scores, and infinity above them.
+        scores: scores in dB of R estimates for each of S sources. NaN ranks below all scores, infinity above.
 
     Shape:
-        ``(..., S, R) -> (..., S)``; with fewer estimates than sources, the sources without one have -1.
+        ``(..., S, R) -> (..., S)``; with fewer estimates than sources, unmatched sources are -1.
 
     Gradient:
         None: the order is discrete.
@@ -83,17 +83,18 @@ def match_estimates(
     estimates: Float[Tensor, "*any R C T"],
     sources: Float[Tensor, "*any S C T"],
 ) -> MatchedEstimates:
-    """The estimates in the order in which a measure is highest, summed over the sources; each item of a batch alone.
+    """Reorder estimates to match the sources, maximising the sum of a metric independently for each item.
 
-    There may be more estimates than sources, of which the worst are left, or fewer.
+    The number of estimates may differ from the number of sources; surplus estimates are dropped.
 
     Args:
-        metric: of ``(estimates, sources)``, both ``(..., C, T)``, with one value in dB a channel, high where good.
-        estimates: R of them, in any order.
-        sources: S true ones.
+        metric: function of ``(estimates, sources)``, both ``(..., C, T)``, with one value in dB per channel, higher is
+            better.
+        estimates: R estimates in any order.
+        sources: S true sources.
 
     Gradient:
-        Reaches the estimates; none through the order.
+        Exact with respect to the estimates, with the order treated as constant.
 
     Example:
         >>> from torchsep.metrics import si_sdr
@@ -103,5 +104,5 @@ def match_estimates(
     """
     with torch.no_grad():
         order = best_order(pairwise(metric, estimates, sources))
-    place = order.clamp(min=0)[..., None, None].expand(sources.shape)
-    return MatchedEstimates(estimates.gather(-3, place).masked_fill((order < 0)[..., None, None], 0.0), order)
+    index = order.clamp(min=0)[..., None, None].expand(sources.shape)
+    return MatchedEstimates(estimates.gather(-3, index).masked_fill((order < 0)[..., None, None], 0.0), order)

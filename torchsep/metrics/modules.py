@@ -1,4 +1,4 @@
-"""The measures as torchmetrics' modules, which gather them over batches and devices."""
+"""Separation metrics as torchmetrics modules, accumulated over batches and devices."""
 
 from collections.abc import Callable
 from functools import partial
@@ -30,24 +30,23 @@ Measure = Callable[[Tensor, Tensor], Tensor]
 
 
 class SeparationMetric(Metric):
-    """The mean of a measure over sources and items; several channels of a source count as their mean.
+    """Mean of a metric over sources and items, after averaging over channels.
 
-    What is NaN, as where a source is silent, is left out, and counted in ``left_out``. Update with
-    ``(estimates, sources)``, and with the mixture where the improvement is asked.
+    NaN values, such as those of silent sources, are ignored and counted in ``left_out``. Update with
+    ``(estimates, sources)``, and with the mixture if ``improvement`` is set.
 
     Args:
-        metric: of ``(estimates, sources)``, ``(..., S, C, T) -> (..., S, C)``, or ``(...)`` where ``of_items``.
-        permute: whether each source is first given its estimate, all together such that ``match_by`` is highest; there
-            may then be more estimates than sources, or fewer.
-        improvement: whether the measure of the mixture, as the estimate of every source, is taken off.
-        match_by: what the estimates are assigned by, of one channel: ``(..., T) -> (...)``; the metric itself if not
-            given.
-        of_items: whether the metric has one value for all sources and channels of an item together.
-        options: of torchmetrics, such as ``dist_sync_on_step``.
+        metric: function of ``(estimates, sources)``, ``(..., S, C, T) -> (..., S, C)``, or ``(...)`` if ``of_items``.
+        permute: whether estimates are first assigned to sources by maximum ``match_by``; the number of estimates may
+            then differ from the number of sources.
+        improvement: whether the metric of the mixture, as the estimate of every source, is subtracted.
+        match_by: metric used for the assignment, ``(..., T) -> (...)``; ``metric`` if None.
+        of_items: whether the metric has one value for all sources and channels of an item.
+        options: options of torchmetrics, such as ``dist_sync_on_step``.
 
     Shape:
-        ``(estimates (B, S, C, T), sources (B, S, C, T), mixture (B, C, T))``, or all without B; ``compute`` gives one
-        number, NaN if there was nothing to measure.
+        ``(estimates (B, S, C, T), sources (B, S, C, T), mixture (B, C, T))``, or all without B; ``compute`` returns a
+        scalar, NaN if there are no valid values.
 
     Example:
         >>> sources = torch.eye(2)[None, :, None]
@@ -90,7 +89,7 @@ class SeparationMetric(Metric):
         sources: Float[Tensor, "*B S C T"],
         mixture: Float[Tensor, "*B C T"] | None = None,
     ) -> None:
-        """Take in a batch."""
+        """Add a batch."""
         if self.permute:
             estimates = match_estimates(self.match_by, estimates, sources).estimates
         values = self._values(estimates, sources, mixture)
@@ -101,23 +100,23 @@ class SeparationMetric(Metric):
         self.left_out = self.left_out + undefined.sum()
 
     def compute(self) -> Tensor:
-        """The mean of all that was taken in."""
+        """Mean over all valid values."""
         return self.total / self.count
 
     def _values(self, estimates: Tensor, sources: Tensor, mixture: Tensor | None) -> Tensor:
         if not self.improvement:
             return self.metric(estimates, sources)
         if mixture is None:
-            raise ValueError("mixture must be given where the improvement is asked, got None")
+            raise ValueError("mixture must be given if improvement is set, got None")
         return improvement(self.metric, estimates, sources, mixture)
 
 
 class ScaleInvariantSDR(SeparationMetric):
-    """The mean of :func:`torchsep.metrics.si_sdr`.
+    """Mean of :func:`torchsep.metrics.si_sdr`.
 
     Args:
-        zero_mean: whether the mean over time is taken off first.
-        options: of :class:`SeparationMetric`: ``permute``, ``improvement``.
+        zero_mean: whether the mean over time is subtracted first.
+        options: options of :class:`SeparationMetric`: ``permute``, ``improvement``.
     """
 
     def __init__(self, *, zero_mean: bool = True, **options: Any) -> None:
@@ -125,11 +124,11 @@ class ScaleInvariantSDR(SeparationMetric):
 
 
 class ScaleDependentSDR(SeparationMetric):
-    """The mean of :func:`torchsep.metrics.sd_sdr`.
+    """Mean of :func:`torchsep.metrics.sd_sdr`.
 
     Args:
-        zero_mean: whether the mean over time is taken off first.
-        options: of :class:`SeparationMetric`: ``permute``, ``improvement``.
+        zero_mean: whether the mean over time is subtracted first.
+        options: options of :class:`SeparationMetric`: ``permute``, ``improvement``.
     """
 
     def __init__(self, *, zero_mean: bool = True, **options: Any) -> None:
@@ -137,11 +136,11 @@ class ScaleDependentSDR(SeparationMetric):
 
 
 class SignalNoiseRatio(SeparationMetric):
-    """The mean of :func:`torchsep.metrics.snr`.
+    """Mean of :func:`torchsep.metrics.snr`.
 
     Args:
-        zero_mean: whether the mean over time is taken off first.
-        options: of :class:`SeparationMetric`: ``permute``, ``improvement``.
+        zero_mean: whether the mean over time is subtracted first.
+        options: options of :class:`SeparationMetric`: ``permute``, ``improvement``.
     """
 
     def __init__(self, *, zero_mean: bool = False, **options: Any) -> None:
@@ -149,11 +148,11 @@ class SignalNoiseRatio(SeparationMetric):
 
 
 class SourceAggregatedSDR(SeparationMetric):
-    """The mean of :func:`torchsep.metrics.sa_sdr` over items; estimates are assigned such that it is highest.
+    """Mean of :func:`torchsep.metrics.sa_sdr` over items; estimates are assigned by maximum SA-SDR.
 
     Args:
-        zero_mean: whether the mean over time is taken off first.
-        options: of :class:`SeparationMetric`: ``permute``, ``improvement``.
+        zero_mean: whether the mean over time is subtracted first.
+        options: options of :class:`SeparationMetric`: ``permute``, ``improvement``.
     """
 
     def __init__(self, *, zero_mean: bool = False, **options: Any) -> None:
@@ -162,10 +161,10 @@ class SourceAggregatedSDR(SeparationMetric):
 
 
 class ScaleInvariantSIR(SeparationMetric):
-    """The mean of :func:`torchsep.metrics.si_sir`; estimates are assigned such that the SI-SDR is highest.
+    """Mean of :func:`torchsep.metrics.si_sir`; estimates are assigned by maximum SI-SDR.
 
     Args:
-        options: of :class:`SeparationMetric`: ``permute``, ``improvement``.
+        options: options of :class:`SeparationMetric`: ``permute``, ``improvement``.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -173,10 +172,10 @@ class ScaleInvariantSIR(SeparationMetric):
 
 
 class ScaleInvariantSAR(SeparationMetric):
-    """The mean of :func:`torchsep.metrics.si_sar`; estimates are assigned such that the SI-SDR is highest.
+    """Mean of :func:`torchsep.metrics.si_sar`; estimates are assigned by maximum SI-SDR.
 
     Args:
-        options: of :class:`SeparationMetric`: ``permute``, ``improvement``.
+        options: options of :class:`SeparationMetric`: ``permute``, ``improvement``.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -184,20 +183,20 @@ class ScaleInvariantSAR(SeparationMetric):
 
 
 class BSSEvalV4(Metric):
-    """Medians of the ratios of :func:`torchsep.metrics.bss_eval_v4`: over frames, then over sources and items.
+    """Medians of :func:`torchsep.metrics.bss_eval_v4` over frames, then over sources and items.
 
-    The usual figures of a data set. A source without a frame that counts is left out, and counted in ``left_out``.
+    This is the usual summary of a data set. Sources without valid frames are ignored and counted in ``left_out``.
 
     Args:
-        sample_rate: in Hz.
-        window: of a frame, in seconds.
-        hop: from one frame to the next, in seconds.
+        sample_rate: sample rate in Hz.
+        window: frame length in seconds.
+        hop: hop between frames in seconds.
         num_taps: length of the filters.
-        permute: whether each source is given the estimate that makes its mean SIR highest.
-        options: of torchmetrics, such as ``dist_sync_on_step``.
+        permute: whether estimates are assigned to sources by maximum mean SIR.
+        options: options of torchmetrics, such as ``dist_sync_on_step``.
 
     Shape:
-        ``(estimates (B, S, C, T), sources (B, S, C, T))``, or both without B; ``compute`` gives a dictionary of
+        ``(estimates (B, S, C, T), sources (B, S, C, T))``, or both without B; ``compute`` returns a dictionary of
         ``sdr``, ``isr``, ``sir`` and ``sar``.
     """
 
@@ -226,14 +225,14 @@ class BSSEvalV4(Metric):
         self.add_state("left_out", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, estimates: Float[Tensor, "*B S C T"], sources: Float[Tensor, "*B S C T"]) -> None:
-        """Take in a batch."""
+        """Add a batch."""
         found = self.measure(estimates, sources)
         medians = torch.stack([frame_median(ratio) for ratio in found[:4]], -1).flatten(0, -2)
         self.values.append(medians)
         self.left_out = self.left_out + medians.isnan().all(-1).sum()
 
     def compute(self) -> dict[str, Tensor]:
-        """The medians of all that was taken in, NaN where there was nothing to measure."""
+        """Medians over all valid values, NaN if there are none."""
         empty = torch.empty(0, 4, device=self.left_out.device)
         values = torch.cat(list(self.values) or [empty]) if isinstance(self.values, list) else self.values
         return dict(zip(("sdr", "isr", "sir", "sar"), frame_median(values.mT), strict=True))

@@ -1,12 +1,11 @@
-r"""Ratios in dB of what is wanted to what is not, sample by sample.
+r"""Time-domain signal-to-distortion ratios in dB.
 
-All take ``(estimates, sources)`` of one shape with time as the last axis, and are differentiable.
+All take ``(estimates, sources)`` of the same shape with time as the last axis, and are differentiable.
 
-Where a source is silent there is nothing to measure: the result is NaN, as it is where the mean over time is taken off
-a single sample, and where anything is NaN. A perfect estimate scores as high as the precision tells, about 140 dB in
-single and 310 dB in double precision. A silent estimate has an SNR and an SA-SDR of 0 dB, as its error is the source;
-an SI-SDR, SI-SIR and SI-SAR of 0 dB by convention, as neither what is wanted nor what is not is there; and an SD-SDR as
-low as the precision tells.
+The result is NaN for a silent source, for a single sample with the mean subtracted, and for NaN inputs. The score of a
+perfect estimate is limited by the precision, to about 140 dB in single and 310 dB in double precision. A silent
+estimate has an SNR and an SA-SDR of 0 dB, as its error is the source; an SI-SDR, SI-SIR and SI-SAR of 0 dB by
+convention; and the lowest SD-SDR that the precision allows.
 """
 
 import torch
@@ -20,7 +19,7 @@ Ratios = Float[Tensor, "*any"]
 
 
 def si_sdr(estimates: Signals, sources: Signals, *, zero_mean: bool = True) -> Ratios:
-    r"""The scale-invariant signal-to-distortion ratio.
+    r"""Scale-invariant signal-to-distortion ratio (SI-SDR).
 
     .. math::
         10 \log_{10} \frac{\lVert \alpha s \rVert^2}{\lVert \alpha s - \hat s \rVert^2}, \qquad
@@ -29,7 +28,7 @@ def si_sdr(estimates: Signals, sources: Signals, *, zero_mean: bool = True) -> R
     Args:
         estimates: :math:`\hat s`.
         sources: :math:`s`.
-        zero_mean: whether the mean over time is taken off both first.
+        zero_mean: whether the mean over time is subtracted from both first.
 
     Example:
         >>> si_sdr(torch.tensor([2.0, 0.0, -2.0, 0.2]), torch.tensor([1.0, 0.0, -1.0, 0.0]), zero_mean=False)
@@ -44,15 +43,15 @@ def si_sdr(estimates: Signals, sources: Signals, *, zero_mean: bool = True) -> R
 
 
 def sd_sdr(estimates: Signals, sources: Signals, *, zero_mean: bool = True) -> Ratios:
-    r"""The scale-dependent variant of :func:`si_sdr`, which counts a wrong level as distortion.
+    r"""Scale-dependent signal-to-distortion ratio (SD-SDR), a variant of :func:`si_sdr` that penalises level errors.
 
     .. math::
         10 \log_{10} \frac{\lVert \alpha s \rVert^2}{\lVert s - \hat s \rVert^2}
 
     Args:
-        estimates: of the sources.
-        sources: the true ones.
-        zero_mean: whether the mean over time is taken off both first.
+        estimates: estimated sources.
+        sources: true sources.
+        zero_mean: whether the mean over time is subtracted from both first.
 
     Example:
         >>> sd_sdr(torch.tensor([2.0, 0.0, -2.0]), torch.tensor([1.0, 0.0, -1.0])).round(decimals=3)
@@ -64,12 +63,12 @@ def sd_sdr(estimates: Signals, sources: Signals, *, zero_mean: bool = True) -> R
 
 
 def snr(estimates: Signals, sources: Signals, *, zero_mean: bool = False) -> Ratios:
-    r"""The ratio of the source to the error, :math:`10 \log_{10} \lVert s \rVert^2 / \lVert s - \hat s \rVert^2`.
+    r"""Signal-to-noise ratio (SNR), :math:`10 \log_{10} \lVert s \rVert^2 / \lVert s - \hat s \rVert^2`.
 
     Args:
-        estimates: of the sources.
-        sources: the true ones.
-        zero_mean: whether the mean over time is taken off both first.
+        estimates: estimated sources.
+        sources: true sources.
+        zero_mean: whether the mean over time is subtracted from both first.
 
     Example:
         >>> snr(torch.tensor([1.1, 0.0, -1.0]), torch.tensor([1.0, 0.0, -1.0])).round(decimals=2)
@@ -82,17 +81,17 @@ def snr(estimates: Signals, sources: Signals, *, zero_mean: bool = False) -> Rat
 def sa_sdr(
     estimates: Float[Tensor, "*any S C T"], sources: Float[Tensor, "*any S C T"], *, zero_mean: bool = False
 ) -> Ratios:
-    r"""The source-aggregated ratio: that of all sources and channels of an item together to all errors.
+    r"""Source-aggregated signal-to-distortion ratio (SA-SDR): over all sources and channels of an item jointly.
 
     .. math::
         10 \log_{10} \frac{\sum_j \lVert s_j \rVert^2}{\sum_j \lVert s_j - \hat s_j \rVert^2}
 
-    It is defined where some sources are silent.
+    It is defined if some, but not all, sources are silent.
 
     Args:
-        estimates: of the sources.
-        sources: the true ones.
-        zero_mean: whether the mean over time is taken off both first.
+        estimates: estimated sources.
+        sources: true sources.
+        zero_mean: whether the mean over time is subtracted from both first.
 
     Shape:
         ``(..., S, C, T) -> (...)``.
@@ -110,7 +109,7 @@ def sa_sdr(
 
 
 def si_sir(estimates: Float[Tensor, "*any S C T"], sources: Float[Tensor, "*any S C T"]) -> Float[Tensor, "*any S C"]:
-    r"""The scale-invariant ratio of a source to the interference of the others, channel by channel.
+    r"""Scale-invariant source-to-interference ratio (SI-SIR) of each channel.
 
     .. math::
         10 \log_{10} \frac{\lVert \alpha s_j \rVert^2}{\lVert P \hat s_j - \alpha s_j \rVert^2}
@@ -118,8 +117,8 @@ def si_sir(estimates: Float[Tensor, "*any S C T"], sources: Float[Tensor, "*any 
     with :math:`P` the projection onto all sources.
 
     Args:
-        estimates: of the sources.
-        sources: the true ones; what they cannot explain of an estimate is artifacts.
+        estimates: estimated sources.
+        sources: true sources.
 
     Shape:
         ``(..., S, C, T) -> (..., S, C)``.
@@ -129,7 +128,7 @@ def si_sir(estimates: Float[Tensor, "*any S C T"], sources: Float[Tensor, "*any 
 
 
 def si_sar(estimates: Float[Tensor, "*any S C T"], sources: Float[Tensor, "*any S C T"]) -> Float[Tensor, "*any S C"]:
-    r"""The scale-invariant ratio of a source to what no source explains, channel by channel.
+    r"""Scale-invariant source-to-artifacts ratio (SI-SAR) of each channel.
 
     .. math::
         10 \log_{10} \frac{\lVert \alpha s_j \rVert^2}{\lVert \hat s_j - P \hat s_j \rVert^2}
@@ -137,8 +136,8 @@ def si_sar(estimates: Float[Tensor, "*any S C T"], sources: Float[Tensor, "*any 
     with :math:`P` the projection onto all sources.
 
     Args:
-        estimates: of the sources.
-        sources: the true ones; what they cannot explain of an estimate is artifacts.
+        estimates: estimated sources.
+        sources: true sources.
 
     Shape:
         ``(..., S, C, T) -> (..., S, C)``.
@@ -165,22 +164,22 @@ def _scale(estimates: Tensor, sources: Tensor) -> Tensor:
 
 
 def _ratio(wanted: Tensor, unwanted: Tensor, sources: Tensor) -> Tensor:
-    """In dB, with a floor far below the source under both, so that neither is zero."""
+    """Ratio in dB; a floor relative to the source energy keeps numerator and denominator positive."""
     floor = _energy(sources.detach()) * torch.finfo(sources.dtype).eps ** 2
     ratio = 10 * torch.log10((wanted + floor) / (unwanted + floor))
     return ratio.masked_fill(floor == 0, torch.nan)
 
 
 def _decomposed(estimates: Tensor, sources: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The part of each estimate that is its source, and the part that is of all sources; and both without mean."""
+    """Projections of each estimate onto its source and onto all sources, and the zero-mean signals."""
     estimates, sources = _pair(estimates, sources, zero_mean=True)
     target = _scale(estimates, sources) * sources
-    every, heard = sources.transpose(-2, -3), estimates.transpose(-2, -3)  # (..., C, S, T)
-    level = every.square().sum(-1, keepdim=True).sqrt()
-    units = every / level.masked_fill(level == 0, 1.0)
+    references, signals = sources.transpose(-2, -3), estimates.transpose(-2, -3)  # (..., C, S, T)
+    norm = references.square().sum(-1, keepdim=True).sqrt()
+    units = references / norm.masked_fill(norm == 0, 1.0)
     gram = units @ units.mT
-    # Sources that say the same leave the projection as it is: the least of a ridge decides between them.
+    # A tiny ridge makes the system solvable for linearly dependent sources without changing the projection.
     ridge = torch.finfo(gram.dtype).eps * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-    weights, _ = torch.linalg.solve_ex(gram + ridge, units @ heard.mT)
+    weights, _ = torch.linalg.solve_ex(gram + ridge, units @ signals.mT)
     projected = (weights.mT @ units).transpose(-2, -3)
     return target, projected, estimates, sources

@@ -1,4 +1,4 @@
-"""What listeners would say of speech: PESQ and STOI, of the extra ``speech``."""
+"""Perceptual speech metrics PESQ and STOI, which need the extra ``speech``."""
 
 import importlib.util
 import math
@@ -19,18 +19,18 @@ __all__ = ["PESQ", "STOI"]
 
 
 class PESQ(SeparationMetric):
-    """The mean of the perceptual evaluation of speech quality, from -0.5 to 4.64; each channel alone, on the CPU.
+    """Mean perceptual evaluation of speech quality (PESQ), from -0.5 to 4.64, per channel on the CPU.
 
-    What cannot be judged, as silence or less than a quarter of a second, is left out and counted.
+    Signals that PESQ rejects, such as silence or less than a quarter of a second, are ignored and counted.
 
     Args:
         sample_rate: 8000 or 16000 Hz.
-        mode: ``"nb"`` for telephone speech, ``"wb"`` for wide-band speech at 16000 Hz.
-        options: of :class:`torchsep.metrics.SeparationMetric`: ``permute``, by SI-SDR unless told otherwise,
-            ``improvement``.
+        mode: ``"nb"`` for narrow-band (telephone) speech, ``"wb"`` for wide-band speech at 16000 Hz.
+        options: options of :class:`torchsep.metrics.SeparationMetric`: ``permute``, by SI-SDR unless ``match_by`` is
+            given, and ``improvement``.
 
     Raises:
-        ImportError: without the extra ``speech``.
+        ImportError: if the extra ``speech`` is not installed.
 
     References:
         ITU-T Recommendation P.862, "Perceptual evaluation of speech quality", 2001.
@@ -48,18 +48,18 @@ class PESQ(SeparationMetric):
 
 
 class STOI(SeparationMetric):
-    """The mean of the short-time objective intelligibility, up to 1; each channel alone, on the CPU.
+    """Mean short-time objective intelligibility (STOI), up to 1, per channel on the CPU.
 
-    What cannot be judged, as silence or less than 0.4 s of sound, is left out and counted.
+    Signals that STOI rejects, such as silence or less than 0.4 s of active speech, are ignored and counted.
 
     Args:
-        sample_rate: in Hz.
-        extended: whether the extended measure is taken, for noise that comes and goes.
-        options: of :class:`torchsep.metrics.SeparationMetric`: ``permute``, by SI-SDR unless told otherwise,
-            ``improvement``.
+        sample_rate: sample rate in Hz.
+        extended: whether to use extended STOI, for modulated noise.
+        options: options of :class:`torchsep.metrics.SeparationMetric`: ``permute``, by SI-SDR unless ``match_by`` is
+            given, and ``improvement``.
 
     Raises:
-        ImportError: without the extra ``speech``.
+        ImportError: if the extra ``speech`` is not installed.
 
     References:
         C. Taal, R. Hendriks, R. Heusdens and J. Jensen, "An algorithm for intelligibility prediction of time-frequency
@@ -94,21 +94,21 @@ def _pesq(estimates: Tensor, sources: Tensor, *, sample_rate: int, mode: str) ->
 
 def _stoi(estimates: Tensor, sources: Tensor, *, sample_rate: int, extended: bool) -> Float[Tensor, "*any"]:
     measure = partial(audio.short_time_objective_intelligibility, fs=sample_rate, extended=extended)
-    # It warns of too few frames, and fails where there is none.
+    # pystoi warns if there are too few frames and raises if there are none.
     return _one_by_one(measure, estimates, sources, (RuntimeWarning, ValueError))
 
 
 def _one_by_one(
     measure: Measure, estimates: Tensor, sources: Tensor, refusals: tuple[type[Exception], ...]
 ) -> Float[Tensor, "*any"]:
-    """A measure of pairs of signals that knows no batches; NaN for those that it refuses."""
+    """Apply an unbatched metric to each pair of signals; NaN for rejected pairs."""
     pairs = zip(estimates.detach().flatten(0, -2).cpu(), sources.detach().flatten(0, -2).cpu(), strict=True)
     values = [_of_pair(measure, *pair, refusals) for pair in pairs]
     return torch.tensor(values, device=sources.device).reshape(sources.shape[:-1])
 
 
 def _of_pair(measure: Measure, estimate: Tensor, source: Tensor, refusals: tuple[type[Exception], ...]) -> float:
-    # Neither is defined for silence, but both give it a number.
+    # Neither metric is defined for silence, but both return a value.
     if not (estimate.isfinite().all() and source.isfinite().all() and estimate.any() and source.any()):
         return math.nan
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""What a measure says of more than one signal: beside the mixture, and over frames."""
+"""Summaries of metrics: improvement over the mixture, and median over frames."""
 
 from collections.abc import Callable
 
@@ -15,16 +15,17 @@ def improvement(
     sources: Float[Tensor, "*any S C T"],
     mixture: Float[Tensor, "*any C T"],
 ) -> Float[Tensor, "..."]:
-    """By how much a measure of the estimates is above that of the mixture, taken as the estimate of every source.
+    """Improvement of a metric over the mixture, taken as the estimate of every source.
 
     Args:
-        metric: of ``(estimates, sources)``, any ratio of this package; ``functools.partial`` gives it options.
-        estimates: of the sources.
-        sources: the true ones.
-        mixture: what was separated.
+        metric: function of ``(estimates, sources)``, such as any ratio of this package; use ``functools.partial`` to
+            set options.
+        estimates: estimated sources.
+        sources: true sources.
+        mixture: mixture of the sources.
 
     Shape:
-        As the measure's own. NaN where that is NaN for either.
+        That of the metric. NaN where the metric is NaN for the estimates or the mixture.
 
     Example:
         >>> from torchsep.metrics import snr
@@ -40,16 +41,16 @@ def improvement(
 
 
 def frame_median(ratios: Float[Tensor, "*any frames"]) -> Float[Tensor, "*any"]:
-    """The median over the last axis, NaN left out; of an even number the mean of the two in the middle.
+    """Median over the last axis, ignoring NaN; the mean of the two middle values for an even number.
 
     Args:
-        ratios: of each frame; where all are NaN, so is the median.
+        ratios: ratio of each frame; the median is NaN if all frames are NaN.
 
     Example:
         >>> frame_median(torch.tensor([[4.0, torch.nan, 1.0], [torch.inf, 2.0, torch.inf]]))
         tensor([2.5000,    inf])
     """
-    ordered = ratios.sort(-1).values  # NaN comes last
+    ordered = ratios.sort(-1).values  # NaN is sorted last
     valid = ratios.isfinite().logical_or(ratios.isinf()).sum(-1, keepdim=True)
     middle = torch.cat(((valid - 1) // 2, valid // 2), -1).clamp(0, max(ratios.shape[-1] - 1, 0))
     median = ordered.gather(-1, middle).mean(-1) if ratios.shape[-1] else ratios.new_full(ratios.shape[:-1], torch.nan)

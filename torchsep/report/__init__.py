@@ -1,4 +1,4 @@
-"""Pages on which separated sources can be heard, looked at and compared: one file each, which loads nothing else."""
+"""Self-contained HTML pages to listen to, view and compare separated sources."""
 
 from torchsep.report.making import Report, ReportOptions, make_report
 from torchsep.report.sounds import AudioFormat

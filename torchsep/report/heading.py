@@ -1,4 +1,4 @@
-"""What a page says about itself before anything else."""
+"""Title and metadata of a page."""
 
 import json
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ from torchsep.report.items import Item
 
 __all__ = ["Heading", "heading_of_files", "heading_of_runs"]
 
-_MOST_LABELS = 4  # that a title holds
+_MAX_LABELS = 4  # in a title
 _MATCHES = {
     "names": "estimates are compared with the source of the same name",
-    "best": "estimates are matched with sources so that the scores are best",
+    "best": "estimates are assigned to sources by the best score",
 }
 
 
 @dataclass(frozen=True)
 class Heading:
-    """Title, facts in words, the arguments of each separator, and what the reader must be warned of."""
+    """Title, facts, arguments of each separator, and warnings."""
 
     title: str
     facts: tuple[tuple[str, str], ...]
@@ -30,9 +30,9 @@ class Heading:
 
 
 def heading_of_runs(runs: Sequence[Run], items: Sequence[Item]) -> Heading:
-    """What was evaluated, on what, when and with what."""
+    """Heading of evaluation results: separators, data, date and machine."""
     labels = [run.label for run in runs]
-    title = joined(labels) if len(labels) <= _MOST_LABELS else f"{len(labels)} separators"
+    title = joined(labels) if len(labels) <= _MAX_LABELS else f"{len(labels)} separators"
     names = {_plain(run.settings.get("data")).partition(",")[0] for run in runs}
     if len(names) == 1 and any(names):
         title += f" on {names.pop()}"
@@ -46,15 +46,15 @@ def heading_of_runs(runs: Sequence[Run], items: Sequence[Item]) -> Heading:
     ]
     warnings = []
     if len({json.dumps(run.settings.get("data"), sort_keys=True, default=str) for run in runs}) > 1:
-        warnings.append("The separators were run on different data: compare their figures with care.")
+        warnings.append("The separators were evaluated on different data: their scores are not directly comparable.")
     elif len({frozenset(id_ for id_, out in run.outcomes.items() if not out.error) for run in runs}) > 1:
-        warnings.append("Not all separators have results for all items; each is summarised over those that it has.")
+        warnings.append("Not all separators have results for all items; each summary covers the available items.")
     settings = tuple((run.label, _plain(run.settings.get("separator"))) for run in runs)
     return Heading(title, tuple((name, text) for name, text in facts if text), settings, tuple(warnings))
 
 
 def heading_of_files(items: Sequence[Item]) -> Heading:
-    """How many items and files there are to listen to."""
+    """Heading of audio files: numbers of items and files."""
     files = sum(len(item.tracks) for item in items)
     title = items[0].id if len(items) == 1 else "Separated audio"
     facts = (("Items", str(len(items))), ("Files", str(files)), ("Date", _day(datetime.now().astimezone())))
@@ -62,7 +62,7 @@ def heading_of_files(items: Sequence[Item]) -> Heading:
 
 
 def joined(words: Sequence[str]) -> str:
-    """Words as an enumeration.
+    """Join words to an enumeration.
 
     Example:
         >>> joined(["hpss", "repet", "ft2d"])
@@ -84,7 +84,7 @@ def _versions(run: Run) -> list[str]:
 
 
 def _dates(runs: Sequence[Run]) -> str:
-    """The first and the last day on which a run was started."""
+    """First and last date on which a run was started."""
     days = []
     for text in sorted({text for run in runs for text in _texts(run, "started")}):
         try:
@@ -99,7 +99,7 @@ def _day(moment: datetime) -> str:
 
 
 def _plain(value: Any) -> str:
-    """A description of data or of a separator: its name or class, then ``key=value`` for what is set."""
+    """Description of data or of a separator: its name or class, followed by ``key=value`` pairs."""
     if not isinstance(value, dict):
         return "" if value is None else str(value)
     name = [str(value.get("name") or value.get("_target_") or "").rpartition(".")[2]]

@@ -1,4 +1,4 @@
-"""What is heard and looked at together: an item, and the tracks of it."""
+"""Items of a page and their audio tracks."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ Kind: TypeAlias = Literal["mixture", "reference", "estimate", "file"]
 
 @dataclass(frozen=True)
 class Track:
-    """An audio file, and what it is a recording of."""
+    """An audio file of a mixture, reference or estimate."""
 
     path: Path
     kind: Kind
@@ -25,14 +25,14 @@ class Track:
 
     @property
     def title(self) -> str:
-        """What distinguishes it from the tracks of the same source."""
+        """Title among the tracks of the same source."""
         return {"mixture": "Mixture", "reference": "Reference", "estimate": self.separator, "file": self.source}[
             self.kind
         ]
 
     @property
     def name(self) -> str:
-        """What distinguishes it from all tracks of the item.
+        """Unique name among all tracks of the item.
 
         Example:
             >>> Track(Path("a.wav"), "estimate", "voice", "hpss").name
@@ -43,7 +43,7 @@ class Track:
 
 @dataclass(frozen=True)
 class Item:
-    """Tracks of one mixture, and what became of it in each run, by label."""
+    """Tracks of a mixture, and its outcome in each run, by label."""
 
     id: str
     tracks: tuple[Track, ...]
@@ -51,7 +51,7 @@ class Item:
 
 
 def items_of_runs(runs: Sequence[Run]) -> list[Item]:
-    """Every item that is in any of the runs, in the order of the first that has it."""
+    """All items of the runs, in order of first appearance."""
     ids = dict.fromkeys(id_ for run in runs for id_ in run.outcomes)
     items = []
     for id_ in ids:
@@ -61,7 +61,7 @@ def items_of_runs(runs: Sequence[Run]) -> list[Item]:
 
 
 def _tracks(outcomes: Mapping[str, Outcome]) -> list[Track]:
-    """The mixture, then source by source the reference and the estimates of it."""
+    """The mixture, followed by the reference and the estimates of each source."""
     tracks = [Track(outcome.mixture, "mixture") for outcome in outcomes.values() if outcome.mixture][:1]
     references: dict[str, Path] = {}
     estimates: dict[str, list[Track]] = {}
@@ -78,22 +78,22 @@ def _tracks(outcomes: Mapping[str, Outcome]) -> list[Track]:
 
 
 def _source_of(key: str, outcome: Outcome) -> str:
-    """The source that an estimate belongs to, whether it is called by the one or by the other."""
+    """Source of an estimate, given the name of either."""
     if key in outcome.scores:
         return key
     return next((source for source, name in outcome.estimates.items() if name == key), key)
 
 
 def items_of_files(paths: Sequence[Path], mixtures: Sequence[Path] = ()) -> list[Item]:
-    """An item for each folder of audio files, and one for all files that are named themselves.
+    """An item for each folder of audio files, and one for all individually listed files.
 
     Args:
-        paths: folders as ``torchsep separate`` writes them, or folders of those, and files.
-        mixtures: files called as the folders that were made of them, or folders of such files.
+        paths: output folders of ``torchsep separate``, parent folders of these, or files.
+        mixtures: files named as the output folders, or folders of such files.
 
     Raises:
         FileNotFoundError: if a path does not exist.
-        ValueError: if a folder holds no audio, or a mixture belongs to none of the folders.
+        ValueError: if a folder contains no audio, or a mixture belongs to none of the folders.
     """
     for path in [*paths, *mixtures]:
         if not path.exists():
@@ -110,7 +110,7 @@ def items_of_files(paths: Sequence[Path], mixtures: Sequence[Path] = ()) -> list
 
 
 def _ids(folders: Mapping[Path, object]) -> list[str]:
-    """Names of folders, as long as it takes to tell them apart."""
+    """Shortest unambiguous names of folders."""
     whole = [folder.absolute() for folder in folders]
     if len(whole) == 1:
         return [whole[0].name]
@@ -122,7 +122,7 @@ def _ids(folders: Mapping[Path, object]) -> list[str]:
 
 
 def _parts(files: Sequence[Path]) -> tuple[Track, ...]:
-    """A track for each file, the mixture first."""
+    """A track for each file, mixture first."""
     names = [file.stem for file in files]
     tracks = []
     for file in files:

@@ -1,4 +1,4 @@
-"""From results or audio files to a page."""
+"""Creation of a report from evaluation results or audio files."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ __all__ = ["Report", "ReportOptions", "make_report"]
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What a page holds beside figures.
+    """Options of a report.
 
     Args:
-        audio: ``flac`` (16 bits, nothing lost) or ``mp3`` (several times smaller).
-        seconds: how much of each track from its beginning; 0 for all of it.
-        items: how many items have sound and pictures; 0 for figures alone.
-        masks: whether estimates have pictures of the masks that would make them of the mixture.
+        audio: format of embedded audio, ``flac`` (16 bits) or ``mp3`` (several times smaller).
+        seconds: duration of each track from its start, in seconds; 0 for whole tracks.
+        items: maximum number of items with audio and spectrograms; 0 for scores only.
+        masks: whether to show the ratio masks of the estimates.
     """
 
     audio: AudioFormat = "flac"
@@ -41,11 +41,11 @@ class ReportOptions:
 
 @dataclass(frozen=True)
 class Report:
-    """A page that was written, how many items and separators are in it, its size in bytes, what could not be read."""
+    """A written report: path, numbers of items, of items with audio and of separators, size in bytes, and errors."""
 
     path: Path
     items: int
-    heard: int
+    num_audible: int
     separators: int
     size: int
     errors: tuple[str, ...]
@@ -59,21 +59,20 @@ def make_report(
     mixtures: Sequence[Path] = (),
     receive: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Report:
-    """What was written to a page of results, with players, or of audio files alone.
+    """Write a page of evaluation results with audio players, or of audio files.
 
-    A track that cannot be read is left out and named on the page and in the report.
+    Tracks that cannot be read are skipped and listed on the page and in the result.
 
     Args:
-        paths: evaluation folders or single runs of them; or else audio files and folders of them, as
-            ``torchsep separate`` writes them.
-        output: the page, ``.html``.
-        options: what goes into it.
-        mixtures: of audio files: files called as the folders of their sources, or folders of such files.
-        receive: called after each item with the number of items that are done, and of all of them.
+        paths: evaluation folders or single runs; or audio files and folders, such as outputs of ``torchsep separate``.
+        output: path of the page, ``.html``.
+        options: options of the report.
+        mixtures: mixtures of audio files: files named as the folders of their sources, or folders of such files.
+        receive: progress callback, called after each item with the numbers of finished and of all items.
 
     Raises:
         ImportError: if jinja2 or matplotlib is not installed.
-        OSError: if something is missing, or the page cannot be written.
+        OSError: if a file is missing, or the page cannot be written.
         ValueError: if the results are damaged, there is nothing to report, or results and audio are mixed.
     """
     options = options or ReportOptions()
@@ -81,11 +80,11 @@ def make_report(
         raise ValueError(f"output must be a file that ends in .html, got {output}")
     page = _of_runs(paths, mixtures) if any(map(is_evaluation, paths)) else _of_files(paths, mixtures, options)
     page.audio_format, page.seconds = options.audio, options.seconds
-    page.most_items, page.masks = options.items, options.masks
+    page.max_items, page.masks = options.items, options.masks
     page.receive = receive
     size = write_page(page, output)
     rows = len(page.panels[0].rows) if page.panels else 0
-    return Report(output, len(page.items), page.num_heard, rows, size, tuple(page.errors))
+    return Report(output, len(page.items), page.num_audible, rows, size, tuple(page.errors))
 
 
 def _of_runs(paths: Sequence[Path], mixtures: Sequence[Path]) -> Page:

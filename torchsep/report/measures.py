@@ -1,4 +1,4 @@
-"""What metrics are called on a page, in what unit they are, and whether more is better."""
+"""Display names, units and directions of metrics."""
 
 import math
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ _WITHOUT_UNIT = {"pesq", "stoi", "estoi"}
 
 @dataclass(frozen=True)
 class Measure:
-    """A metric as it is to be read; ``higher_is_better`` is None where nobody said so."""
+    """Display properties of a metric; ``higher_is_better`` is None if unknown."""
 
     key: str
     name: str
@@ -38,7 +38,7 @@ class Measure:
     definition: str
 
     def better(self, values: Sequence[float]) -> float | None:
-        """The best of the values, if there are two to choose from and it is known which is better.
+        """Best of the values, if there are at least two and the direction is known.
 
         Example:
             >>> measure_of("sdr").better([1.0, float("nan"), 3.0])
@@ -51,7 +51,7 @@ class Measure:
 
 
 def measures_of(runs: Sequence[Run]) -> list[Measure]:
-    """The metrics that occur in runs, in the order of their definitions and then of their appearance."""
+    """Metrics of the runs, in the order of their definitions, then of appearance."""
     definitions: dict[str, str] = {}
     for run in runs:
         described = run.settings.get("metrics")
@@ -65,10 +65,10 @@ def measures_of(runs: Sequence[Run]) -> list[Measure]:
 
 
 def measure_of(key: str, definition: str = "") -> Measure:
-    """A metric by its column and its definition in words.
+    """Display properties of a metric from its column name and definition.
 
     Example:
-        >>> measure_of("si_sdr").name, measure_of("word_errors", "share of words; lower is better").higher_is_better
+        >>> measure_of("si_sdr").name, measure_of("word_errors", "error rate; lower is better").higher_is_better
         ('SI-SDR', False)
     """
     base = key.removesuffix("_improvement")
@@ -83,7 +83,7 @@ def measure_of(key: str, definition: str = "") -> Measure:
 
 
 def format_figure(value: float, digits: int = 2) -> str:
-    """A number as it is printed: with a true minus sign, and a dash where it is not defined.
+    """Format a number with a typographic minus sign, and NaN as a dash.
 
     Example:
         >>> format_figure(0.456), format_figure(-0.001), format_figure(math.inf)

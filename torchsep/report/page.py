@@ -1,4 +1,4 @@
-"""A page written from its template, piece by piece."""
+"""Rendering of a page from its template, as a stream."""
 
 import base64
 import hashlib
@@ -18,7 +18,7 @@ _TEMPLATES = Path(__file__).with_name("templates")
 
 
 def write_page(page: Page, path: Path) -> int:
-    """The size in bytes of a page that was written; no file appears or changes before it is complete.
+    """Write a page atomically and return its size in bytes.
 
     Raises:
         ImportError: if jinja2 or matplotlib is not installed.
@@ -36,15 +36,15 @@ def write_page(page: Page, path: Path) -> int:
             os.fsync(stream.fileno())
         hidden.replace(target)
     finally:
-        with suppress(OSError):  # missing, as a rule
+        with suppress(OSError):  # usually missing
             hidden.unlink()
     return target.stat().st_size
 
 
 def _template() -> tuple[Any, dict[str, Any]]:
-    """The template, and the style and the scripts that it puts into the page with their hashes."""
+    """The template, and the style and scripts with their hashes."""
     try:
-        import matplotlib  # noqa: F401, ICN001 - to know that it is there, before any work is done
+        import matplotlib  # noqa: F401, ICN001 - checks the installation early
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
         from markupsafe import Markup
     except ImportError as error:
@@ -60,7 +60,7 @@ def _template() -> tuple[Any, dict[str, Any]]:
     environment.globals["format_figure"] = format_figure
     style = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
     scripts = [(_TEMPLATES / name).read_text(encoding="utf-8") for name in ("engines.js", "player.js", "page.js")]
-    # The page allows these and nothing else, whatever a name in it says.
+    # The content security policy of the page allows only these.
     parts = {
         "style": Markup(style),  # noqa: S704 - files of this package
         "scripts": [Markup(script) for script in scripts],  # noqa: S704

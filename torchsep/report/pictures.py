@@ -1,4 +1,4 @@
-"""Spectrograms and masks as pictures."""
+"""Images of spectrograms and masks."""
 
 import base64
 import io
@@ -15,16 +15,16 @@ from torchsep.transforms import STFT
 
 __all__ = ["RANGE", "frequency_marks", "mask_uri", "mel_powers", "spectrogram_uris"]
 
-RANGE = 80.0  # dB from the brightest to the darkest colour
+RANGE = 80.0  # dynamic range of the colour map in dB
 _BANDS = 112
 _COLUMNS = 448
-_MIXTURE_COLUMNS = 2 * _COLUMNS  # it is shown larger
+_MIXTURE_COLUMNS = 2 * _COLUMNS  # shown larger
 _WINDOW = 0.05  # seconds
-_COLOURS = 64  # steps of 1.25 dB, which nobody sees, and which make small files
+_COLOURS = 64  # imperceptible steps of 1.25 dB, for small files
 
 
 def mel_powers(excerpts: Sequence[Excerpt]) -> list[Float[Tensor, "M N"]]:
-    """The power in mel bands of each excerpt, mean over channels, on one frequency axis and pooled over time."""
+    """Mel spectrogram power of each excerpt, averaged over channels, on a common frequency axis, pooled over time."""
     top = max((excerpt.sample_rate for excerpt in excerpts), default=0) / 2
     return [_mel_power(excerpt, top) for excerpt in excerpts]
 
@@ -34,14 +34,14 @@ def _mel_power(excerpt: Excerpt, top: float) -> Tensor:
     stft = STFT(max(4, 2 ** round(math.log2(_WINDOW * sample_rate))))
     filters = mel_filters(stft.num_bins, sample_rate, _BANDS, max_frequency_hz=top)
     power = sum(stft(channel).abs().square() for channel in waveform) / len(waveform)
-    most = _MIXTURE_COLUMNS if excerpt.track.kind == "mixture" else _COLUMNS
-    columns = min(most, stft.num_frames(waveform.shape[-1]))
+    max_columns = _MIXTURE_COLUMNS if excerpt.track.kind == "mixture" else _COLUMNS
+    columns = min(max_columns, stft.num_frames(waveform.shape[-1]))
     pooled = torch.nn.functional.adaptive_avg_pool1d(power, columns)
     return filters.to(pooled) @ pooled
 
 
 def spectrogram_uris(powers: Sequence[Float[Tensor, "M N"]]) -> list[str]:
-    """Pictures of powers as ``data:`` addresses, all from 80 dB below the loudest of them up to it."""
+    """Spectrogram images as ``data:`` URIs, with a common range of 80 dB below the maximum."""
     loudest = max((float(power.max()) for power in powers), default=0.0)
     if not loudest:
         return [_png(torch.zeros_like(power), "inferno") for power in powers]
@@ -49,22 +49,22 @@ def spectrogram_uris(powers: Sequence[Float[Tensor, "M N"]]) -> list[str]:
 
 
 def mask_uri(estimate: Float[Tensor, "M N"], mixture: Float[Tensor, "M N"]) -> str:
-    """A picture of the ratio of magnitudes of estimate and mixture, black for nothing and white for all of it.
+    """Image of the ratio of the magnitudes of estimate and mixture, from black (0) to white (1).
 
-    What is more than 80 dB below the loudest of the mixture is black.
+    Bins more than 80 dB below the maximum of the mixture are black.
     """
     columns = min(estimate.shape[1], mixture.shape[1])
     estimate, mixture = (
         torch.nn.functional.adaptive_avg_pool1d(power, columns) if power.shape[1] != columns else power
         for power in (estimate, mixture)
     )
-    heard = (mixture > mixture.max() * 10 ** (-RANGE / 10)) & (mixture > 0)
-    ratio = torch.where(heard, estimate / torch.where(heard, mixture, 1.0), 0.0)
+    is_active = (mixture > mixture.max() * 10 ** (-RANGE / 10)) & (mixture > 0)
+    ratio = torch.where(is_active, estimate / torch.where(is_active, mixture, 1.0), 0.0)
     return _png(ratio.sqrt(), "gray")
 
 
 def frequency_marks(sample_rate: int) -> list[tuple[str, float]]:
-    """Words for a few frequencies, and where they are in a picture: 0 at its top, 1 at its bottom."""
+    """Labels of a few frequencies and their vertical positions: 0 at the top, 1 at the bottom."""
     top = sample_rate / 2
     centres = mel_filters(4097, sample_rate, _BANDS).argmax(-1) * (top / 4096)
     marks = []
@@ -76,9 +76,9 @@ def frequency_marks(sample_rate: int) -> list[tuple[str, float]]:
 
 
 def _png(values: Float[Tensor, "M N"], colours: str) -> str:
-    """Values between 0 and 1 in a map of colours, low frequencies at the bottom."""
+    """PNG image of values between 0 and 1 in a colour map, with low frequencies at the bottom."""
     from matplotlib import colormaps
-    from PIL import Image  # what matplotlib itself writes pictures with
+    from PIL import Image  # a dependency of matplotlib
 
     steps = (values.clamp(0, 1) * (_COLOURS - 1)).round().to(torch.uint8).flip(0).contiguous()
     picture = Image.frombytes("P", (steps.shape[1], steps.shape[0]), bytes(steps.flatten().tolist()))

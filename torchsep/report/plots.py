@@ -1,4 +1,4 @@
-"""Where the marks of a box plot are; a template draws them."""
+"""Geometry of box plots, which are drawn by a template."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,15 +13,15 @@ WIDTH = 360.0
 _MARGIN = 10.0
 _ROW = 54.0
 _FIRST_ROW = 24.0  # below its label
-_LANE = (9.0, 13.0)  # of points below a box: where it begins, and its height
-_MOST_POINTS = 200  # of a box; above it those outside the whiskers only
+_LANE = (9.0, 13.0)  # offset and height of the points below a box
+_MAX_POINTS = 200  # per box; with more items, only those outside the whiskers are drawn
 _LONGEST_LABEL = 48
-_SCATTER = 0.618034  # of a golden section: neighbours never fall on one another
+_SCATTER = 0.618034  # golden ratio, so that neighbouring points do not overlap
 
 
 @dataclass(frozen=True)
 class Point:
-    """The figure of an item: where it is, what it says and the number of the item."""
+    """Score of an item: position, label and index of the item."""
 
     x: float
     y: float
@@ -31,7 +31,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Box:
-    """One row of a plot: ``low``, ``middle`` and ``high`` are of the box, ``start`` and ``end`` of its whiskers."""
+    """One row of a plot: box from ``low`` to ``high`` with median ``middle``, whiskers from ``start`` to ``end``."""
 
     label: str
     full_label: str
@@ -46,13 +46,13 @@ class Box:
 
     @property
     def is_drawn(self) -> bool:
-        """Whether there is anything finite in it."""
+        """Whether the box has finite values."""
         return not math.isnan(self.low)
 
 
 @dataclass(frozen=True)
 class BoxPlot:
-    """A metric of all separators over one axis."""
+    """Box plot of a metric of all separators on a common axis."""
 
     measure: Measure
     boxes: tuple[Box, ...]
@@ -63,12 +63,12 @@ class BoxPlot:
 
 
 def box_plot(measure: Measure, figures: Mapping[str, Mapping[int, float]], ids: Sequence[str]) -> BoxPlot:
-    """The plot of a metric, a row for each separator.
+    """Box plot of a metric, with a row for each separator.
 
     Args:
         measure: the metric.
-        figures: by label, those of items by their number.
-        ids: of the items.
+        figures: scores by label and item index.
+        ids: ids of the items.
     """
     finite = [value for row in figures.values() for value in row.values() if math.isfinite(value)]
     values = _tick_values(min(finite, default=0.0), max(finite, default=1.0))
@@ -87,7 +87,7 @@ def box_plot(measure: Measure, figures: Mapping[str, Mapping[int, float]], ids: 
         points = []
         for item, value in row.items():
             outside = not summary.whiskers[0] <= value <= summary.whiskers[1]
-            if math.isfinite(value) and (len(row) <= _MOST_POINTS or outside):
+            if math.isfinite(value) and (len(row) <= _MAX_POINTS or outside):
                 offset = _LANE[0] + _LANE[1] * (item * _SCATTER % 1)
                 text = f"{ids[item]}: {format_figure(value)} {measure.unit}".strip()
                 points.append(Point(place(value), round(y + offset, 1), text, item))
@@ -99,7 +99,7 @@ def box_plot(measure: Measure, figures: Mapping[str, Mapping[int, float]], ids: 
 
 
 def _tick_values(low: float, high: float) -> list[float]:
-    """Round numbers from one that is not above the lowest to one that is not below the highest, three to seven.
+    """Three to seven round numbers that cover a range.
 
     Example:
         >>> _tick_values(-1.3, 7.9)

@@ -1,4 +1,4 @@
-"""Excerpts of audio files, and the bytes that a page holds of them."""
+"""Excerpts of audio files and their encoding for a page."""
 
 import base64
 import tempfile
@@ -18,12 +18,12 @@ __all__ = ["AudioFormat", "Excerpt", "Excerpts", "audio_uri", "read_excerpts"]
 AudioFormat: TypeAlias = Literal["flac", "mp3"]
 
 _MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-_CHANNELS_HEARD = 2
+_MAX_CHANNELS = 2
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """The beginning of a track, ``waveform`` (channels, samples)."""
+    """Start of a track, with ``waveform (C, T)``."""
 
     track: Track
     waveform: Tensor
@@ -32,7 +32,7 @@ class Excerpt:
 
 @dataclass(frozen=True)
 class Excerpts:
-    """Those of an item, all of one duration in seconds, the gain applied to all of them, and what could not be read."""
+    """Excerpts of an item with a common duration in seconds, the gain applied to all, and read errors."""
 
     excerpts: tuple[Excerpt, ...]
     duration: float
@@ -42,13 +42,13 @@ class Excerpts:
 
 
 def read_excerpts(tracks: Sequence[Track], seconds: float = 0.0) -> Excerpts:
-    """The beginning of each track; those that are shorter than others are followed by silence.
+    """Read the start of each track, zero-padded to a common duration.
 
-    Where a sample is above full scale, all tracks are lowered alike, so that their levels can be compared.
+    If a sample is above full scale, all tracks are scaled by the same gain, so that their levels remain comparable.
 
     Args:
-        tracks: of one item.
-        seconds: how long excerpts are at most; whole tracks if zero.
+        tracks: tracks of an item.
+        seconds: maximum duration of excerpts in seconds; whole tracks if zero.
     """
     read: list[Excerpt] = []
     errors: list[str] = []
@@ -64,29 +64,29 @@ def read_excerpts(tracks: Sequence[Track], seconds: float = 0.0) -> Excerpts:
     duration = max((excerpt.waveform.shape[1] / excerpt.sample_rate for excerpt in read), default=0.0)
     peak = max((float(excerpt.waveform.abs().max()) for excerpt in read), default=0.0)
     gain = 1 / max(1.0, peak)
-    even = tuple(replace(excerpt, waveform=_even(excerpt, duration, gain)) for excerpt in read)
-    return Excerpts(even, duration, is_whole, gain, tuple(errors))
+    fitted = tuple(replace(excerpt, waveform=_fitted(excerpt, duration, gain)) for excerpt in read)
+    return Excerpts(fitted, duration, is_whole, gain, tuple(errors))
 
 
-def _even(excerpt: Excerpt, duration: float, gain: float) -> Tensor:
-    """The waveform with silence up to a duration in seconds, times a gain."""
+def _fitted(excerpt: Excerpt, duration: float, gain: float) -> Tensor:
+    """The waveform zero-padded to a duration in seconds, times a gain."""
     missing = round(duration * excerpt.sample_rate) - excerpt.waveform.shape[1]
     return torch.nn.functional.pad(excerpt.waveform, (0, max(0, missing))) * gain
 
 
 def audio_uri(excerpt: Excerpt, format_: AudioFormat) -> str:
-    """An excerpt as a ``data:`` address; of more than two channels, the first two.
+    """Encode an excerpt as a ``data:`` URI, with at most the first two channels.
 
     Args:
-        excerpt: within full scale.
-        format_: ``flac`` with 16 bits, or ``mp3`` at the next higher rate that it has.
+        excerpt: excerpt within full scale.
+        format_: ``flac`` with 16 bits, or ``mp3`` at the next higher supported sample rate.
 
     Example:
         >>> excerpt = Excerpt(Track(Path("a.wav"), "file", "a"), torch.zeros(1, 800), 8000)
         >>> audio_uri(excerpt, "flac")[:27]
         'data:audio/flac;base64,Zkxh'
     """
-    waveform, rate = excerpt.waveform[:_CHANNELS_HEARD], excerpt.sample_rate
+    waveform, rate = excerpt.waveform[:_MAX_CHANNELS], excerpt.sample_rate
     subtype = "PCM_16"
     if format_ == "mp3":
         subtype = "MPEG_LAYER_III"

@@ -1,4 +1,4 @@
-"""What stands in the tables of a page."""
+"""Contents of the tables of a page."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ __all__ = ["Cell", "ItemRow", "Panel", "SummaryRow", "item_rows", "panels"]
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure: as printed, as it is sorted by, what is printed small beside it, and whether it is the best."""
+    """A table cell: text, sort value, small note, and whether it is the best of its column."""
 
     text: str
     value: float
@@ -25,7 +25,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class SummaryRow:
-    """A separator in a summary: how many items were scored and failed, its speed, and a cell for each metric."""
+    """Summary of a separator: numbers of scored and failed items, speed, and a cell for each metric."""
 
     label: str
     scored: int
@@ -36,7 +36,7 @@ class SummaryRow:
 
 @dataclass(frozen=True)
 class Panel:
-    """Statistics and plots of one source, or of the mean over the sources of each item."""
+    """Statistics and plots of a source, or of the mean over the sources of each item."""
 
     title: str
     rows: tuple[SummaryRow, ...]
@@ -46,7 +46,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class ItemRow:
-    """A separator on one source of an item; ``error`` stands where it failed on the item."""
+    """Scores of a separator for a source of an item; ``error`` is set if it failed on the item."""
 
     source: str
     label: str
@@ -56,14 +56,14 @@ class ItemRow:
 
 
 def panels(runs: Sequence[Run], items: Sequence[Item], measures: Sequence[Measure]) -> list[Panel]:
-    """The mean over sources, if there are several, then each source."""
+    """Panels of the mean over sources, if there are several, and of each source."""
     sources = sources_of(runs)
     choices: list[str | None] = [None, *sources] if len(sources) > 1 else list(sources)
     return [_panel(source, runs, items, measures) for source in choices]
 
 
 def sources_of(runs: Sequence[Run]) -> list[str]:
-    """The names of true sources in the order of their appearance."""
+    """Names of the true sources in order of appearance."""
     return list(dict.fromkeys(name for run in runs for outcome in run.outcomes.values() for name in outcome.scores))
 
 
@@ -109,7 +109,7 @@ def _num_scored(outcomes: Mapping[str, Outcome], source: str | None) -> int:
 def _figures(
     outcomes: Mapping[str, Outcome], items: Sequence[Item], metric: str, source: str | None
 ) -> dict[int, float]:
-    """A metric of each item that has it, by the number of the item."""
+    """Scores of a metric by item index."""
     out = {}
     for number, item in enumerate(items):
         scores = outcomes[item.id].scores if item.id in outcomes else {}
@@ -121,7 +121,7 @@ def _figures(
 
 
 def _speed(run: Run) -> float:
-    """Seconds of audio in a second of computation."""
+    """Seconds of audio processed per second."""
     timed = [
         (outcome.duration, outcome.seconds)
         for outcome in run.outcomes.values()
@@ -139,7 +139,7 @@ def _summary_cell(summary: Statistics, best: float | None) -> Cell:
 
 
 def item_rows(item: Item, measures: Sequence[Measure]) -> list[ItemRow]:
-    """The rows of an item, source by source, then what failed."""
+    """Rows of an item by source, followed by failures."""
     outcomes = item.outcomes
     rows = []
     for source in dict.fromkeys(name for outcome in outcomes.values() for name in outcome.scores):

@@ -1,4 +1,4 @@
-"""What a page holds, item by item, so that no more than one item's audio is in memory."""
+"""Contents of a page, generated item by item, so that the audio of only one item is in memory."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -15,12 +15,12 @@ from torchsep.report.tables import ItemRow, Panel, item_rows
 
 __all__ = ["ItemView", "Page", "TrackView"]
 
-_MOST_LISTED = 500  # items without a player; thousands of tables make a page slow
+_MAX_LISTED = 500  # items without a player; thousands of tables make a page slow
 
 
 @dataclass(frozen=True)
 class TrackView:
-    """What a page holds of a track."""
+    """Contents of a track on a page."""
 
     track: Track
     audio: str
@@ -31,7 +31,7 @@ class TrackView:
 
 @dataclass(frozen=True)
 class ItemView:
-    """What a page holds of an item."""
+    """Contents of an item on a page."""
 
     number: int
     id: str
@@ -40,13 +40,13 @@ class ItemView:
     facts: tuple[str, ...] = ()
     duration: float = 0.0
     marks: tuple[tuple[str, float], ...] = ()
-    top: str = ""  # the highest frequency of the pictures
+    top: str = ""  # highest frequency of the images
     errors: tuple[str, ...] = ()
 
 
 @dataclass
 class Page:
-    """All that a page is made of; ``errors`` fills while it is written."""
+    """Contents of a page; ``errors`` is filled while it is written."""
 
     heading: Heading
     items: Sequence[Item]
@@ -54,36 +54,36 @@ class Page:
     panels: Sequence[Panel] = ()
     audio_format: AudioFormat = "flac"
     seconds: float = 10.0
-    most_items: int = 20
+    max_items: int = 20
     masks: bool = False
     errors: list[str] = field(default_factory=list)
     receive: Callable[[int, int], None] = lambda _done, _total: None
 
     @property
-    def num_heard(self) -> int:
-        """How many items have players."""
-        return len(self.heard)
+    def num_audible(self) -> int:
+        """Number of items with players."""
+        return len(self.audible)
 
     @property
     def num_with_audio(self) -> int:
-        """How many items have files to be played."""
+        """Number of items with audio files."""
         return sum(bool(item.tracks) for item in self.items)
 
     @cached_property
     def shown(self) -> frozenset[int]:
-        """The numbers of the items that are listed: those with players, and a few hundred with figures."""
-        return self.heard | {number for number, item in enumerate(self.items[:_MOST_LISTED]) if item.outcomes}
+        """Indices of the listed items: those with players, and up to 500 with scores."""
+        return self.audible | {number for number, item in enumerate(self.items[:_MAX_LISTED]) if item.outcomes}
 
     @cached_property
-    def heard(self) -> frozenset[int]:
-        """The numbers of the items that have players."""
-        return frozenset([number for number, item in enumerate(self.items) if item.tracks][: self.most_items])
+    def audible(self) -> frozenset[int]:
+        """Indices of the items with players."""
+        return frozenset([number for number, item in enumerate(self.items) if item.tracks][: self.max_items])
 
     def views(self) -> Iterator[ItemView]:
-        """The items that are listed, one by one; ``receive`` is told how many are done, and of how many."""
+        """Iterate over the listed items and report progress to ``receive``."""
         for done, number in enumerate(sorted(self.shown), start=1):
             item = self.items[number]
-            yield self._view(number, item, item.tracks if number in self.heard else ())
+            yield self._view(number, item, item.tracks if number in self.audible else ())
             self.receive(done, len(self.shown))
 
     def _view(self, number: int, item: Item, tracks: Sequence[Track]) -> ItemView:
@@ -98,10 +98,12 @@ class Page:
         facts = [
             f"{'' if read.is_whole else 'first '}{read.duration:.1f} s",
             f"{first.sample_rate / 1000:g} kHz",
-            {1: "mono", 2: "stereo"}.get(len(first.waveform), f"{len(first.waveform)} channels, two of them heard"),
+            {1: "mono", 2: "stereo"}.get(
+                len(first.waveform), f"{len(first.waveform)} channels, the first two are played"
+            ),
         ]
         if read.gain < 1:
-            facts.append(f"all tracks at {read.gain:.2f} of their level, so that none clips")
+            facts.append(f"all tracks scaled by {read.gain:.2f} to avoid clipping")
         top = max(excerpt.sample_rate for excerpt in read.excerpts)
         views = self._tracks(item, read.excerpts)
         groups = tuple((key[1], tuple(group)) for key, group in groupby(views, key=_group))
@@ -122,7 +124,7 @@ class Page:
         return views
 
     def _figure(self, item: Item, track: Track) -> str:
-        """The first metric of an estimate."""
+        """First metric of an estimate."""
         outcome = item.outcomes.get(track.separator)
         if track.kind != "estimate" or outcome is None or not self.measures:
             return ""
@@ -132,7 +134,7 @@ class Page:
 
 
 def _facts(item: Item) -> tuple[str, ...]:
-    """How long an item is and at what rate, as its results say."""
+    """Duration and sample rate of an item from its results."""
     done = next((outcome for outcome in item.outcomes.values() if outcome.error is None), None)
     if done is None:
         return ("failed",)
@@ -141,6 +143,6 @@ def _facts(item: Item) -> tuple[str, ...]:
 
 
 def _group(view: TrackView) -> tuple[bool, str]:
-    """The mixture stands alone, and then each source; files of no known source stand together."""
+    """Group key: the mixture, each source, or files without a known source."""
     track = view.track
     return track.kind == "mixture", track.source if track.kind in {"reference", "estimate"} else ""

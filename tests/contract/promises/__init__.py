@@ -1,7 +1,7 @@
 """The promises of every separator: one function per promise, which takes a case and a device.
 
-To run them on another separator, register it, define a :class:`contract.cases.Case`, and parametrise a test over
-``PARAMETERS``.
+To test another separator, register it, define a :class:`contract.case.Case`, and parametrise a test over
+``PARAMETERS``. A promise that does not apply to the separator skips the test.
 """
 
 from contract.promises import differentiation, modules, precision, purity, shapes  # noqa: F401 - they register promises

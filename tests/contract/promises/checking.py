@@ -1,13 +1,15 @@
-"""Registration of promises, and the helpers they use."""
+"""Registration of promises, and their assertions, whose messages name the violated rule."""
 
 import copy
 import math
+import re
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import pytest
 import torch
-from contract.cases import Case
+from contract.case import Case
 from torch import Tensor
 
 from torchsep import Separator
@@ -31,7 +33,7 @@ def run(separator: Separator, inputs, change=lambda tensor: tensor) -> Tensor:
 
 
 def gradients(separator: Separator, inputs, change=lambda tensor: tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """The estimates, and the gradient of a weighted sum of them into inputs and parameters."""
+    """The estimates, and the gradients of their weighted sum for inputs and parameters."""
     mixture, required = inputs
     leaves = {
         name: change(tensor).clone().requires_grad_() for name, tensor in {"mixture": mixture, **required}.items()
@@ -40,25 +42,37 @@ def gradients(separator: Separator, inputs, change=lambda tensor: tensor) -> tup
     generator = torch.Generator().manual_seed(9)
     weights = torch.randn(estimates.shape, generator=generator, dtype=torch.float64).to(estimates)
     leaves |= dict(separator.named_parameters())
-    found = torch.autograd.grad((estimates * weights).sum(), list(leaves.values()), allow_unused=True)
-    return estimates.detach(), dict(zip(leaves, found, strict=True))
+    grads = torch.autograd.grad((estimates * weights).sum(), list(leaves.values()), allow_unused=True)
+    return estimates.detach(), dict(zip(leaves, grads, strict=True))
 
 
-def assert_near(actual: Tensor, expected: Tensor, relative: float) -> None:
-    assert actual.shape == expected.shape
+def assert_near(actual: Tensor, expected: Tensor, relative: float, rule: str) -> None:
+    assert actual.shape == expected.shape, f"{rule}: shapes differ"
     error = (actual.double() - expected.double()).abs().max().item()
     peak = expected.abs().max().item()
-    assert error <= relative * peak, f"off by {error:.3g} of {peak:.3g}"
+    assert error <= relative * peak, f"{rule}: off by {error:.3g} of {peak:.3g}"
 
 
 def assert_finite(grads: Mapping[str, Tensor | None]) -> None:
     for name, grad in grads.items():
-        assert grad is None or grad.isfinite().all(), f"gradient of {name} is not finite"
+        assert grad is None or grad.isfinite().all(), f"gradient of {name} must be finite"
 
 
-def without(mixture: Tensor, index) -> Tensor:
-    """A copy with a part silenced; the part is given for the axes (batch, ..., channel, time)."""
-    changed = mixture.clone()
+@contextmanager
+def refused(rule: str, match: str) -> Iterator[None]:
+    """Check that the block raises a ValueError with a matching message."""
+    try:
+        yield
+    except ValueError as error:
+        if not re.search(match, str(error)):
+            pytest.fail(f"{rule} must be refused with a message that matches {match}, got {error}")
+    else:
+        pytest.fail(f"{rule} must be refused")
+
+
+def without(tensor: Tensor, index) -> Tensor:
+    """A copy with a part set to zero; the index is for the axes (batch, ..., channel, time)."""
+    changed = tensor.clone()
     changed[index] = 0.0
     return changed
 
@@ -69,11 +83,6 @@ def nudge(separator: Separator) -> Separator:
         for parameter in separator.parameters():
             parameter.add_(0.1)
     return separator
-
-
-def need_gradient(separator: Separator) -> None:
-    if not separator.differentiable:
-        pytest.skip("not differentiable")
 
 
 def snapshot(separator: Separator) -> list:
@@ -87,7 +96,7 @@ def same(first, second) -> bool:
         return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
     if isinstance(first, (list, tuple)):
         return len(first) == len(second) and all(map(same, first, second))
-    if isinstance(first, weakref.ref):  # equal ones compare what they refer to
+    if isinstance(first, weakref.ref):  # equality would compare the referents
         return first is second
     return bool(first == second)
 

@@ -1,4 +1,4 @@
-"""Promises about modules: config, state, copies, repr, dtypes and compilation."""
+"""Promises about modules: config, state, copies, repr, masks, dtypes and compilation."""
 
 import copy
 import inspect
@@ -16,12 +16,12 @@ from torch import nn
 from torchsep import MaskSeparator, build, load, save
 
 
-def tells(stored, given) -> bool:
-    """Whether a stored argument is the given one; of a module not all arguments need have been given."""
+def stores(stored, given) -> bool:
+    """Whether a stored argument equals the given one; a module may have defaults that were not given."""
     if isinstance(given, Mapping):
-        return given.keys() <= stored.keys() and all(tells(stored[key], value) for key, value in given.items())
+        return given.keys() <= stored.keys() and all(stores(stored[key], value) for key, value in given.items())
     if isinstance(given, list) and any(isinstance(item, Mapping) for item in given):
-        return len(stored) == len(given) and all(map(tells, stored, given))
+        return len(stored) == len(given) and all(map(stores, stored, given))
     return same_config(stored, given, 1e-6)
 
 
@@ -29,58 +29,62 @@ def tells(stored, given) -> bool:
 def promise_arguments_are_stored(case, device):
     separator = case.build(device)
     stored = json.loads(json.dumps(separator.config))
-    assert stored.pop("name") == case.name
-    assert stored.keys() == separator.arguments().keys()
+    assert stored.pop("name") == case.name, "config must have the registered name"
+    assert stored.keys() == separator.arguments().keys(), "config must have all arguments"
     for name, parameter in separator.arguments().items():
-        assert parameter.kind in {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
-        assert hasattr(separator, name)
+        explicit = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
+        assert parameter.kind in explicit, f"{name} must be an explicit argument"
+        assert hasattr(separator, name), f"{name} must be an attribute"
         given = json.loads(json.dumps(case.arguments.get(name, parameter.default)))
-        assert given is None or tells(stored[name], given)
+        assert given is None or stores(stored[name], given), f"{name} must be stored as given"
 
 
 @promise
-def promise_config_rebuilds_it(case, device):
+def promise_config_round_trip(case, device):
     separator = case.build(device)
     inputs = case.inputs(device)
-    torch.manual_seed(7)  # nothing may depend on it
-    # A learned parameter is kept in single precision.
+    torch.manual_seed(7)  # the result must not depend on it
+    # A learned parameter is stored in single precision.
     relative = 1e-6 if list(separator.parameters()) else 0.0
-    for config in (separator.config, json.loads(json.dumps(separator.config))):
+    as_json = json.loads(json.dumps(separator.config))
+    for config in (separator.config, as_json):
         twin = build(config).to(device).eval()
-        assert type(twin) is type(separator)
-        assert twin.names == separator.names
-        assert same_config(json.loads(json.dumps(twin.config)), json.loads(json.dumps(separator.config)), relative)
+        assert type(twin) is type(separator), "config must build the same class"
+        assert twin.names == separator.names, "config must build the same names"
+        twin_config = json.loads(json.dumps(twin.config))
+        assert same_config(twin_config, as_json, relative), "config must build the same config"
         twin.load_state_dict(separator.state_dict())
-        assert torch.equal(run(twin, inputs), run(separator, inputs))
+        assert torch.equal(run(twin, inputs), run(separator, inputs)), "config must build the same estimates"
 
 
 @promise
-def promise_state_restores_it(case, device):
+def promise_state_dict_round_trip(case, device):
     separator = nudge(case.build(device))
     inputs = case.inputs(device)
     state = separator.state_dict()
     if not list(separator.parameters()):
-        assert not state, f"state without parameters: {', '.join(state)}"
-    assert set(state) >= set(dict(separator.named_parameters()))
+        assert not state, f"state without parameters must be empty: {', '.join(state)}"
+    assert set(state) >= set(dict(separator.named_parameters())), "state must have all parameters"
     twin = case.build(device)
     assert not list(twin.parameters()) or not same(dict(twin.state_dict()), dict(state))
     twin.load_state_dict(state, strict=True)
-    assert torch.equal(run(twin, inputs), run(separator, inputs))
+    assert torch.equal(run(twin, inputs), run(separator, inputs)), "state must restore the estimates"
 
 
 @promise
-def promise_checkpoint_restores_it(case, device):
+def promise_checkpoint_round_trip(case, device):
     separator = nudge(case.build(device))
     inputs = case.inputs(device)
-    torch.manual_seed(7)  # nothing may depend on it
+    torch.manual_seed(7)  # the result must not depend on it
     with tempfile.TemporaryDirectory() as folder:
         twin = load(save(separator, f"{folder}/model")).to(device)
-    assert twin.config == separator.config
-    assert twin.names == separator.names
-    assert same(dict(twin.state_dict()), dict(separator.state_dict()))
+    assert twin.config == separator.config, "checkpoint must restore the config"
+    assert twin.names == separator.names, "checkpoint must restore the names"
+    assert same(dict(twin.state_dict()), dict(separator.state_dict())), "checkpoint must restore the state"
     trainable = {name: parameter.requires_grad for name, parameter in separator.named_parameters()}
-    assert {name: parameter.requires_grad for name, parameter in twin.named_parameters()} == trainable
-    assert torch.equal(run(twin, inputs), run(separator, inputs))
+    restored = {name: parameter.requires_grad for name, parameter in twin.named_parameters()}
+    assert restored == trainable, "checkpoint must restore what is trainable"
+    assert torch.equal(run(twin, inputs), run(separator, inputs)), "checkpoint must restore the estimates"
 
 
 @promise
@@ -88,54 +92,54 @@ def promise_copies_are_equal(case, device):
     separator = nudge(case.build(device))
     inputs = case.inputs(device)
     for twin in (copy.deepcopy(separator), pickle.loads(pickle.dumps(separator))):  # noqa: S301
-        assert twin.config == separator.config
-        assert torch.equal(run(twin, inputs), run(separator, inputs))
+        assert twin.config == separator.config, "a copy must have the same config"
+        assert torch.equal(run(twin, inputs), run(separator, inputs)), "a copy must have the same estimates"
 
 
 @promise
-def promise_repr_tells_all_arguments(case, device):
+def promise_repr_shows_all_arguments(case, device):
     separator = case.build(device)
     text = repr(separator)
-    assert text.startswith(f"{type(separator).__name__}(")
+    assert text.startswith(f"{type(separator).__name__}("), "repr must begin with the class"
     for name in separator.arguments():
         value = getattr(separator, name)
-        if isinstance(value, nn.Module):
-            assert f"({name}): {type(value).__name__}(" in text
-        else:
-            assert f"{name}=" in text
+        shown = f"({name}): {type(value).__name__}(" if isinstance(value, nn.Module) else f"{name}="
+        assert shown in text, f"repr must show {name}"
         if isinstance(value, (int, float, str)):
-            assert f"{name}={value!r}" in text
+            assert f"{name}={value!r}" in text, f"repr must show the value of {name}"
 
 
 @promise
-def promise_names_fit_the_estimates(case, device):
+def promise_names_match_the_estimates(case, device):
     separator = case.build(device)
-    count = run(separator, case.inputs(device)).shape[1]
-    assert isinstance(separator.names, tuple)
+    num_sources = run(separator, case.inputs(device)).shape[1]
+    names = separator.names
+    assert isinstance(names, tuple), "names must be a tuple"
     if not separator.requires and not case.source_per_channel:
-        assert separator.names, "only a separator that is told its sources may leave them unnamed"
-    if separator.names:
-        assert len(set(separator.names)) == len(separator.names) == count
-    assert all(name.isidentifier() for name in separator.names), "names are those of files"
+        assert names, "only a separator that requires the sources may have no names"
+    if names:
+        assert len(names) == num_sources, "names must match the number of estimates"
+        assert len(set(names)) == num_sources, "names must differ"
+    assert all(name.isidentifier() for name in names), "names must be valid file names"
 
 
 @promise
-def promise_masks_are_shares(case, device):
+def promise_masks_sum_to_one(case, device):
     separator = case.build(device)
     if not isinstance(separator, MaskSeparator):
         pytest.skip("not a mask separator")
     mixture, required = case.inputs(device)
     nothing, half, channel, everything = (..., slice(0)), (..., slice(200)), (..., 0, slice(None)), ...
     for part in (nothing, half, channel, everything):
-        beside = {name: without(tensor, part) for name, tensor in required.items()}
-        masks = separator.final_masks(separator.stft(without(mixture, part)), **beside)
-        assert masks.min() >= 0
-        assert masks.max() <= 1
-        if separator.conservative or separator.last_is_residual:
-            assert_near(masks.sum(1), torch.ones_like(masks[:, 0]), 1e-6)
+        tensors = {name: without(tensor, part) for name, tensor in required.items()}
+        masks = separator.final_masks(separator.stft(without(mixture, part)), **tensors)
+        assert masks.min() >= 0, "masks must not be negative"
+        assert masks.max() <= 1, "masks must not exceed one"
         if separator.mask_type == "binary":
-            assert ((masks == 0) | (masks == 1)).all()
-            assert ((masks == 1).sum(1) == 1).all(), "a bin without exactly one owner"
+            assert ((masks == 0) | (masks == 1)).all(), "binary masks must be zero or one"
+            assert ((masks == 1).sum(1) == 1).all(), "binary masks must assign each bin to one source"
+        if separator.conservative or separator.last_is_residual:
+            assert_near(masks.sum(1), torch.ones_like(masks[:, 0]), 1e-6, "sum of the masks")
 
 
 @promise(slow=True)
@@ -143,30 +147,30 @@ def promise_compiles_as_one_graph(case, device):
     separator = case.build(device)
     inputs = case.inputs(device)
     torch.compiler.reset()
-    # Recurrent layers are in the graph only where the compiler is told so.
+    # By default, recurrent layers break the graph.
     with warnings.catch_warnings(), torch._dynamo.config.patch(allow_rnn=True):
         warnings.simplefilter("ignore")  # the compiler's own
         compiled = torch.compile(separator, fullgraph=True, backend=case.compile_backend)
         with torch.no_grad():
-            assert_near(run(compiled, inputs), run(separator, inputs), 1e-5)
+            assert_near(run(compiled, inputs), run(separator, inputs), 1e-5, "compiled estimates")
         if separator.differentiable:
             compiled.named_parameters = separator.named_parameters
             estimates, grads = gradients(compiled, inputs)
             expected, expected_grads = gradients(separator, inputs)
-            assert_near(estimates, expected, 1e-5)
+            assert_near(estimates, expected, 1e-5, "compiled estimates with gradient")
             for name, grad in grads.items():
-                assert_near(grad, expected_grads[name], 1e-4)
+                assert_near(grad, expected_grads[name], 1e-4, f"compiled gradient of {name}")
     torch.compiler.reset()
 
 
 @promise
-def promise_casts_do_no_harm(case, device):
+def promise_casts_preserve_precision(case, device):
     inputs = case.inputs(device)
     separator = case.build(device)
     expected = run(separator, inputs)
-    # Half precision rounds what was learned, and nothing else.
-    loss = 2e-2 if list(separator.parameters()) else 1e-6
-    assert_near(run(separator.to(torch.float64), inputs), expected, 1e-6)
-    assert_near(run(separator.half(), inputs), expected, loss)
-    assert run(separator, inputs).dtype == torch.float32
-    assert_near(run(separator.float(), inputs), expected, loss)
+    # Half precision rounds learned parameters only.
+    half_tolerance = 2e-2 if list(separator.parameters()) else 1e-6
+    assert_near(run(separator.to(torch.float64), inputs), expected, 1e-6, "cast to double")
+    assert_near(run(separator.half(), inputs), expected, half_tolerance, "cast to half")
+    assert run(separator, inputs).dtype == torch.float32, "estimates must have the dtype of the mixture"
+    assert_near(run(separator.float(), inputs), expected, half_tolerance, "cast to half and back")

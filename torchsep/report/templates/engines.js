@@ -1,7 +1,6 @@
 "use strict";
-// What makes the sound of a player: all tracks of an item run together on one clock, and switching only changes which
-// of them is let through.
-const FADE = 0.008; // seconds: too short to be heard, long enough not to click
+// Audio engines of a player: all tracks of an item play on one clock, and switching only changes their gains.
+const FADE = 0.008; // seconds: inaudible, but long enough to avoid clicks
 
 const bytesOf = (audio) => {
   const text = atob(audio.src.slice(audio.src.indexOf(",") + 1));
@@ -12,7 +11,7 @@ const bytesOf = (audio) => {
 
 // Web Audio: exact to the sample.
 class Mixer {
-  static context = null; // one for all: browsers allow few
+  static context = null; // shared: browsers limit the number of contexts
 
   constructor(audios) {
     this.audios = audios;
@@ -37,7 +36,7 @@ class Mixer {
 
   start(at, chosen, loop, ended) {
     this.stop();
-    const when = Mixer.context.currentTime + 0.02; // all can be ready by then
+    const when = Mixer.context.currentTime + 0.02; // time to schedule all sources
     const fade = Mixer.context.createGain();
     fade.gain.setValueAtTime(0, when);
     fade.gain.linearRampToValueAtTime(1, when + FADE);
@@ -92,7 +91,7 @@ class Mixer {
   }
 }
 
-// Without Web Audio: one element at a time, put where the other was.
+// Without Web Audio: one element at a time, at the position of the previous one.
 class Elements {
   constructor(audios) {
     this.audios = audios;

@@ -1,11 +1,11 @@
 "use strict";
-// What the page does beside sound: colour scheme, choice of source, sorting, filtering, links into folded items.
+// Page behaviour except audio: colour scheme, choice of source, sorting, filtering, links to collapsed items.
 (() => {
   const root = document.documentElement;
   const byId = (id) => document.getElementById(id);
   const make = (name, properties) => Object.assign(document.createElement(name), properties);
 
-  // Colour scheme: that of the system until the button is pressed.
+  // Colour scheme: the system default until the button is pressed.
   const toggle = byId("theme");
   const remember = { get: () => null, set: () => {} };
   try { // a page opened from a file may not be allowed to
@@ -14,7 +14,7 @@
       get: () => store.getItem("torchsep-theme"),
       set: (value) => store.setItem("torchsep-theme", value),
     });
-  } catch (error) { /* then it is not remembered */ }
+  } catch (error) { /* the choice is not saved */ }
   const system = window.matchMedia("(prefers-color-scheme: dark)");
   const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : system.matches);
   const name = () => { toggle.textContent = isDark() ? "Light" : "Dark"; };
@@ -60,7 +60,7 @@
     show(0);
   }
 
-  // Sorting: what is missing comes last, whichever way.
+  // Sorting: missing values come last in either direction.
   const sort = (table, column, kind, ascending) => {
     const body = table.tBodies[0];
     const value = (row) => row.cells[column]?.dataset.value ?? "";
@@ -91,7 +91,7 @@
     });
   }
 
-  // Items: found by a part of the name, opened together, or by a link.
+  // Items: filtered by name, opened together, or opened by a link.
   const items = [...document.querySelectorAll("details.item")];
   if (items.length > 1) {
     const filter = byId("filter");
@@ -121,7 +121,7 @@
     item.querySelector("summary").focus({ preventScroll: true });
   };
   window.addEventListener("hashchange", reveal);
-  document.addEventListener("click", (event) => { // again to where it already is
+  document.addEventListener("click", (event) => { // also if the link is already the current target
     const link = event.target.closest?.('a[href^="#item-"]');
     if (link && link.getAttribute("href") === window.location.hash) reveal();
   });

@@ -1,5 +1,5 @@
 "use strict";
-// Players: a transport, tracks to choose from while it plays, and pictures to point at.
+// Players: transport, selection of tracks during playback, and clickable spectrograms.
 (() => {
   const STEP = 1; // seconds, of the arrow keys
   let volume = 1;
@@ -18,7 +18,7 @@
       this.audios = [...root.querySelectorAll("audio")];
       this.cursors = [...root.querySelectorAll(".cursor")];
       this.duration = Number(root.dataset.duration);
-      this.at = 0; // seconds, while it does not play
+      this.at = 0; // position in seconds while paused
       this.loop = false;
       this.isPlaying = false;
       this.engine = new (window.AudioContext ? Mixer : Elements)(this.audios);
@@ -40,7 +40,7 @@
       });
     }
 
-    // A picture is a track and its time axis: pressed, it is heard from there; drawn along, it is searched.
+    // A picture is a track with a time axis: clicking selects and seeks, dragging scrubs.
     follow(picture, index) {
       const seek = (event) => {
         const box = picture.getBoundingClientRect();
@@ -119,7 +119,7 @@
       this.find(".loop").setAttribute("aria-pressed", String(loop));
     }
 
-    // One player is heard at a time, and keeps its decoded sound until another is.
+    // One player is active at a time, and keeps its decoded audio until another is.
     use() {
       if (active === this) return;
       if (active?.isPlaying) active.pause();
@@ -147,7 +147,7 @@
   }
 
   const players = new Map([...document.querySelectorAll(".player")].map((root) => [root, new Player(root)]));
-  for (const [root, player] of players) root.player = player; // for whoever looks into the page
+  for (const [root, player] of players) root.player = player; // for tests and debugging
 
   const louder = (level) => {
     volume = level;
@@ -171,7 +171,7 @@
       ArrowLeft: () => player.seek(player.position - STEP),
       ArrowRight: () => player.seek(player.position + STEP),
       Home: here && (() => player.seek(0)),
-      // Outside of a player these move the page.
+      // Outside a player these keys scroll the page.
       ArrowUp: here && (() => player.choose(chosen ? chosen - 1 : last)),
       ArrowDown: here && (() => player.choose(chosen < last ? chosen + 1 : 0)),
     };
