@@ -62,7 +62,9 @@ def test_points_of_weight_zero_are_ignored(approach):
     moved[:, ~kept] += 100.0
     posteriors[:, ~kept] = 0.5
     some = CONFIDENCES[approach](moved, posteriors, weights * kept)
-    assert torch.allclose(some, CONFIDENCES[approach](points[:, kept], posteriors[:, kept], weights[:, kept]), atol=1e-6)
+    assert torch.allclose(
+        some, CONFIDENCES[approach](points[:, kept], posteriors[:, kept], weights[:, kept]), atol=1e-6
+    )
     nothing = CONFIDENCES[approach](moved, posteriors, torch.zeros_like(weights))
     assert torch.equal(nothing, torch.zeros(1, dtype=nothing.dtype))
 

@@ -86,7 +86,9 @@ def corners():
         yield pytest.param(independent * torch.logspace(-12, 3, 30, dtype=torch.float64), id=f"{channels}-levels")
         yield pytest.param(independent[..., :1], id=f"{channels}-one_frame")
         if channels > 1:
-            yield pytest.param(independent * (torch.arange(channels) > 0)[:, None, None], id=f"{channels}-silent_channel")
+            yield pytest.param(
+                independent * (torch.arange(channels) > 0)[:, None, None], id=f"{channels}-silent_channel"
+            )
 
 
 @pytest.mark.parametrize("num_iterations", [1, 8])
