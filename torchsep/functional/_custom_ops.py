@@ -33,7 +33,16 @@ def operator(fake: Callable[..., Any]) -> Callable[[Function], Function]:
 
 
 def register_gradient(function: Callable[..., Any], setup: Callable[..., None], backward: Callable[..., Any]) -> None:
-    """Register the backward pass of an operator, and the function that saves tensors for it."""
+    """Register the backward pass of an operator, and the function that saves tensors for it.
+
+    The backward pass keeps its precision if it runs within autocast.
+    """
+
+    def without_autocast(ctx: Any, *gradients: Any) -> Any:
+        device = next(gradient.device for gradient in gradients if isinstance(gradient, torch.Tensor))
+        with torch.autocast(device.type, enabled=False):
+            return backward(ctx, *gradients)
+
     torch.library.register_autograd(
-        f"torchsep::{function.__name__.lstrip('_')}", backward, setup_context=setup, lib=_LIBRARY
+        f"torchsep::{function.__name__.lstrip('_')}", without_autocast, setup_context=setup, lib=_LIBRARY
     )

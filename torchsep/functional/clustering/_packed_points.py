@@ -90,24 +90,24 @@ def pack(points: Float[Tensor, "B P D"], weights: Float[Tensor, "B P"] | None, r
     items, count, features = points.shape
     chunks = math.ceil(count / min(_MAX_CHUNK, max(1, _CHUNK // (features + rows))))
     size = math.ceil(count / chunks)
-    values = points.new_zeros(items, chunks, size, features)
+    values = points.new_empty(items, chunks, size, features)
     packed_weights = points.new_zeros(items, chunks, size)
     packed_weights.view(items, -1)[:, :count] = 1.0 if weights is None else weights
-    inside = values.view(items, -1, features)[:, :count]
-    scale, broken = _fill_scaled(inside, points, weights)
-    total = packed_weights.sum((1, 2), dtype=torch.float64)
-    mean = ((packed_weights[:, :, None] @ values).sum((1, 2), dtype=torch.float64) / total[:, None]).to(values.dtype)
-    inside -= mean[:, None]
+    flat = values.view(items, -1, features)
+    mean, scale, broken = _fill_normalised(flat[:, :count], points, weights)
+    flat[:, count:] = 0.0
     norms = torch.cat([squared_norms(values[:, block]) for block in _blocks(values, features)], 1)
     energy = (norms[..., None, :] @ packed_weights[..., None]).sum((1, 2, 3), dtype=torch.float64)
-    return PackedPoints(values, packed_weights, norms, mean, scale, broken, energy, energy / total, count)
+    variance = energy / packed_weights.sum((1, 2), dtype=torch.float64)
+    return PackedPoints(values, packed_weights, norms, mean, scale, broken, energy, variance, count)
 
 
-def _fill_scaled(
+def _fill_normalised(
     target: Float[Tensor, "B P D"], points: Float[Tensor, "B P D"], weights: Float[Tensor, "B P"] | None
-) -> tuple[Float[Tensor, "B 1"], Bool[Tensor, " B"]]:
-    """Fill in points scaled to a peak of about one; returns their scale, and which items are not finite."""
+) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B 1"], Bool[Tensor, " B"]]:
+    """Fill in points with zero mean and a peak of about one; returns mean, scale, and which items are not finite."""
     if weights is None:
+        weights = torch.ones_like(points[..., 0])
         largest = _largest(points)
     else:
         weightless = (weights == 0)[..., None]
@@ -117,9 +117,11 @@ def _fill_scaled(
     broken = ~largest.isfinite()
     exponent = largest.masked_fill(broken | (largest == 0), 1.0).frexp().exponent
     scale = torch.ldexp(torch.ones_like(largest), -exponent.clamp(min=-120))
-    torch.mul(points, scale[..., None], out=target)
-    target.masked_fill_(broken[..., None], 0.0)
-    return scale, broken[:, 0]
+    mean = ((weights / weights.sum(-1, keepdim=True))[:, None] @ points)[:, 0] * scale
+    torch.addcmul(-mean[:, None], points, scale[..., None], out=target)
+    if broken.any():
+        target.masked_fill_(broken[..., None], 0.0)
+    return mean.masked_fill(broken, 0.0), scale, broken[:, 0]
 
 
 def _largest(points: Float[Tensor, "B P D"]) -> Float[Tensor, "B 1"]:

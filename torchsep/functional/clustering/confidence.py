@@ -160,7 +160,7 @@ def whitened_kmeans_confidence(points: Points, posteriors: Posteriors, weights: 
 
 
 def jensen_shannon_confidence(points: Points, posteriors: Posteriors, weights: Weights) -> Confidence:
-    r"""The Jensen-Shannon divergence of a Gaussian mixture with K components and a single Gaussian fitted to the points.
+    r"""The Jensen-Shannon divergence of a mixture of K Gaussians and a single Gaussian, both fitted to the points.
 
     It is normalised by its maximum :math:`\log 2`, and estimated from a thousand samples of each distribution.
 

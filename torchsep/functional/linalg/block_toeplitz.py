@@ -104,8 +104,8 @@ def _keep(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
 
 def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
     among, solved = ctx.saved_tensors
-    # The matrix is symmetric: the gradient of the right-hand side solves the same system, and the gradient of the matrix
-    # is its outer product with the solution.
+    # The matrix is symmetric: the gradient of the right-hand side solves the same system. The gradient of the matrix is
+    # its negative outer product with the solution.
     other = _solve_block_toeplitz(among, gradient.transpose(-3, -2)).transpose(-3, -2)
     size = 2 * solved.shape[-1]
     first, second = (torch.fft.rfft(filters, size) for filters in (other.transpose(-3, -2), solved))

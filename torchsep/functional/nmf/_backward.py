@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from torchsep.functional.nmf._updates import Ratio, Updates
+from torchsep.functional.nmf._updates import Ratio, Updates, Workspace
 
 __all__ = ["Gradients", "backpropagate"]
 
@@ -21,11 +21,11 @@ class Gradients(NamedTuple):
 
     data: Float[Tensor, "B N F"]
     penalties: Float[Tensor, "B P"]
-    activations: Float[Tensor, "B N K"]
+    activations: Float[Tensor, "B K N"]
     templates: Float[Tensor, "B K F"]
 
 
-Factors = tuple[Float[Tensor, "B N K"], Float[Tensor, "B K F"]]
+Factors = tuple[Float[Tensor, "B K N"], Float[Tensor, "B K F"]]
 
 
 def backpropagate(updates: Updates, initial: Factors, count: Int[Tensor, " B"], gradients: Gradients) -> None:
@@ -62,7 +62,7 @@ def backpropagate(updates: Updates, initial: Factors, count: Int[Tensor, " B"], 
 
 
 def _updated(
-    updates: Updates, factors: Factors, active: Tensor | None, workspace: Tensor
+    updates: Updates, factors: Factors, active: Tensor | None, workspace: Workspace
 ) -> tuple[Factors, list[Ratio], Ratio | None]:
     """The factors after another update, and its ratios."""
     new = factors[0].clone(), factors[1].clone() if updates.learn else factors[1]
@@ -70,7 +70,7 @@ def _updated(
 
 
 def _backward_step(
-    updates: Updates, factors: Factors, active: Tensor | None, gradients: Gradients, workspace: Tensor
+    updates: Updates, factors: Factors, active: Tensor | None, gradients: Gradients, workspace: Workspace
 ) -> None:
     """Transform the gradients of the factors after an update to those of the factors before it."""
     _, frames, bins = updates.data.shape
@@ -81,24 +81,24 @@ def _backward_step(
         into_ratio = _backward_ratio(updates, templates, ratio, active, into_templates)
         _backward_penalty(updates, frames, templates, into_ratio[1], into_templates, gradients.penalties)
     for block, own_ratio in zip(updates.blocks(), ratios, strict=True):
-        old, own, into = activations[:, block], new[0][:, block], gradients.activations[:, block]
+        old, own, into = activations[..., block], new[0][..., block], gradients.activations[..., block]
         if ratio is not None:
             terms, into_model = _backward_model(
-                updates, block, (own, templates), [own @ gradient for gradient in into_ratio], gradients.data
+                updates, block, (own, templates), [own.mT @ gradient for gradient in into_ratio], gradients.data
             )
-            into_templates.baddbmm_(own.mT, into_model)
-            into.baddbmm_(into_model, templates.mT)
+            into_templates.baddbmm_(own, into_model)
+            into.baddbmm_(templates, into_model.mT)
             for values, gradient in zip(terms, into_ratio, strict=True):
-                into.baddbmm_(values, gradient.expand_as(templates).mT)
+                into.baddbmm_(gradient.expand_as(templates), values.mT)
         into_own_ratio = _backward_ratio(updates, old, own_ratio, active, into)
         _backward_penalty(updates, bins, old, into_own_ratio[1], into, gradients.penalties)
         terms, into_model = _backward_model(
-            updates, block, (old, templates), [gradient @ templates for gradient in into_own_ratio], gradients.data
+            updates, block, (old, templates), [gradient.mT @ templates for gradient in into_own_ratio], gradients.data
         )
-        into_templates.baddbmm_(old.mT, into_model)
-        into.baddbmm_(into_model, templates.mT)
+        into_templates.baddbmm_(old, into_model)
+        into.baddbmm_(templates, into_model.mT)
         for values, gradient in zip(terms, into_own_ratio, strict=True):
-            into_templates.baddbmm_(gradient.mT, values)
+            into_templates.baddbmm_(gradient, values)
 
 
 def _backward_ratio(updates: Updates, own: Tensor, ratio: Ratio, active: Tensor | None, into: Tensor) -> Ratio:
@@ -131,7 +131,7 @@ def _backward_model(
 ) -> tuple[tuple[Tensor, Tensor], Tensor]:
     """The data times the model to the power beta - 2, the model to the power beta - 1, and the model's gradient."""
     beta = updates.beta
-    model = torch.bmm(*factors)
+    model = torch.bmm(factors[0].mT, factors[1])
     powers = model.pow(beta - 2)
     weighted = updates.data[:, block] * powers
     into_weighted, into_powers = into_terms

@@ -58,7 +58,7 @@ def multiplicative_updates(  # noqa: PLR0913, PLR0917 - an operator takes tensor
     Args:
         data: ``(B, N, F)``, non-negative, with a mean of about one; positive for beta at or below zero.
         penalties: ``(B, 2)``, weights of the L1 and squared L2 norms, or ``(B, 0)`` for none.
-        activations: ``(B, N, K)``, initial values.
+        activations: ``(B, K, N)``, initial values.
         templates: ``(B, K, F)``, initial or fixed values.
         beta: parameter of the beta-divergence.
         max_iter: maximum number of updates.
@@ -96,7 +96,7 @@ def _run(updates: Updates, factors: tuple[Tensor, Tensor], count: Tensor, max_it
 def _root_divergence(updates: Updates, activations: Tensor, templates: Tensor) -> Float[Tensor, " B"]:
     total = torch.zeros(len(activations), dtype=torch.float64, device=activations.device)
     for block in updates.blocks():
-        terms = divergences(updates.data[:, block], torch.bmm(activations[:, block], templates), updates.beta)
+        terms = divergences(updates.data[:, block], torch.bmm(activations[..., block].mT, templates), updates.beta)
         total += terms.sum((1, 2))
     return total.clamp(min=0).sqrt()
 

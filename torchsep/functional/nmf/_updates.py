@@ -1,6 +1,6 @@
 """Multiplicative updates of a non-negative matrix factorisation, in blocks of frames that stay in cache.
 
-Data are ``(B, N, F)``, activations ``(B, N, K)`` and templates ``(B, K, F)``. An update passes over the frames once:
+Data are ``(B, N, F)``, activations ``(B, K, N)`` and templates ``(B, K, F)``. An update passes over the frames once:
 the activations of each block are updated, and its contribution to the update of the templates is accumulated.
 """
 
@@ -14,10 +14,13 @@ from torch import Tensor
 
 from torchsep.functional._chunks import BlockSize
 
-__all__ = ["Updates", "grouped", "min_factor"]
+__all__ = ["Ratio", "Updates", "Workspace", "grouped", "min_factor"]
+
+# Blocks of a multiple of this number of frames are aligned in memory.
+_ALIGNMENT = 16
 
 # Elements of the data in a block.
-_BLOCK = BlockSize(cpu=1 << 18, accelerator=1 << 27)
+_BLOCK = BlockSize(cpu=1 << 17, accelerator=1 << 27)
 
 
 def min_factor(beta: float) -> float:
@@ -32,6 +35,8 @@ def min_factor(beta: float) -> float:
 
 # Numerator and denominator.
 Ratio = tuple[Tensor, Tensor]
+
+Workspace = tuple[Float[Tensor, " elements"], Float[Tensor, " elements"]]
 
 
 @dataclass(frozen=True)
@@ -69,16 +74,16 @@ class Updates:
         frames = self.data.shape[1]
         return [slice(first, min(first + self.size, frames)) for first in range(0, frames, self.size)]
 
-    def workspace(self) -> Float[Tensor, "2 elements"]:
-        """A buffer for two intermediate results of a block, reused by all updates."""
-        batch, _, bins = self.data.shape
-        return self.data.new_empty(2, batch * self.size * bins)
+    def workspace(self) -> Workspace:
+        """Buffers for the intermediate results of a block, reused by all updates."""
+        elements = len(self.data) * self.size * self.data.shape[-1]
+        return self.data.new_empty(elements), self.data.new_empty(elements)
 
     def apply(
         self,
-        activations: Float[Tensor, "B N K"],
+        activations: Float[Tensor, "B K N"],
         templates: Float[Tensor, "B K F"],
-        workspace: Tensor,
+        workspace: Workspace,
         active: Bool[Tensor, " B"] | None = None,
     ) -> tuple[list[Ratio], Ratio | None]:
         """Update the factors of active items in place.
@@ -89,46 +94,46 @@ class Updates:
         _, frames, bins = self.data.shape
         ratios = []
         # For these two divergences the denominators do not need the model.
-        sums = templates.sum(-1)[:, None] if self.beta == 1 else None
+        sums = templates.sum(-1, keepdim=True) if self.beta == 1 else None
         gram = templates @ templates.mT if self.beta == 2 else None
         numerator = torch.zeros_like(templates)
         denominator = torch.zeros_like(templates)
         for block in self.blocks():
-            own = activations[:, block]
+            own = activations[..., block]
             weighted, powers = self._compare(block, own, templates, workspace)
-            if gram is not None:
-                below = own @ gram
-            else:
-                below = powers @ templates.mT if sums is None else sums
-            ratio = weighted @ templates.mT, self._penalised(below, bins, own)
+            below = sums
+            if below is None:
+                below = torch.bmm(templates, powers.mT) if gram is None else gram @ own
+            ratio = torch.bmm(templates, weighted.mT), self._penalised(below, bins, own)
             self._multiply(own, ratio, active)
             ratios.append(ratio)
             if self.learn:
                 weighted, powers = self._compare(block, own, templates, workspace)
-                numerator.baddbmm_(own.mT, weighted)
+                numerator.baddbmm_(own, weighted)
                 if sums is None and gram is None:
-                    denominator.baddbmm_(own.mT, powers)
+                    denominator.baddbmm_(own, powers)
         if not self.learn:
             return ratios, None
         if gram is not None:
-            denominator = activations.mT @ activations @ templates
+            denominator = activations @ activations.mT @ templates
         elif sums is not None:
-            denominator = activations.sum(1)[..., None]
+            denominator = activations.sum(-1, keepdim=True)
         ratio = numerator, self._penalised(denominator, frames, templates)
         self._multiply(templates, ratio, active)
         return ratios, ratio
 
-    def _compare(self, block: slice, own: Tensor, templates: Tensor, workspace: Tensor) -> tuple[Tensor, Tensor]:
+    def _compare(self, block: slice, own: Tensor, templates: Tensor, workspace: Workspace) -> tuple[Tensor, Tensor]:
         """The data times the model to the power beta - 2, and the model to the power beta - 1 where it is needed."""
         data = self.data[:, block]
         if self.beta == 2:
             return data, data
-        weighted, powers = (buffer[: data.numel()].view(data.shape) for buffer in workspace)
+        weighted = workspace[0][: data.numel()].view(data.shape)
         if self.beta == 1:
-            torch.bmm(own, templates, out=weighted)
+            torch.bmm(own.mT, templates, out=weighted)
             torch.div(data, weighted, out=weighted)
             return weighted, weighted
-        torch.bmm(own, templates, out=powers)
+        powers = workspace[1][: data.numel()].view(data.shape)
+        torch.bmm(own.mT, templates, out=powers)
         if self.beta == 0:
             torch.mul(data, powers.reciprocal_(), out=weighted).mul_(powers)
         else:
@@ -156,7 +161,7 @@ def grouped(data: Tensor, penalties: Tensor, beta: float, *, learn: bool) -> lis
     """Groups of items that are updated together. The block size does not depend on the number of items."""
     items, frames, bins = data.shape
     limit = _BLOCK.on(data.device)
-    size = math.ceil(frames / math.ceil(frames * bins / limit))
+    size = math.ceil(frames / math.ceil(frames * bins / limit) / _ALIGNMENT) * _ALIGNMENT
     group = math.ceil(items / max(1, round(items * frames * bins / limit))) if items else 1
     groups = [slice(first, first + group) for first in range(0, items, group)]
     return [(items, Updates(data[items], penalties[items], beta, learn, size)) for items in groups]

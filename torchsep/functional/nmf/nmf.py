@@ -147,9 +147,10 @@ def fit_nmf(  # noqa: PLR0913 - the parameters, and their names, are the field's
     if isinstance(init, str):
         check_choice(init, tuple(STARTS), "init")
         activations, templates = STARTS[init](values, n_components, seed)
+        activations = activations.mT
     else:
         templates, activations = _checked_init(init, matrix, n_components)
-        activations, templates = activations.mT / root, templates.mT / root
+        activations, templates = activations / root, templates.mT / root
     penalties = alpha * l1_ratio * level ** (0.5 - beta), alpha * (1 - l1_ratio) * level ** (1 - beta)
     activations, templates, number = multiplicative_updates(
         values,
@@ -165,7 +166,7 @@ def fit_nmf(  # noqa: PLR0913 - the parameters, and their names, are the field's
     *shape, bins, frames = matrix.shape
     return Factorisation(
         (templates * root).masked_fill(silent, 0.0).mT.reshape(*shape, bins, n_components),
-        (activations * root).masked_fill(silent, 0.0).mT.reshape(*shape, n_components, frames),
+        (activations * root).masked_fill(silent, 0.0).reshape(*shape, n_components, frames),
         number.reshape(shape),
     )
 
@@ -215,14 +216,14 @@ def nmf_activations(
     activations, _, _ = multiplicative_updates(
         values,
         torch.cat(penalties, -1)[:, 0, : 2 if alpha else 0],
-        values.new_full((len(values), frames, size), 1 / size),
+        values.new_full((len(values), size, frames), 1 / size),
         given / own_level,
         beta,
         max_iter,
         float(tol),
         False,
     )
-    return (activations * scale).masked_fill(_is_silent(matrix), 0.0).mT.reshape(*shape, size, frames)
+    return (activations * scale).masked_fill(_is_silent(matrix), 0.0).reshape(*shape, size, frames)
 
 
 def _frames_first(matrix: Float[Tensor, "*any F N"]) -> Float[Tensor, "B N F"]:

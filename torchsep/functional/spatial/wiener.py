@@ -25,7 +25,7 @@ _MIN_WEIGHT = 2e-18
 _ROUNDING = 4
 
 # Complex elements of the estimates in a block.
-_BLOCK = BlockSize(cpu=1 << 18, accelerator=1 << 24)
+_BLOCK = BlockSize(cpu=1 << 17, accelerator=1 << 24)
 
 # Elements of the source powers of all iterations that are stored at once in backward.
 _STORED = BlockSize(cpu=1 << 21, accelerator=1 << 27)
