@@ -44,6 +44,11 @@ def silhouette_confidence(points: Points, posteriors: Posteriors, weights: Weigh
     with :math:`a_p` the mean distance to the other points of the cluster, and :math:`b_p` the mean distance to the
     points of the nearest other cluster. At most a thousand evenly spaced points are used.
 
+    Args:
+        points: points, for example the features of time-frequency bins.
+        posteriors: posterior probabilities of the clusters for each point.
+        weights: non-negative weights of the points.
+
     Example:
         >>> points = torch.tensor([[0.0], [1.0], [10.0], [11.0]])
         >>> posteriors = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
@@ -73,6 +78,11 @@ def silhouette_confidence(points: Points, posteriors: Posteriors, weights: Weigh
 def posterior_confidence(points: Points, posteriors: Posteriors, weights: Weights) -> Confidence:  # noqa: ARG001
     r"""The mean normalised maximum posterior, :math:`(K \max_k \gamma_{pk} - 1) / (K - 1)`.
 
+    Args:
+        points: points, for example the features of time-frequency bins.
+        posteriors: posterior probabilities of the clusters for each point.
+        weights: non-negative weights of the points.
+
     Example:
         >>> posterior_confidence(torch.zeros(2, 1), torch.tensor([[1.0, 0.0], [0.5, 0.5]]), torch.ones(2))
         tensor(0.5000)
@@ -85,6 +95,11 @@ def loudness_confidence(points: Points, posteriors: Posteriors, weights: Weights
 
     It is one if all clusters have equal power and the posteriors are binary, and zero if a cluster is empty, for
     example with fewer sources than clusters.
+
+    Args:
+        points: points, for example the features of time-frequency bins.
+        posteriors: posterior probabilities of the clusters for each point.
+        weights: non-negative weights of the points.
 
     Example:
         >>> posteriors = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
@@ -104,6 +119,11 @@ def dpcl_classic_confidence(points: Points, posteriors: Posteriors, weights: Wei
         1 - \frac{\lVert V V^\top - Y Y^\top \rVert^2}{\lVert V V^\top \rVert^2 + \lVert Y Y^\top \rVert^2}
 
     with unit-length points in the rows of :math:`V`, and their one-hot clusters in the rows of :math:`Y`.
+
+    Args:
+        points: points, for example the features of time-frequency bins.
+        posteriors: posterior probabilities of the clusters for each point.
+        weights: non-negative weights of the points.
 
     Example:
         >>> points = torch.tensor([[2.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
@@ -134,6 +154,11 @@ def whitened_kmeans_confidence(points: Points, posteriors: Posteriors, weights: 
 
     with points in the rows of :math:`V`, and their one-hot clusters in the rows of :math:`Y`.
 
+    Args:
+        points: points, for example the features of time-frequency bins.
+        posteriors: posterior probabilities of the clusters for each point.
+        weights: non-negative weights of the points.
+
     Example:
         >>> points = torch.tensor([[2.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
         >>> whitened_kmeans_confidence(points, torch.eye(2)[[0, 0, 1]], torch.ones(3)).round(decimals=4)
@@ -163,6 +188,11 @@ def jensen_shannon_confidence(points: Points, posteriors: Posteriors, weights: W
     r"""The Jensen-Shannon divergence of a mixture of K Gaussians and a single Gaussian, both fitted to the points.
 
     It is normalised by its maximum :math:`\log 2`, and estimated from a thousand samples of each distribution.
+
+    Args:
+        points: points, for example the features of time-frequency bins.
+        posteriors: posterior probabilities of the clusters for each point.
+        weights: non-negative weights of the points.
 
     References:
         P. Seetharaman, G. Wichern, J. Le Roux and B. Pardo, "Bootstrapping single-channel source separation via
