@@ -128,7 +128,7 @@ def test_control_c_ends_the_command_and_the_next_one_goes_on(tmp_path):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "interrupted; start it again to go on" in said
+    assert "; start again to resume" in said
     assert "Traceback" not in said
     assert all(record["sources"] for record in lines(results))
 

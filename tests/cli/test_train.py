@@ -124,13 +124,13 @@ def test_an_interrupt_within_the_process_leaves_it_interruptible(root, tmp_path)
 
 @pytest.mark.slow
 def test_an_interrupted_command_says_how_to_go_on(root, tmp_path):
-    overrides = described(root, tmp_path / "run", "trainer.max_epochs=1000", "training.ema_decay=null")
+    overrides = described(root, tmp_path / "run", "trainer.max_epochs=200", "training.ema_decay=null")
     process = command(overrides)
     wait_for_steps(process, tmp_path / "run", 4)
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=300)
     assert process.returncode == 130, said
-    assert said.strip().splitlines()[-1] == ("torchsep: interrupted; start it again to go on from the last checkpoint")
+    assert said.strip().splitlines()[-1] == ("torchsep: interrupted; start again to resume from the last checkpoint")
     assert "Traceback" not in said
     end = ["trainer.max_epochs=null", f"trainer.max_steps={state(tmp_path / 'run')['global_step'] + 2}"]
     run(root, tmp_path / "run", "training.ema_decay=null", *end)

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 from contract.cases import CASES
-from contract.promises import PARAMETERS, assert_near, run
+from contract.promises import PARAMETERS, PROMISES, assert_near, run
 
 from torchsep import list_separators
 
@@ -21,6 +21,8 @@ def case(request, compile_backend):
 
 @pytest.mark.parametrize("promise", PARAMETERS)
 def test_promise(promise, case, device):
+    if case.slow and promise is PROMISES["compiles_as_one_graph"]:
+        pytest.skip("other variants of the separator are compiled")
     promise(case, device)
 
 

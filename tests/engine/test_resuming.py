@@ -112,15 +112,15 @@ def _half_saved(save):
 @pytest.mark.slow
 def test_killed_processes(root, tmp_path):
     """By ``kill -9``, at arbitrary moments."""
-    longer = [*PLATEAU, "trainer.max_epochs=60"]
+    longer = [*PLATEAU, "trainer.max_epochs=40"]
     overrides = described(root, tmp_path / "killed", *longer)
-    for steps in (7, 70):
+    for steps in (7, 40):
         process = command(overrides)
         wait_for_steps(process, tmp_path / "killed", steps)
         process.kill()
         process.communicate()
         assert process.returncode == -signal.SIGKILL
-    assert 70 <= state(tmp_path / "killed")["global_step"] < 180
+    assert 40 <= state(tmp_path / "killed")["global_step"] < 120
     run(root, tmp_path / "killed", *longer)
     run(root, tmp_path / "whole", *longer)
     assert difference(tmp_path / "killed", tmp_path / "whole") <= 1e-6

@@ -106,12 +106,12 @@ def test_the_level_plays_no_part(level):
     assert torch.allclose(predominant_melody(level * tone[None, None], 8000, 48), plain, rtol=1e-9)
 
 
-def test_least_salience_silences_what_is_soft():
+def test_min_salience_silences_what_is_soft():
     time = torch.arange(16000, dtype=torch.float64) / 8000
     tone = sum(torch.sin(2 * math.pi * 220 * h * time) / h for h in range(1, 8))
     tone *= torch.where(time < 1, 1.0, 0.05)
     free = predominant_melody(tone[None, None], 8000, 48, voicing_tolerance=3.0)
-    bound = predominant_melody(tone[None, None], 8000, 48, voicing_tolerance=3.0, least_salience=0.2)
+    bound = predominant_melody(tone[None, None], 8000, 48, voicing_tolerance=3.0, min_salience=0.2)
     assert (free[0, 10:150] > 0).all()
     assert (bound[0, 10:150] > 0).all()
     assert (bound[0, 180:] == 0).all()

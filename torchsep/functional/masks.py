@@ -22,7 +22,7 @@ __all__ = [
 
 
 def soft_mask(
-    model: Float[Tensor, "*any"], rest: Float[Tensor, "*any"], power: float | Tensor = 1.0, silent: float = 0.5
+    model: Float[Tensor, "*any"], residual: Float[Tensor, "*any"], power: float | Tensor = 1.0, silent: float = 0.5
 ) -> Float[Tensor, "*any"]:
     r"""The soft mask of a source from its model and that of the residual, :math:`A^p / (A^p + B^p)`.
 
@@ -30,7 +30,7 @@ def soft_mask(
 
     Args:
         model: non-negative magnitudes :math:`A` of the source.
-        rest: non-negative magnitudes :math:`B` of the residual.
+        residual: non-negative magnitudes :math:`B` of the residual.
         power: exponent :math:`p`; two gives Wiener-like masks, large values nearly binary ones.
         silent: the mask where both models are zero.
 
@@ -41,16 +41,16 @@ def soft_mask(
         >>> soft_mask(torch.tensor([3.0, 0.0, 1e-30]), torch.tensor([1.0, 0.0, 1e-30]), power=2.0)
         tensor([0.9000, 0.5000, 0.5000])
     """
-    model, rest = torch.broadcast_tensors(model, rest)
+    model, residual = torch.broadcast_tensors(model, residual)
 
-    def mask(model: Tensor, rest: Tensor) -> Tensor:
-        scale, is_silent = _scale(torch.maximum(model.detach(), rest.detach()))
-        own, other = _raised(model / scale, power), _raised(rest / scale, power)
+    def mask(model: Tensor, residual: Tensor) -> Tensor:
+        scale, is_silent = _scale(torch.maximum(model.detach(), residual.detach()))
+        own, other = _raised(model / scale, power), _raised(residual / scale, power)
         return (own / (own + other).masked_fill(is_silent, 1.0)).masked_fill(is_silent, silent)
 
     if isinstance(power, Tensor) and power.requires_grad and torch.is_grad_enabled():
-        return mask(model, rest)
-    return map_frames(mask, model, rest)
+        return mask(model, residual)
+    return map_frames(mask, model, residual)
 
 
 def ratio_masks(models: Float[Tensor, "*any"], power: float | Tensor = 1.0, dim: int = -4) -> Float[Tensor, "*any"]:

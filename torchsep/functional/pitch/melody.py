@@ -36,7 +36,7 @@ def predominant_melody(
     min_frequency_hz: float = 55.0,
     max_frequency_hz: float = 1760.0,
     voicing_tolerance: float = 0.2,
-    least_salience: float = 0.0,
+    min_salience: float = 0.0,
 ) -> Float[Tensor, "B N"]:
     """The pitch of the predominant melody in each frame in Hz, zero where unvoiced.
 
@@ -47,7 +47,7 @@ def predominant_melody(
         min_frequency_hz: lowest pitch in Hz.
         max_frequency_hz: highest pitch in Hz.
         voicing_tolerance: number of standard deviations by which the salience of a contour may be below the mean.
-        least_salience: minimum salience of pitches, relative to the maximum of the item.
+        min_salience: minimum salience of pitches, relative to the maximum of the item.
 
     Gradient:
         None: a melody is discrete.
@@ -65,7 +65,7 @@ def predominant_melody(
         min_frequency_hz,
         max_frequency_hz,
         voicing_tolerance,
-        least_salience,
+        min_salience,
     )
     return pitch
 
@@ -82,11 +82,11 @@ def _predominant_melody(
     min_frequency_hz: float,
     max_frequency_hz: float,
     voicing_tolerance: float,
-    least_salience: float,
+    min_salience: float,
 ) -> Tensor:
     pitch, salience = salient_pitches(waveform, sample_rate, hop_length, min_frequency_hz, max_frequency_hz)
-    if least_salience > 0:
-        salience = salience.where(salience >= least_salience * salience.amax((1, 2), keepdim=True), 0.0)
+    if min_salience > 0:
+        salience = salience.where(salience >= min_salience * salience.amax((1, 2), keepdim=True), 0.0)
     period = hop_length / sample_rate
     contours = pitch_contours(pitch, salience, _MAX_JUMP, round(_LONGEST_GAP / period))
     cents = select_melody(contours, (len(pitch), pitch.shape[1]), period, voicing_tolerance)

@@ -98,8 +98,8 @@ def spectral_peaks(
 
 
 def harmonic_summation(
-    places: int, pitches: int, offset: int, device: torch.device | str = "cpu"
-) -> Float[Tensor, "places pitches"]:
+    num_positions: int, pitches: int, offset: int, device: torch.device | str = "cpu"
+) -> Float[Tensor, "num_positions pitches"]:
     r"""The weights of harmonic summation, from spectral peaks to pitches, both on a grid of 10 cents.
 
     A peak contributes to the pitches of which it is a harmonic, with weights decreasing with the harmonic number, and
@@ -110,15 +110,15 @@ def harmonic_summation(
         \delta_{ijh} < 1 \text{ semitones between } f_i / h \text{ and } f_j
 
     Args:
-        places: number of grid points of peaks.
+        num_positions: number of grid points of peaks.
         pitches: number of grid points of pitches.
         offset: steps from the first grid point of peaks to that of pitches.
         device: device of the result.
     """
     step = _CENTS_PER_BIN / _SEMITONE
-    position = torch.arange(places, dtype=torch.float64, device=device)[:, None] - offset
+    position = torch.arange(num_positions, dtype=torch.float64, device=device)[:, None] - offset
     pitch = torch.arange(pitches, dtype=torch.float64, device=device)
-    weights = torch.zeros(places, pitches, dtype=torch.float64, device=device)
+    weights = torch.zeros(num_positions, pitches, dtype=torch.float64, device=device)
     for harmonic in range(1, _HARMONICS + 1):
         distance = (position - pitch).mul_(step).sub_(_OCTAVE / _SEMITONE * math.log2(harmonic)).abs_().clamp_(max=1.0)
         weights += _HARMONIC_WEIGHT ** (harmonic - 1) * torch.cos(0.5 * math.pi * distance).square()

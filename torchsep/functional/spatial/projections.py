@@ -45,13 +45,13 @@ def steering_vectors(
 
 
 def location_gains(
-    projections: Complex[Tensor, "B F M 2"], places: Complex[Tensor, "B F L 2"], alpha: float = 1.0
+    projections: Complex[Tensor, "B F M 2"], locations: Complex[Tensor, "B F L 2"], alpha: float = 1.0
 ) -> Float[Tensor, "B F M L"]:
     r"""The gain of each projection per location, :math:`|p_m^H a_l|^\alpha`.
 
     Args:
         projections: unit vectors :math:`p_m`.
-        places: steering vectors :math:`a_l` of the locations.
+        locations: steering vectors :math:`a_l` of the locations.
         alpha: exponent of the magnitude.
 
     Example:
@@ -60,10 +60,10 @@ def location_gains(
         tensor([[1., 0.],
                 [0., 1.]])
     """
-    together = max(1, _BLOCK // (projections.shape[-2] * places.shape[-2]))
+    together = max(1, _BLOCK // (projections.shape[-2] * locations.shape[-2]))
     bins = projections.shape[1]
     parts = [slice(first, first + together) for first in range(0, bins, together)]
-    return _filled(lambda part: _power(projections[:, part].conj() @ places[:, part].mT, alpha), parts, bins)
+    return _filled(lambda part: _power(projections[:, part].conj() @ locations[:, part].mT, alpha), parts, bins)
 
 
 def fit_projections(
