@@ -124,7 +124,7 @@ def test_an_interrupt_within_the_process_leaves_it_interruptible(root, tmp_path)
 
 @pytest.mark.slow
 def test_an_interrupted_command_says_how_to_go_on(root, tmp_path):
-    overrides = described(root, tmp_path / "run", "trainer.max_epochs=200", "training.ema_decay=null")
+    overrides = described(root, tmp_path / "run", "trainer.max_epochs=100", "training.ema_decay=null")
     process = command(overrides)
     wait_for_steps(process, tmp_path / "run", 4)
     process.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Multiplicative updates of a non-negative matrix factorisation, in blocks of frames that stay in cache.
+"""Multiplicative updates of a non-negative matrix factorisation, in blocks of frames.
 
 Data are ``(B, N, F)``, activations ``(B, K, N)`` and templates ``(B, K, F)``. An update passes over the frames once:
 the activations of each block are updated, and its contribution to the update of the templates is accumulated.
@@ -20,7 +20,7 @@ __all__ = ["Ratio", "Updates", "Workspace", "grouped", "min_factor"]
 _ALIGNMENT = 16
 
 # Elements of the data in a block.
-_BLOCK = BlockSize(cpu=1 << 17, accelerator=1 << 27)
+_BLOCK = BlockSize(cpu=1 << 20, accelerator=1 << 27)
 
 
 def min_factor(beta: float) -> float:
