@@ -187,12 +187,12 @@ def test_not_a_number_stays_in_its_bin():
 
 
 def test_background_share_by_definition():
-    model, heard = torch.rand(2, 5, 7, dtype=torch.float64), torch.rand(2, 5, 7, dtype=torch.float64)
-    heard[0, 1, 2] = 0.0
-    share = clipped_ratio_mask(model, heard)
-    expected = torch.where(heard > 0, torch.minimum(model, heard) / heard, 1.0)
-    assert torch.equal(share, expected)
-    leaf = heard.clone().requires_grad_()
+    model, observed = torch.rand(2, 5, 7, dtype=torch.float64), torch.rand(2, 5, 7, dtype=torch.float64)
+    observed[0, 1, 2] = 0.0
+    mask = clipped_ratio_mask(model, observed)
+    expected = torch.where(observed > 0, torch.minimum(model, observed) / observed, 1.0)
+    assert torch.equal(mask, expected)
+    leaf = observed.clone().requires_grad_()
     clipped_ratio_mask(model, leaf).sum().backward()
     assert leaf.grad.isfinite().all()
     assert leaf.grad[0, 1, 2] == 0

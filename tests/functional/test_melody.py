@@ -37,7 +37,7 @@ def melody_of(*rows, tolerance=0.2, items=1):
     return select_melody(contours_of(*rows), (items, FRAMES), PERIOD, tolerance)
 
 
-def test_short_contours_are_not_heard():
+def test_short_contours_are_unvoiced():
     melody = melody_of((0, flat(1000, 16), 1.0), (100, flat(1000, 17), 1.0))
     assert melody[0].isfinite().nonzero()[:, 0].tolist() == list(range(100, 117))
 
@@ -48,11 +48,11 @@ def test_the_most_salient_in_total_is_the_melody():
     assert melody[300:].isnan().all()
 
 
-@pytest.mark.parametrize(("pitch", "heard"), [(flat(1000, 100), False), (vibrato(1000, 100), True)])
-def test_a_vibrato_is_a_voice(pitch, heard):
+@pytest.mark.parametrize(("pitch", "is_voiced"), [(flat(1000, 100), False), (vibrato(1000, 100), True)])
+def test_a_vibrato_is_a_voice(pitch, is_voiced):
     melody = melody_of((0, flat(1000, 100), 1.0), (200, flat(1000, 100), 1.0), (400, pitch, 0.3))[0]
     assert melody[:100].isfinite().all()
-    assert melody[400:500].isfinite().all() == heard
+    assert melody[400:500].isfinite().all() == is_voiced
 
 
 def test_a_swing_too_slow_or_too_small_is_no_vibrato():

@@ -101,7 +101,7 @@ def test_a_tone_has_its_pitch(rate, hertz):
     assert (salience[..., 1:] <= salience[..., :-1]).all()
 
 
-def test_channels_are_heard_together():
+def test_channels_are_summed():
     tone, other = harmonic_tone(200.0, 8000), harmonic_tone(300.0, 8000)
     alone = salient_pitches(tone[None, None], 8000, 48)
     for channels in ((tone, -tone), (0 * tone, tone), (0.6 * tone, 0.8 * tone)):

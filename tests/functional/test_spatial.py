@@ -155,10 +155,10 @@ def located(num_iterations, mixture, directions=4, bins=3, count=2):
 
 
 def divergence(mixture, directions, gains, model):
-    heard = (directions.conj() @ mixture.movedim(1, 2)).abs()
-    heard = heard / heard.mean()
+    observed = (directions.conj() @ mixture.movedim(1, 2)).abs()
+    observed = observed / observed.mean()
     expected = (gains @ model[1][:, None]) @ model[0]
-    return (heard * (heard / expected).log() - heard + expected).sum().item()
+    return (observed * (observed / expected).log() - observed + expected).sum().item()
 
 
 def test_updates_lower_the_divergence():

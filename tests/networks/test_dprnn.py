@@ -23,11 +23,11 @@ def written_out(network, mixture):
         start += hop
     chunks = torch.stack(chunks)  # chunk, place, feature
     for along, across in zip(network.along, network.across, strict=True):
-        heard = torch.stack([along.linear(along.body.layers(chunk[None])[0][0]) for chunk in chunks])
-        chunks = chunks + _normed(along.norm, heard[None])[0]
+        output = torch.stack([along.linear(along.body.layers(chunk[None])[0][0]) for chunk in chunks])
+        chunks = chunks + _normed(along.norm, output[None])[0]
         places = chunks.unbind(1)
-        heard = torch.stack([across.linear(across.body.layers(place[None])[0][0]) for place in places], 1)
-        chunks = chunks + _normed(across.norm, heard[None])[0]
+        output = torch.stack([across.linear(across.body.layers(place[None])[0][0]) for place in places], 1)
+        chunks = chunks + _normed(across.norm, output[None])[0]
     total = torch.zeros_like(frames)
     for number, chunk in enumerate(chunks):
         for place in range(2 * hop):

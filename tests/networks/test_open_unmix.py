@@ -17,8 +17,8 @@ def written_out(network, magnitude, number):
         norm = norm.norm
         return (rows - norm.running_mean) / (norm.running_var + norm.eps).sqrt() * norm.weight + norm.bias
 
-    heard = (magnitude[:, :, : network.max_bin] + network.input_shift[number]) * network.input_scale[number]
-    rows = heard.permute(0, 3, 1, 2).flatten(2)  # item, frame, channel and bin
+    inputs = (magnitude[:, :, : network.max_bin] + network.input_shift[number]) * network.input_scale[number]
+    rows = inputs.permute(0, 3, 1, 2).flatten(2)  # item, frame, channel and bin
     encoded = normed(source.encode_norm, rows @ source.encode.weight.T).tanh()
     recurrent, _ = source.body.layers(encoded)
     decoded = normed(source.decode_norm, torch.cat((encoded, recurrent), -1) @ source.decode.weight.T).clamp(min=0)

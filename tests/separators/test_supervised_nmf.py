@@ -7,8 +7,7 @@ import torch
 from scenes import RATE, improvement, noise
 from sklearn import decomposition
 
-import torchsep.registry
-from torchsep import load, register, save
+from torchsep import load, save
 from torchsep.separators.supervised_nmf import SupervisedNMF
 
 NAMES = ("notes", "hiss")
@@ -28,9 +27,9 @@ def hiss(length, seed):
 
 def recordings():
     """To fit on, of two lengths, and to separate."""
-    heard = [notes((220.0, 330.0, 440.0)), hiss(6000, 1)]
+    isolated = [notes((220.0, 330.0, 440.0)), hiss(6000, 1)]
     sources = torch.stack((notes((440.0, 220.0, 330.0, 220.0)), hiss(8000, 2)))
-    return heard, sources
+    return isolated, sources
 
 
 @pytest.mark.parametrize(
@@ -43,41 +42,36 @@ def recordings():
     ],
 )
 def test_fitted_sources_come_apart(arguments, least):
-    heard, sources = recordings()
-    separator = SupervisedNMF(NAMES, n_components=6, sample_rate=RATE, **arguments).fit(heard)
+    isolated, sources = recordings()
+    separator = SupervisedNMF(NAMES, n_components=6, sample_rate=RATE, **arguments).fit(isolated)
     assert (separator.dictionaries >= 0).all()
     estimates = separator(sources.sum(0)).detach()
     assert improvement(estimates, sources) > least
 
 
 def test_recordings_of_several_channels_and_items_count_together():
-    heard, _ = recordings()
+    isolated, _ = recordings()
     separator = SupervisedNMF(NAMES, n_components=4, sample_rate=RATE)
-    first = separator.fit([source.repeat(2, 1) for source in heard]).templates.clone()
-    second = separator.fit([source.expand(2, 1, -1) for source in heard]).templates
+    first = separator.fit([source.repeat(2, 1) for source in isolated]).templates.clone()
+    second = separator.fit([source.expand(2, 1, -1) for source in isolated]).templates
     assert torch.equal(first, second)
     assert torch.allclose(second.sum(-2), torch.ones(2, 4))
 
 
 def test_a_checkpoint_holds_what_was_fitted(tmp_path):
-    heard, sources = recordings()
-    register(SupervisedNMF)
-    try:
-        separator = SupervisedNMF(NAMES, n_components=4, sample_rate=RATE).fit(heard)
-        loaded = load(save(separator, tmp_path / "fitted"))
-    finally:
-        if "SupervisedNMF" not in torchsep.separators.__all__:
-            del torchsep.registry._REGISTERED["supervised_nmf"]
+    isolated, sources = recordings()
+    separator = SupervisedNMF(NAMES, n_components=4, sample_rate=RATE).fit(isolated)
+    loaded = load(save(separator, tmp_path / "fitted"))
     assert loaded.names == NAMES
     assert torch.equal(loaded(sources.sum(0)), separator(sources.sum(0)))
 
 
 def test_models_of_scikit_learn_are_loaded():
-    heard, sources = recordings()
+    isolated, sources = recordings()
     separator = SupervisedNMF(NAMES, n_components=5, sample_rate=RATE)
     models = [
         decomposition.NMF(5, init="nndsvda", max_iter=500).fit(separator.stft(source)[0].abs().mT.numpy())
-        for source in heard
+        for source in isolated
     ]
     assert improvement(separator.load(models)(sources.sum(0)).detach(), sources) > 10
 
