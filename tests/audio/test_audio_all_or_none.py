@@ -33,7 +33,7 @@ def test_files_have_ordinary_permissions(tmp_path, umask, suffix):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX links")
-def test_a_link_stays_a_link(tmp_path):
+def test_a_link_is_preserved(tmp_path):
     (tmp_path / "there").mkdir()
     link = tmp_path / "a.wav"
     link.symlink_to(tmp_path / "there" / "b.wav")
@@ -95,7 +95,7 @@ def test_files_appear_only_when_all_are_complete(tmp_path, monkeypatch):
     assert all(name.startswith(".") and name.endswith(".flac") for name in seen)
 
 
-def test_a_short_write_which_nobody_reports_is_found(tmp_path, monkeypatch):
+def test_an_unreported_short_write_is_detected(tmp_path, monkeypatch):
     original = soundfile.SoundFile.write
     monkeypatch.setattr(soundfile.SoundFile, "write", lambda self, data: original(self, data[:-1]))
     path = tmp_path / "a.wav"

@@ -164,7 +164,7 @@ def test_good_encodings_pass(arguments):
 
 
 @pytest.mark.parametrize(("subtype", "overflow"), [("PCM_17", None), (None, "float"), (None, "skale")])
-def test_writing_says_the_same_with_the_path_before_it(tmp_path, subtype, overflow):
+def test_errors_of_writing_begin_with_the_path(tmp_path, subtype, overflow):
     with pytest.raises(ValueError, match="must be") as caught:
         audio.check_encoding("flac", subtype, overflow)
     path = tmp_path / "a.flac"

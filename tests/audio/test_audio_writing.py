@@ -95,7 +95,7 @@ def test_any_shape_and_rate_comes_back(channels, samples, rate, encoding, seed):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-def test_any_float_tensor_is_written_and_left_alone(tmp_path, dtype):
+def test_any_float_tensor_is_written_and_not_modified(tmp_path, dtype):
     storage = (torch.rand(3000, 4) * 3).to(dtype)
     waveform = storage.T[::2].requires_grad_()  # neither contiguous nor free of gradients
     kept = storage.clone()

@@ -70,7 +70,7 @@ def test_a_released_checkpoint_is_exported(tmp_path):
     assert [entry.name for entry in (tmp_path / "models").iterdir()] == ["speakers"]
 
 
-def test_the_card_says_what_it_is(tmp_path):
+def test_contents_of_the_model_card(tmp_path):
     path = save(mask_estimation(), tmp_path / "one", about=ABOUT)
     card, _, model = export_model(path, tmp_path / "speakers")
     text = card.read_text()
@@ -104,7 +104,7 @@ def test_the_card_says_what_it_is(tmp_path):
     assert not [line for line in body.splitlines() if len(line) > 200 and not line.startswith("|")]
 
 
-def test_the_card_of_a_model_of_which_nothing_is_told(tmp_path):
+def test_the_card_of_a_model_without_metadata(tmp_path):
     card, _, _ = export_model(save(HPSS(sample_rate=8000), tmp_path / "one"), tmp_path / "tones")
     text = card.read_text()
     assert "license" not in text
@@ -112,7 +112,7 @@ def test_the_card_of_a_model_of_which_nothing_is_told(tmp_path):
     assert [line for line in text.splitlines() if line.startswith("## ")] == ["## Use", "## File"]
 
 
-def test_what_is_told_may_be_told_otherwise(tmp_path):
+def test_metadata_is_replaced_by_the_given_one(tmp_path):
     path = save(mask_estimation(), tmp_path / "one", about=ABOUT)
     more = {"training": {"lr": 0.5, "speakers": 79}, "licences": {"weights": "My own licence: none"}, "metrics": []}
     card, config, _ = export_model(path, tmp_path / "speakers", about=more)
@@ -164,7 +164,7 @@ def test_weights_that_are_not_averaged_yet_are_exported_as_they_are(tmp_path):
     assert torch.equal(weights, content["current_model_state"][f"separator.{name}"])
 
 
-def test_what_a_training_run_tells(tmp_path):
+def test_metadata_of_a_training_run(tmp_path):
     separator = mask_estimation()
     state = {f"separator.{name}": tensor for name, tensor in separator.state_dict().items()}
     entry = {"config": separator.config, "about": ABOUT}

@@ -57,5 +57,5 @@ def test_a_system_without_groups(tmp_path):
 
 
 @pytest.mark.gpu
-def test_an_accelerator_says():
+def test_memory_of_an_accelerator():
     assert memory.available_memory(torch.device("cuda", 0)) > 2**20

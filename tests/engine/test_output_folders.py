@@ -21,7 +21,7 @@ def folders_of(*files):
     return [path.as_posix() for path in output_folders([Path(file) for file in files], Path("out")).values()]
 
 
-def test_names_alone_where_they_differ():
+def test_unique_names_need_no_parents():
     assert folders_of("x/one.wav", "y/two.wav") == ["out/one", "out/two"]
 
 

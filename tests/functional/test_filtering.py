@@ -106,7 +106,7 @@ def test_every_floating_type(dtype):
 
 
 @pytest.mark.parametrize("function", [median_filter, maximum_filter, minimum_filter, box_filter])
-def test_not_a_number_stays_in_its_windows(function):
+def test_nan_affects_only_its_windows(function):
     x = noise(3, 2, 40)
     clean = function(x, 7)
     x[1, 0, 20] = torch.nan

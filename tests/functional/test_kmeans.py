@@ -62,7 +62,7 @@ def test_iterations_equal_those_of_scikit_learn():
 
 
 @pytest.mark.parametrize("fit", FITS)
-def test_clusters_far_apart_are_found(fit):
+def test_distant_clusters_are_found(fit):
     points = blobs(5, 2000, 6, 4, spread=30.0)
     result = fit(points.float(), 4)
     assert result.centres.dtype == torch.float32

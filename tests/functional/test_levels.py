@@ -42,7 +42,7 @@ def test_silence_has_a_level_of_one_and_no_gradient():
     assert signal.grad[0].any()
 
 
-def test_what_is_not_a_number_stays_in_its_item():
+def test_nan_affects_only_its_item():
     signal = noise(3, 1, 20)
     expected = rms(signal)
     for bad in (torch.nan, torch.inf):

@@ -159,7 +159,7 @@ def test_binary_ties_go_to_the_first():
 
 
 @pytest.mark.parametrize("sources", [1, 2, 3, 5])
-def test_every_bin_has_one_owner(sources):
+def test_every_bin_has_one_dominant_source(sources):
     masks = ratio_masks(noise(4, sources, 3, 6, 7).abs())
     hard = binary_masks(masks)
     assert set(hard.unique().tolist()) <= {0.0, 1.0}
@@ -178,7 +178,7 @@ def test_gradient_of_binary_masks_is_straight_through(sources):
     assert torch.equal(gradient, weight)
 
 
-def test_not_a_number_stays_in_its_bin():
+def test_nan_affects_only_its_bin():
     models = noise(2, 3, 1, 4, 5).abs()
     models[1, 0, 0, 2, 3] = torch.nan
     dirty = ratio_masks(models).isnan()
@@ -186,7 +186,7 @@ def test_not_a_number_stays_in_its_bin():
     assert dirty.sum() == 3
 
 
-def test_background_share_by_definition():
+def test_clipped_ratio_mask_by_definition():
     model, observed = torch.rand(2, 5, 7, dtype=torch.float64), torch.rand(2, 5, 7, dtype=torch.float64)
     observed[0, 1, 2] = 0.0
     mask = clipped_ratio_mask(model, observed)

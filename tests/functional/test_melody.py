@@ -73,7 +73,7 @@ def test_tolerance_admits_the_less_salient():
     assert melody_of(*rows, tolerance=2.0)[0, 400:500].isfinite().all()
 
 
-def test_of_octaves_the_one_nearer_to_the_mean_stays():
+def test_the_octave_nearer_to_the_mean_is_kept():
     around = (0, flat(2200, 400), 1.0), (600, flat(2200, 400), 1.0)
     melody = melody_of(*around, (450, flat(2400, 100), 1.0), (450, flat(1200, 100), 1.2), tolerance=3.0)[0]
     assert (melody[450:550] == 2400).all()

@@ -78,7 +78,7 @@ def test_infinite_repetitions():
 
 
 @pytest.mark.parametrize("frames", [20, 400])
-def test_not_a_number_stays_in_its_phase(frames):
+def test_nan_affects_only_its_phase(frames):
     x, lags = noise(2, 3, frames), torch.tensor([1, 2])
     clean = periodic_median(x, lags)
     x[1, 2, 7] = torch.nan

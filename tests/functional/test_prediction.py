@@ -23,7 +23,7 @@ def test_it_solves_the_normal_equations(order):
     assert torch.allclose(linear_prediction_residual(signals, order), expected, atol=1e-12)
 
 
-def test_what_is_foretold_goes():
+def test_predictable_part_is_removed():
     drive = noise(1, 1, 5000)
     signal = torch.zeros_like(drive)
     for time in range(5000):

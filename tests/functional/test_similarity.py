@@ -97,7 +97,7 @@ def test_non_finite_frames_are_isolated(sick):
     assert common[1, :, :7].isfinite().all()
 
 
-def test_not_a_number_stays_where_it_is_given():
+def test_nan_affects_only_its_frame():
     x, frames = noise(1, 3, 4), torch.tensor([[[0, 1], [1, 2], [3, -1], [2, 3]]])
     x[0, 1, 1] = torch.nan
     common = median_of_frames(x, frames)

@@ -79,7 +79,7 @@ def test_a_delay_is_found_beyond_the_aliasing_bound(delay):
     assert weights[0, 0, (delays - delay).abs() < 0.3].sum() > 0.9
 
 
-def test_opposite_signs_are_told_from_a_delay():
+def test_inverted_channels_differ_from_a_delay():
     mixture = stereo(-0.8, 1.5)[None]
     delays = torch.arange(-20, 21) * 0.25
     weights = delay_weights(counted(mixture)[:, 0], delays, 128)

@@ -142,7 +142,7 @@ def test_silent_frames_have_no_ratios():
 
 @pytest.mark.parametrize("permute", [False, True])
 @pytest.mark.parametrize("measure", [bss_eval_sources, bss_eval_images])
-def test_nothing_to_measure_is_undefined_and_stays_alone(measure, permute):
+def test_silent_items_are_undefined_and_isolated(measure, permute):
     estimates, sources = (tensor.repeat(6, 1, 1, 1) for tensor in scene(2, 1))
     sources[0, 0] = 0.0
     estimates[1, 1] = 0.0

@@ -16,7 +16,7 @@ def scene(*shape, others=4):
 
 
 @pytest.mark.parametrize("metric", [si_sdr, sd_sdr, snr])
-def test_pairs_are_measured_as_alone(metric):
+def test_pairs_are_independent(metric):
     estimates, sources = scene(5)
     found = pairwise(metric, estimates, sources)
     assert found.shape == (5, 3, 4)

@@ -142,7 +142,7 @@ def test_trainable_filters_are_weights_that_begin_as_fourier_s():
 
 
 @pytest.mark.parametrize(("kernel_size", "stride"), SIZES)
-def test_receptive_field_and_latency_are_what_the_gradient_says(kernel_size, stride):
+def test_receptive_field_and_latency_agree_with_the_gradient(kernel_size, stride):
     bank = LearnedFilterBank(3, kernel_size, stride, activation="none").double()
     middle = range(50, 50 + stride)
     rows = dependence(RoundTrip(bank), noise(1, 100), middle)

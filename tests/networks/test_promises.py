@@ -128,7 +128,7 @@ def test_number_of_parameters(network):
     assert network.num_parameters == before - some.numel()
 
 
-def test_receptive_field_and_latency_are_what_the_gradient_says(network):
+def test_receptive_field_and_latency_agree_with_the_gradient(network):
     length = 120
     # What strides make different comes round again within sixteen.
     middle = range(50, 51 if network.latency is None or not has_strides(network) else 66)

@@ -141,7 +141,7 @@ def test_the_other_direction_is_that_of_time_reversed(kind):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("norm", [*NORMS, None])
-def test_latency_is_what_the_gradient_says(kind, bidirectional, norm):
+def test_latency_agrees_with_the_gradient(kind, bidirectional, norm):
     body = RecurrentBody(5, 4, 2, kind=kind, bidirectional=bidirectional, norm=norm).double().eval()
     frames, first = 9, 0
     rows = dependence(Transposed(body), noise(1, 5, frames), range(frames))
@@ -164,7 +164,7 @@ class Transposed(nn.Module):
         return self.body(features.mT).mT
 
 
-def test_dropout_is_between_the_layers_of_training_alone():
+def test_dropout_only_in_training_between_layers():
     torch.manual_seed(1)
     body = RecurrentBody(5, 32, 2, dropout=0.5, norm=None)
     features = noise(1, 6, 5).float()

@@ -101,7 +101,7 @@ def test_both_are_the_masks_and_the_embedding_with_one_run_of_the_body():
     assert vectors.equal(network.embedding(magnitudes().float()))
 
 
-def test_each_head_teaches_the_body_and_itself_alone():
+def test_gradients_of_each_head_reach_only_it_and_the_body():
     network = Chimera(body())
     masks, vectors = network.both(magnitudes().float())
     for result, own, other in (

@@ -162,7 +162,7 @@ def write_voices(monkeypatch, root, seconds=6.0):
     monkeypatch.setattr(prepare, "VOICES", (synthesis.Voice("x-made", "coreutils", "GPL-3+", command, 4.5),))
 
 
-def test_voices_widen_the_training_split_alone(corpus, tmp_path, monkeypatch, capsys):
+def test_voices_are_added_only_to_the_training_split(corpus, tmp_path, monkeypatch, capsys):
     write_voices(monkeypatch, tmp_path / "root")
     assert prepare.main([str(corpus), "--output", str(tmp_path / "made"), "--voices", str(tmp_path / "root")]) == 0
     made = tmp_path / "made"
@@ -252,7 +252,7 @@ def test_every_voice_and_speaker_has_a_name_of_its_own():
     }
 
 
-def test_what_a_voice_says_depends_on_the_seed_alone(tmp_path):
+def test_utterances_of_a_voice_depend_only_on_the_seed(tmp_path):
     said = [synthesis.words(synthesis.random.Random(f"{seed}"), 60) for seed in (0, 0, 1)]
     assert said[0] == said[1] != said[2]
     assert len(said[0].replace(".", "").split()) == 60

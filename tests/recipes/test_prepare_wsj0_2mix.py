@@ -76,7 +76,7 @@ def test_mixtures_are_sums_whose_loudest_sample_is_0_9(wsj0, tmp_path):
     assert torch.allclose(item["sources"].sum(0), item["mixture"], atol=2 * 2**-15)
 
 
-def test_speakers_differ_in_active_level_as_the_list_says(wsj0, tmp_path):
+def test_active_levels_differ_as_listed(wsj0, tmp_path):
     run(wsj0, tmp_path / "made", "--modes", "max", "--rates", "8000", "16000")
     for rate in (8000, 16000):
         (item,) = WSJ0Mix(tmp_path / "made", split="train", mode="max", file_rate=rate)

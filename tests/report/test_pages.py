@@ -172,7 +172,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     assert sum("foreground.flac" in data for tag, data in page.texts if tag == "p") == 2
 
 
-def test_tracks_are_lowered_alike_and_of_one_length(tmp_path):
+def test_tracks_are_scaled_equally_and_have_one_length(tmp_path):
     audio.write(tmp_path / "loud.wav", torch.full((1, 800), 4.0), 8000, "FLOAT")
     audio.write(tmp_path / "soft.wav", torch.full((1, 800), 0.5), 16000)
     excerpts = read_excerpts([Track(tmp_path / f"{name}.wav", "file", name) for name in ("loud", "soft")])

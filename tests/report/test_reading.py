@@ -116,7 +116,7 @@ def test_estimates_called_by_their_own_names_find_their_source(tmp_path):
     assert (track.source, track.separator) == ("voice", "run")
 
 
-def test_the_heading_says_what_was_done(tmp_path):
+def test_the_heading_describes_the_run(tmp_path):
     write_evaluation(tmp_path)
     runs = read_runs([tmp_path])
     heading = heading_of_runs(runs, items_of_runs(runs))

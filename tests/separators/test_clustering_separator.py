@@ -77,7 +77,7 @@ def test_only_loud_bins_are_clustered():
     assert improvement(estimates, sources) > 20
 
 
-def test_the_seed_decides_and_items_are_alike():
+def test_the_seed_is_the_same_for_all_items():
     mixture = noise(1, 2, 800)
     first, second = (Panning(4, seed=seed, **SMALL)(mixture.expand(2, -1, -1)) for seed in (0, 1))
     assert torch.equal(first[0], first[1])
@@ -128,7 +128,7 @@ def test_silence_and_few_loud_bins_are_defined():
 
 
 @pytest.mark.parametrize("approach", CONFIDENCES)
-def test_confidence_tells_panned_sources_from_noise(approach):
+def test_confidence_of_panned_sources_exceeds_that_of_noise(approach):
     clear = panned_tones(2).sum(0)
     mixture = torch.stack((clear, noise(2, clear.shape[-1])))
     for clustering_type in ("kmeans", "gaussian_mixture"):

@@ -28,7 +28,7 @@ class Swapping(Gains):
         return torch.where(mixture[:, None, :, :1] > 0, parts, parts.flip(1))
 
 
-def test_the_network_hears_a_level_of_one_and_its_answer_has_that_of_the_mixture():
+def test_the_network_input_is_normalised_and_its_output_rescaled():
     mixture = scene() * torch.tensor([1e-3, 50.0]).double().view(2, 1, 1)
     level = mixture.square().mean((1, 2)).sqrt()
     expected = level.view(2, 1, 1, 1).expand(2, 2, 1, 500)
@@ -55,7 +55,7 @@ def test_one_sample():
     assert estimator()(torch.ones(1, 1, 1).double()).shape == (1, 2, 1, 1)
 
 
-def test_each_channel_is_as_if_alone():
+def test_channels_are_independent():
     separator, mixture = estimator(names=("voice", "rest")), scene(channels=3)
     together = separator(mixture)
     for channel in range(3):
@@ -78,7 +78,7 @@ def test_the_order_of_channels_is_that_of_the_first_where_sources_have_no_names(
     assert torch.allclose(named[:, :, 1:], torch.stack((negative, positive), 1)[:, :, 1:], atol=1e-12)
 
 
-def test_a_network_of_two_channels_hears_both():
+def test_a_network_of_two_channels_processes_both():
     separator = estimator(Gains(2, 3))
     assert separator.channels == 2
     assert separator.names == ("source_1", "source_2", "source_3")

@@ -74,7 +74,7 @@ def test_channels_are_embedded_each_and_clustered_together():
     assert torch.allclose(stereo[:, :, 0], stereo[:, :, 1], atol=1e-9)
 
 
-def test_a_network_of_two_channels_hears_both():
+def test_a_network_of_two_channels_processes_both():
     separator = clustering(Halves(channels=2))
     assert separator.channels == 2
     assert separator(scene(channels=2)).shape == (2, 2, 2, 500)

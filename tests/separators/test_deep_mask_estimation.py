@@ -82,7 +82,7 @@ def test_silence_is_silent(channels):
     assert all(parameter.grad.isfinite().all() for parameter in separator.parameters())
 
 
-def test_each_channel_is_as_if_alone_where_sources_have_names():
+def test_channels_are_independent_if_sources_are_named():
     separator = estimator(names=("vocals", "residual"))
     assert separator.names == ("vocals", "residual")
     # The level is that of all channels together: alike, so that each alone has the same.
@@ -124,7 +124,7 @@ def test_sources_of_all_channels_are_in_the_order_of_the_first_where_they_have_n
         assert torch.equal(again(mixture), separator(mixture))
 
 
-def test_a_network_of_two_channels_hears_both():
+def test_a_network_of_two_channels_processes_both():
     separator = estimator(Jointly())
     assert separator.channels == 2
     mixture = scene(channels=2)

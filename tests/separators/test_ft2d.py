@@ -85,7 +85,7 @@ def test_it_is_the_plain_one(arguments, size, frames):
 @pytest.mark.parametrize(
     "arguments", [{}, {"filter_approach": "original"}, {"use_bg_2dft": False}, {"mask_type": "binary"}]
 )
-def test_loop_and_voice_come_apart(arguments):
+def test_loop_and_vocals_are_separated(arguments):
     sources, rate = loop_and_voice()
     assert improvement(FT2D(sample_rate=rate, **arguments)(sources.sum(0)), sources) > 4.5
 

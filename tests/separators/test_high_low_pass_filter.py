@@ -39,7 +39,7 @@ def test_the_mask_is_that_of_a_butterworth_filter():
         assert torch.allclose(high_pass_mask(frequencies, cutoff), expected, rtol=0, atol=1e-14)
 
 
-def test_every_channel_frame_and_item_is_treated_alike():
+def test_the_mask_is_equal_for_all_channels_frames_and_items():
     separator = HighLowPassFilter(900.0, sample_rate=RATE, stft=STFT(16, 4))
     spectrogram = separator.stft(noise(4, 3, 41))
     masks = separator.final_masks(spectrogram)

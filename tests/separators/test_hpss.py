@@ -56,7 +56,7 @@ def test_the_whole_separation_is_that_of_librosa():
 
 
 @pytest.mark.parametrize("mask_type", ["soft", "binary"])
-def test_tones_and_clicks_come_apart(mask_type):
+def test_tones_and_clicks_are_separated(mask_type):
     sources, rate = tones_and_clicks()
     estimates = HPSS(sample_rate=rate, mask_type=mask_type)(sources.sum(0))
     assert improvement(estimates, sources) > 15

@@ -81,7 +81,7 @@ def test_bounds_are_allowed_where_nothing_is_learned():
     assert Gain(3.0, sample_rate=8000).state_dict() == {}
 
 
-def test_a_plain_value_stays_as_it_was_given():
+def test_plain_values_are_stored_unchanged():
     separator = HPSS(margin=(1, 2), power=3, sample_rate=8000)
     assert separator.power == 3
     assert type(separator.power) is int
@@ -135,7 +135,7 @@ def test_gradients_reach_the_free_parameter():
     assert separator.free_gain.grad.item() == pytest.approx(10 * slope.item(), rel=1e-5)
 
 
-def test_copies_learn_apart():
+def test_copies_have_separate_parameters():
     separator = Gain(0.5, sample_rate=8000, trainable=("gain",))
     twin = copy.deepcopy(separator)
     with torch.no_grad():

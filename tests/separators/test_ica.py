@@ -45,7 +45,7 @@ def test_it_agrees_with_the_reference(algorithm, fun):
     assert amari(separator.unmixing(mixture.float()).double() @ MIXING) < 0.05
 
 
-def test_what_is_not_foretold_tells_more():
+def test_prediction_residuals_improve_separation():
     """Signals with a memory are nearer to Gaussian than what drives them."""
     drive = torch.stack((sources(1)[0], sources(1)[0].flip(0), sources(1)[0].roll(7000)))
     signals = torch.zeros_like(drive)
@@ -68,7 +68,7 @@ def test_any_order_unmixes_signals_of_any_length(order):
 
 
 @pytest.mark.parametrize("algorithm", ["parallel", "deflation"])
-def test_every_seed_ends_alike(algorithm):
+def test_all_seeds_converge_to_the_same_result(algorithm):
     mixture = MIXING @ sources()
     first = ICA(algorithm, sample_rate=8000)(mixture)
     for seed in range(1, 5):

@@ -84,7 +84,7 @@ def test_melody_is_found(lowest, rate, seed):
 
 
 @pytest.mark.parametrize(("mask_type", "floor"), [("soft", 6.0), ("binary", 6.0)])
-def test_voice_and_chords_come_apart(mask_type, floor):
+def test_vocals_and_chords_are_separated(mask_type, floor):
     sources, pitch = song()
     separator = Melodia(sample_rate=RATE, mask_type=mask_type)
     assert overall_accuracy(separator.melody(sources.sum(0)), pitch, separator.melody_hop_length) > 0.85

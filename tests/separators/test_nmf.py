@@ -32,7 +32,7 @@ def notes_and_noises():
     "arguments",
     [{}, {"init": "nndsvd"}, {"beta_loss": "itakura_saito", "spectrum": "power"}, {"mask_type": "binary"}],
 )
-def test_notes_and_noises_come_apart(arguments):
+def test_notes_and_noises_are_separated(arguments):
     sources = notes_and_noises()
     estimates = NMF(n_components=8, sample_rate=RATE, **arguments)(sources.sum(0))
     assert max(improvement(estimates, sources), improvement(estimates.flip(0), sources)) > 7

@@ -209,7 +209,7 @@ def test_silence_between_keeps_the_order():
 # ---------------------------------------------------------------- as a separator
 
 
-def test_what_is_wrapped_says_what_is_promised():
+def test_attributes_are_those_of_the_separator():
     inner = IdealRatioMask(sample_rate=8000)
     separator = in_windows(inner, 400)
     assert (separator.requires, separator.names, separator.channels) == (("sources",), (), None)

@@ -94,7 +94,7 @@ def test_channels_share_a_period():
 
 
 @pytest.mark.parametrize("mask_type", ["soft", "binary"])
-def test_loop_and_voice_come_apart(mask_type):
+def test_loop_and_vocals_are_separated(mask_type):
     sources, rate = loop_and_voice()
     separator = Repet(min_period=0.3, sample_rate=rate, mask_type=mask_type)
     assert improvement(separator(sources.sum(0)), sources) > 6
@@ -193,7 +193,7 @@ def test_beat_spectrum_and_period_take_one_mixture_or_a_batch():
     assert torch.allclose(beat_spectrum(magnitude(separator.stft(mixture))), beats, rtol=0, atol=1e-15)
 
 
-def test_short_mixtures_are_told_what_they_need():
+def test_short_mixtures_are_refused_with_the_required_length():
     separator = Repet(min_period=0.8, sample_rate=8000)
     with pytest.raises(ValueError, match=r"must last at least 1\.62 s .* min_period=0\.8 s, got at most 1\.5 s"):
         separator(noise(2, 12000))

@@ -58,7 +58,7 @@ def test_it_is_the_plain_one(seconds, limit, threshold):
 @pytest.mark.parametrize(
     ("scene", "seconds", "limit", "floor"), [(loop_and_voice, 1.0, 100, 14.0), (shuffled_loop_and_voice, 0.3, 5, 12.0)]
 )
-def test_background_and_voice_come_apart(scene, seconds, limit, floor, mask_type):
+def test_background_and_vocals_are_separated(scene, seconds, limit, floor, mask_type):
     sources, rate = scene()
     separator = RepetSim(0.0, seconds, limit, sample_rate=rate, mask_type=mask_type)
     assert improvement(separator(sources.sum(0)), sources) > floor
@@ -95,7 +95,7 @@ def test_items_are_independent():
     assert ((together - alone).abs() <= 1e-5 * peak).all()
 
 
-def test_frames_are_far_enough_apart():
+def test_similar_frames_have_the_minimum_distance():
     mixture = noise(2, 1, 16000)
     frames = RepetSim(min_distance_between_frames=0.25, sample_rate=8000).similar_frames(mixture)
     assert frames.shape == (2, 251, 7)

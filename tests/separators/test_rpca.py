@@ -32,7 +32,7 @@ def test_channels_are_one_matrix():
 
 
 @pytest.mark.parametrize("mask_type", ["soft", "binary"])
-def test_loop_and_voice_come_apart(mask_type):
+def test_loop_and_vocals_are_separated(mask_type):
     sources, rate = loop_and_voice()
     separator = RPCA(sample_rate=rate, mask_type=mask_type)
     assert improvement(separator(sources.sum(0)), sources) > 3

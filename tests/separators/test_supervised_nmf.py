@@ -41,7 +41,7 @@ def recordings():
         ({"mask_type": "binary"}, 12),
     ],
 )
-def test_fitted_sources_come_apart(arguments, least):
+def test_fitted_sources_are_separated(arguments, least):
     isolated, sources = recordings()
     separator = SupervisedNMF(NAMES, n_components=6, sample_rate=RATE, **arguments).fit(isolated)
     assert (separator.dictionaries >= 0).all()

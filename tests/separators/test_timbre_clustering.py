@@ -28,7 +28,7 @@ def test_nothing_has_no_direction():
     assert torch.autograd.grad(vectors.sum(), templates)[0].isfinite().all()
 
 
-def test_features_are_told_channel_by_channel():
+def test_features_of_each_channel():
     """Of one factorisation of both: what a channel has does not depend on the order of channels."""
     sources, _ = tones_and_clicks()
     separator = TimbreClustering(n_components=5, sample_rate=RATE, stft=STFT(128))
@@ -45,7 +45,7 @@ def test_features_are_told_channel_by_channel():
 
 
 @pytest.mark.parametrize("arguments", [{}, {"mask_type": "binary"}, {"beta_loss": "frobenius", "n_mfcc": 20}])
-def test_tones_and_clicks_come_apart(arguments):
+def test_tones_and_clicks_are_separated(arguments):
     sources, rate = tones_and_clicks()
     estimates = TimbreClustering(n_components=10, sample_rate=rate, **arguments)(sources.sum(0))
     assert max(improvement(estimates, sources), improvement(estimates.flip(0), sources)) > 5

@@ -1,12 +1,15 @@
 """``torchsep evaluate``: score separators on a data set, in one table."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from torchsep.cli.messages import INTERRUPTED, fail
 from torchsep.cli.progress import Bar
+
+if TYPE_CHECKING:
+    from torchsep.engine import Evaluation
 
 __all__ = ["evaluate"]
 
@@ -32,14 +35,9 @@ def evaluate(
 
     Exit code: 0 if all is done, 1 if some items failed (the others are done), 2 if the command is wrong.
     """
-    from torchsep.engine import evaluations, run_evaluation, summarise
+    from torchsep.engine import run_evaluation, summarise
 
-    try:
-        jobs = evaluations(overrides, several=several)
-        for job in jobs:  # before the first one runs
-            job.prepare()
-    except (ValueError, OSError, ImportError) as error:
-        fail(error)
+    jobs = _checked(overrides, several)
     runs = []
     for job in jobs:
         reporter = _Reporter(job.label)
@@ -55,6 +53,21 @@ def evaluate(
     failed = sum(bool(outcome.error) for run in runs for outcome in run.outcomes.values())
     if failed:
         fail(f"{failed} items failed; the reasons are in the results", code=1)
+
+
+def _checked(overrides: list[str], several: bool) -> "list[Evaluation]":  # noqa: FBT001 - private
+    """The evaluations, all of which can be run."""
+    from torchsep.engine import evaluations
+
+    try:
+        jobs = evaluations(overrides, several=several)
+        for job in jobs:
+            job.check()
+    except (ValueError, OSError, ImportError) as error:
+        fail(error)
+    except KeyboardInterrupt:
+        fail("interrupted; nothing was scored", INTERRUPTED)
+    return jobs
 
 
 class _Reporter(Bar):

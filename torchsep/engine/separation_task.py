@@ -13,7 +13,6 @@ from torch.optim import Optimizer
 from torchsep.configurable import registry_name
 from torchsep.engine.objectives import Objective
 from torchsep.engine.separator_choice import SeparatorChoice
-from torchsep.engine.windows import in_windows
 from torchsep.metrics import improvement, match_estimates, si_sdr
 from torchsep.separators import OverlapAdd, Separator
 
@@ -82,11 +81,8 @@ class SeparationTask(pl.LightningModule):
         """The separator for a batch: for its sample rate, its number of sources, and its window if it has one."""
         if self.choice is None:
             return self._own_separator()
-        sources = batch.get("sources")
-        separator = self.choice.at(int(batch["sample_rate"]), None if sources is None else sources.shape[-3])
-        window_duration = batch.get("window_duration")
-        if window_duration is not None and not isinstance(separator, OverlapAdd):
-            separator = in_windows(separator, window_duration)
+        num_sources = batch["sources"].shape[-3] if "sources" in batch else None
+        separator = self.choice.at(int(batch["sample_rate"]), num_sources, batch.get("window_duration"))
         return separator.to(self.device)
 
     def configure_optimizers(self) -> Any:

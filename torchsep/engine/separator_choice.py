@@ -16,6 +16,7 @@ from torchsep import registry
 from torchsep.checkpoint import load
 from torchsep.configurable import registry_name
 from torchsep.engine.config import compose, parse_overrides, plain
+from torchsep.engine.windows import in_windows
 from torchsep.separators import OverlapAdd, Resampled, Separator
 
 __all__ = ["Run", "SeparatorChoice", "configure"]
@@ -42,7 +43,7 @@ class SeparatorChoice:
 
     def __init__(self, separator: Separator | Mapping[str, Any], label: str = "") -> None:
         self._separator = separator if isinstance(separator, Separator) else None
-        self._built: dict[tuple[int, int | None], Separator] = {}
+        self._built: dict[tuple[int, int | None, float | None], Separator] = {}
         self.config: dict[str, Any] = separator.config if isinstance(separator, Separator) else dict(separator)
         self.kind = type(separator) if isinstance(separator, Separator) else registry.separator_class(self.name)
         self.label = label or self.name
@@ -54,25 +55,30 @@ class SeparatorChoice:
         """The registry name of the separator."""
         return str(self.config.get("name"))
 
-    def at(self, sample_rate: int, num_sources: int | None = None) -> Separator:
+    def at(self, sample_rate: int, num_sources: int | None = None, window_duration: float | None = None) -> Separator:
         """The separator for mixtures of a sample rate, in evaluation mode; built on the first call for each rate.
 
         Args:
             sample_rate: of the mixtures, in Hz.
             num_sources: number of true sources, used where the separator needs a number and the arguments have none.
+            window_duration: in seconds, to separate in windows; has no effect on a separator that does so itself.
 
         Raises:
             ValueError: if an argument is missing, unknown or wrong.
         """
         is_open = num_sources is not None and self._needs_num_sources()
-        key = sample_rate, num_sources if is_open else None
-        if key not in self._built:
-            if self._separator is not None:
-                separator = _resampled(self._separator, sample_rate)
-            else:
-                number = {"num_sources": num_sources} if is_open else {}
-                separator = registry.build(self.config, sample_rate=sample_rate, **number)
-            self._built[key] = separator.eval()
+        key = sample_rate, num_sources if is_open else None, window_duration
+        if key in self._built:
+            return self._built[key]
+        separator: Separator
+        if window_duration is not None:
+            separator = in_windows(self.at(sample_rate, num_sources), window_duration)
+        elif self._separator is not None:
+            separator = _resampled(self._separator, sample_rate)
+        else:
+            number = {"num_sources": num_sources} if is_open else {}
+            separator = registry.build(self.config, sample_rate=sample_rate, **number)
+        self._built[key] = separator.eval()
         return self._built[key]
 
     def check(self, *, has_sources: bool, built: Separator | None = None) -> None:

@@ -11,7 +11,7 @@ _SHARE = 0.8  # of the available memory
 
 
 def in_windows(separator: Separator, window_duration: float) -> OverlapAdd:
-    """A separator that works in windows.
+    """A separator that works in windows; the separator itself if it already does.
 
     If the names only number the sources, their order may differ between windows, and the permutation is found.
 
@@ -25,6 +25,8 @@ def in_windows(separator: Separator, window_duration: float) -> OverlapAdd:
         >>> in_windows(build("mix_as_estimate", num_sources=2, sample_rate=8000), 15.0).find_permutation
         True
     """
+    if isinstance(separator, OverlapAdd):
+        return separator
     find = are_numbered(separator.names)
     return OverlapAdd(separator, window_duration, find_permutation=find, sample_rate=separator.sample_rate)
 

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +49,9 @@ class Evaluation:
         """The folder of all results."""
         return Path(self.config.output or "outputs/evaluation")
 
-    def prepare(self) -> Any:
-        """The data set, with the separator built for its first item, so that wrong values are an error at once.
-
-        Raises:
-            ValueError: if the data set or the separator cannot be built.
-        """
+    @cached_property
+    def items(self) -> Any:
+        """The data set; the separator is built for its first item, so that wrong values are an error at once."""
         items = instance(self.config.data, "data")
         for number in range(len(items)):
             try:
@@ -64,6 +62,14 @@ class Evaluation:
             self.choice.check(has_sources=True, built=separator)
             break
         return items
+
+    def check(self) -> None:
+        """Build the data set and the separator.
+
+        Raises:
+            ValueError: if one of them cannot be built.
+        """
+        _ = self.items
 
 
 def run_evaluation(evaluation: Evaluation, receive: Callable[[Mapping[str, Any] | int], None] = lambda _: None) -> Run:
@@ -79,11 +85,11 @@ def run_evaluation(evaluation: Evaluation, receive: Callable[[Mapping[str, Any] 
     """
     config = evaluation.config
     options = _options(config.evaluation)
-    items = evaluation.prepare()
+    items = evaluation.items
     folder = evaluation.output / evaluation.label
     if config.overwrite and folder.exists():
         shutil.rmtree(folder)
-    begin_run(folder, _description(evaluation, items, options), _circumstances())
+    begin_run(folder, _description(evaluation, options), _circumstances())
     run = read_run(folder)
     outcomes = dict(run.outcomes)
     remaining = [number for number, id_ in enumerate(items.ids) if id_ not in outcomes or outcomes[id_].error]
@@ -95,7 +101,7 @@ def run_evaluation(evaluation: Evaluation, receive: Callable[[Mapping[str, Any] 
         receive(record)
 
     if remaining:
-        _test(evaluation, items, remaining, options, collect)
+        _test(evaluation, remaining, options, collect)
     if config.trainer.devices != 1:  # the results came in other processes
         outcomes = read_run(folder).outcomes
     return replace(run, outcomes={id_: outcomes[id_] for id_ in items.ids if id_ in outcomes})
@@ -110,7 +116,7 @@ def _options(config: DictConfig) -> EvaluationOptions:
     return EvaluationOptions(names, config.match, config.save_audio, config.num_workers)
 
 
-def _description(evaluation: Evaluation, items: Any, options: EvaluationOptions) -> dict[str, Any]:
+def _description(evaluation: Evaluation, options: EvaluationOptions) -> dict[str, Any]:
     """What determines the results."""
     return {
         "separator": evaluation.choice.config,
@@ -118,7 +124,7 @@ def _description(evaluation: Evaluation, items: Any, options: EvaluationOptions)
         "metrics": {name: MEASURES[name].definition for name in options.metrics},
         "match": options.match,
         "label": evaluation.label,
-        "sources": list(items.names),
+        "sources": list(evaluation.items.names),
     }
 
 
@@ -153,7 +159,6 @@ class _Items(pl.LightningDataModule):
 
 def _test(
     evaluation: Evaluation,
-    items: Any,
     remaining: list[int],
     options: EvaluationOptions,
     receive: Callable[[Mapping[str, Any]], None],
@@ -168,7 +173,7 @@ def _test(
     with quiet(), interruptible():
         trainer = instance(trainer_config, "trainer", callbacks=[scorer], **given)
         task = SeparationTask(evaluation.choice, catch_errors=True)
-        trainer.test(task, datamodule=_Items(items, remaining, options.num_workers), verbose=False)
+        trainer.test(task, datamodule=_Items(evaluation.items, remaining, options.num_workers), verbose=False)
 
 
 def _ignore(_: Any) -> None:
