@@ -209,7 +209,9 @@ def test_memory_layout_changes_nothing():
 
 @pytest.mark.parametrize("penalties", [{}, {"alpha": 1e-3, "l1_ratio": 0.3}])
 @pytest.mark.parametrize("beta", [2.0, 1.0, 0.0, 0.5])
-def test_block_sizes_change_nothing(beta, penalties, monkeypatch):
+@pytest.mark.parametrize("threads", [1, 3])
+def test_blocks_and_lanes_change_nothing(beta, penalties, threads, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)  # the number of lanes
     matrix = positive(3, 10, 41)
     settings = {"beta_loss": beta, "max_iter": 30, "tol": 1e-3, **penalties}
     expected = fit_nmf(matrix, 4, **settings)

@@ -5,13 +5,14 @@ the square root of the number of updates, and then recomputed between two checkp
 """
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from torchsep.functional.nmf._updates import Ratio, Updates, Workspace
+from torchsep.functional.nmf._updates import Ratio, Updates
 
 __all__ = ["Gradients", "backpropagate"]
 
@@ -37,7 +38,7 @@ def backpropagate(updates: Updates, initial: Factors, count: Int[Tensor, " B"], 
         count: number of updates of each item.
         gradients: of the updated factors; zeros for data and penalties.
     """
-    workspace = updates.workspace()
+    updates = replace(updates, lanes=1)
     total = int(count.max())
     interval = math.isqrt(max(1, total - 1)) + 1
 
@@ -45,7 +46,7 @@ def backpropagate(updates: Updates, initial: Factors, count: Int[Tensor, " B"], 
         return None if bool((count > number).all()) else count > number
 
     def step(factors: Factors, number: int) -> Factors:
-        return _updated(updates, factors, active(number), workspace)[0]
+        return _updated(updates, factors, active(number))[0]
 
     checkpoints = [initial]
     current = initial
@@ -58,29 +59,25 @@ def backpropagate(updates: Updates, initial: Factors, count: Int[Tensor, " B"], 
         for number in range(first, min(first + interval, total) - 1):
             recomputed.append(step(recomputed[-1], number))
         for number in reversed(range(first, min(first + interval, total))):
-            _backward_step(updates, recomputed.pop(), active(number), gradients, workspace)
+            _backward_step(updates, recomputed.pop(), active(number), gradients)
 
 
-def _updated(
-    updates: Updates, factors: Factors, active: Tensor | None, workspace: Workspace
-) -> tuple[Factors, list[Ratio], Ratio | None]:
+def _updated(updates: Updates, factors: Factors, active: Tensor | None) -> tuple[Factors, list[Ratio], Ratio | None]:
     """The factors after another update, and its ratios."""
     new = factors[0].clone(), factors[1].clone() if updates.learn else factors[1]
-    return new, *updates.apply(*new, workspace, active)
+    return new, *updates.apply(*new, updates.blocks(*new), active)
 
 
-def _backward_step(
-    updates: Updates, factors: Factors, active: Tensor | None, gradients: Gradients, workspace: Workspace
-) -> None:
+def _backward_step(updates: Updates, factors: Factors, active: Tensor | None, gradients: Gradients) -> None:
     """Transform the gradients of the factors after an update to those of the factors before it."""
     _, frames, bins = updates.data.shape
     activations, templates = factors
-    new, ratios, ratio = _updated(updates, factors, active, workspace)
+    new, ratios, ratio = _updated(updates, factors, active)
     into_templates = gradients.templates
     if ratio is not None:
         into_ratio = _backward_ratio(updates, templates, ratio, active, into_templates)
         _backward_penalty(updates, frames, templates, into_ratio[1], into_templates, gradients.penalties)
-    for block, own_ratio in zip(updates.blocks(), ratios, strict=True):
+    for block, own_ratio in zip(updates.slices(), ratios, strict=True):
         old, own, into = activations[..., block], new[0][..., block], gradients.activations[..., block]
         if ratio is not None:
             terms, into_model = _backward_model(

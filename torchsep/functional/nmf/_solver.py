@@ -77,11 +77,11 @@ def multiplicative_updates(  # noqa: PLR0913, PLR0917 - an operator takes tensor
 
 def _run(updates: Updates, factors: tuple[Tensor, Tensor], count: Tensor, max_iter: int, tol: float) -> None:
     """Update factors and their number of updates in place."""
-    workspace = updates.workspace()
+    blocks = updates.blocks(*factors)
     active: Bool[Tensor, " B"] | None = None
     initial = previous = _root_divergence(updates, *factors) if tol > 0 else count
     for number in range(1, max_iter + 1):
-        updates.apply(*factors, workspace, active)
+        updates.apply(*factors, blocks, active)
         count += 1 if active is None else active
         if tol > 0 and number % _TEST_INTERVAL == 0:
             current = _root_divergence(updates, *factors)
@@ -95,7 +95,7 @@ def _run(updates: Updates, factors: tuple[Tensor, Tensor], count: Tensor, max_it
 
 def _root_divergence(updates: Updates, activations: Tensor, templates: Tensor) -> Float[Tensor, " B"]:
     total = torch.zeros(len(activations), dtype=torch.float64, device=activations.device)
-    for block in updates.blocks():
+    for block in updates.slices():
         terms = divergences(updates.data[:, block], torch.bmm(activations[..., block].mT, templates), updates.beta)
         total += terms.sum((1, 2))
     return total.clamp(min=0).sqrt()
