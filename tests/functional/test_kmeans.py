@@ -9,6 +9,7 @@ from scenes import noise
 from sklearn.cluster import KMeans
 
 from torchsep.functional._chunks import BlockSize
+from torchsep.functional.clustering import _lloyd as lloyd
 from torchsep.functional.clustering import _packed_points as packed_points
 from torchsep.functional.clustering.kmeans import kmeans, minibatch_kmeans, soft_assignment, soft_kmeans
 
@@ -188,7 +189,7 @@ def test_chunks_change_nothing(monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(packed_points, "_CHUNK", 900)
             patch.setattr(packed_points, "_BLOCK", BlockSize(3000, 3000))
-            patch.setattr(packed_points, "_ITEMS", BlockSize(3000, 3000))
+            patch.setattr(lloyd, "_ITEMS", BlockSize(3000, 3000))
             parts = kmeans(points, 3, weights=given)
         assert torch.equal(whole.labels, parts.labels)
         assert torch.allclose(whole.centres, parts.centres, rtol=1e-12)

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from torchsep.functional._chunks import BlockSize
 from torchsep.functional.clustering._coreset import coreset
 from torchsep.functional.clustering._kmeans_init import kmeans_plus_plus
 from torchsep.functional.clustering._packed_points import (
@@ -21,6 +22,9 @@ from torchsep.functional.clustering._packed_points import (
 from torchsep.functional.hashing import hashed_uniform
 
 __all__ = ["Fit", "best_fit", "better", "lloyd", "minibatch_centres"]
+
+# Elements of a group of items that are fitted at once.
+_ITEMS = BlockSize(cpu=1 << 22, accelerator=1 << 27)
 
 # Minimum size of the coreset for the initial centres, in total and per cluster; the minimum ratio of the number of
 # points to it, below which all points are used; and its maximum number of iterations.
@@ -62,13 +66,15 @@ def best_fit(
         weights = weights.masked_fill(weights.sum(-1, keepdim=True) == 0, 1.0)
         largest = weights.amax(-1, keepdim=True)
         weights = weights / largest
-    packed = pack(points, weights, n_clusters)
-    given = None if init is None else packed.packed(init)
-    inits = [_initial_centres(packed, n_clusters, seed, tol) for seed in seeds] if given is None else [given]
+    size = max(1, _ITEMS.on(points.device) // points[0].numel())
     fits = []
-    for group in packed.groups():
-        some = packed.of(group)
-        fits.append(reduce(better, (_final_step(some, iterate(some, centres[group])) for centres in inits)))
+    for group in (slice(first, first + size) for first in range(0, len(points), size)):
+        packed = pack(points[group], None if weights is None else weights[group], n_clusters)
+        if init is None:
+            inits = [_initial_centres(packed, n_clusters, seed, tol) for seed in seeds]
+        else:
+            inits = [packed.packed(init[group])]
+        fits.append(reduce(better, (_final_step(packed, iterate(packed, centres)) for centres in inits)))
     centres, labels, inertia, indices = (torch.cat(parts) for parts in zip(*fits, strict=True))
     return centres, labels, inertia * largest[:, 0], indices
 
@@ -103,7 +109,7 @@ def _initial_centres(points: PackedPoints, n_clusters: int, seed: int, tol: floa
     """Initial centres: by k-means++, or for many points by k-means on a coreset."""
     size = max(_CORESET, _CORESET_PER_CLUSTER * n_clusters)
     if points.num_points < _MIN_RATIO * size:
-        return torch.cat([kmeans_plus_plus(points.of(group), n_clusters, seed) for group in points.groups()])
+        return kmeans_plus_plus(points, n_clusters, seed)
     sample = coreset(points, size, seed)
     return lloyd(sample, kmeans_plus_plus(sample, n_clusters, seed), _CORESET_ITERATIONS, tol)
 

@@ -27,8 +27,6 @@ _MAX_CHUNK = 1 << 13
 _CLAMP = 2.0**40
 # Elements of a block of chunks for one batched product.
 _BLOCK = BlockSize(cpu=1 << 22, accelerator=1 << 27)
-# Elements of a group of items that are fitted at once.
-_ITEMS = BlockSize(cpu=1 << 22, accelerator=1 << 27)
 
 
 class PackedPoints(NamedTuple):
@@ -60,11 +58,6 @@ class PackedPoints(NamedTuple):
         """The points of some items."""
         parts = (part[items] if isinstance(part, Tensor) else part for part in self)
         return PackedPoints._make(parts)
-
-    def groups(self) -> list[slice]:
-        """Groups of items that are fitted at once."""
-        size = max(1, _ITEMS.on(self.values.device) // self.values[0].numel())
-        return [slice(first, first + size) for first in range(0, len(self.values), size)]
 
     def blocks(self, rows: int) -> Iterator[slice]:
         """Blocks of chunks for one batched product, with that many intermediate values per point."""
