@@ -76,7 +76,7 @@ def test_build_with_a_nested_config():
         ("hpss", {"xyzzy": 3}, "^hpss has no argument 'xyzzy'; it takes kernel_size, power, margin, mask_type, "),
         ("hpss", {"self": 3}, "^hpss has no argument 'self'"),
         ("hpss", {}, "^hpss must be given sample_rate$"),
-        ("mix_as_estimate", {}, "^mix_as_estimate must be given num_sources, sample_rate$"),
+        ("high_low_pass_filter", {}, "^high_low_pass_filter must be given cutoff_hz, sample_rate$"),
         ("hpss", {"sample_rate": 8000, "power": -1}, "^power must be at least 0, got -1$"),
         (
             {"sample_rate": 8000},

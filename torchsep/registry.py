@@ -1,7 +1,7 @@
 """Registry of classes by name, and construction of separators from names and configs."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, get_args
 
 import torchsep.networks
@@ -11,7 +11,7 @@ from torchsep.configurable import Configurable, registry_name
 from torchsep.separators import Separator
 from torchsep.transforms import STFT
 
-__all__ = ["build", "list_separators", "register", "separator_class"]
+__all__ = ["build", "list_separators", "map_separators", "register", "separator_class"]
 
 Kind = TypeVar("Kind", bound=type[Configurable])
 
@@ -117,6 +117,29 @@ def build(separator: str | Mapping[str, Any], /, **arguments: Any) -> Separator:
     kind = separator_class(name)
     built: Separator = _construct(kind, name, {**given, **arguments})
     return built
+
+
+def map_separators(config: Mapping[str, Any], function: Callable[[Any], Any]) -> dict[str, Any]:
+    """A separator's configuration with a function applied to each separator that it contains, innermost first.
+
+    Args:
+        config: mapping of ``name`` and arguments.
+        function: given a name, a mapping of a name and arguments, or a separator.
+
+    Example:
+        >>> config = {"name": "ensemble_clustering", "separators": ["hpss", {"name": "refine", "separator": "repet"}]}
+        >>> map_separators(config, lambda part: part if isinstance(part, dict) else part.upper())["separators"]
+        ['HPSS', {'name': 'refine', 'separator': 'REPET'}]
+    """
+    known = _REGISTERED[config["name"]].arguments() if config.get("name") in _REGISTERED else {}
+
+    def mapped(value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return [mapped(item) for item in value]
+        return function(map_separators(value, function) if isinstance(value, Mapping) else value)
+
+    taken = {name for name, parameter in known.items() if _takes_separators(parameter)}
+    return {name: mapped(value) if name in taken else value for name, value in config.items()}
 
 
 def _construct(kind: type[Any], name: str, arguments: Mapping[str, Any]) -> Any:

@@ -30,7 +30,11 @@ def test_equal_names_are_matched():
 
 
 def test_more_or_fewer_estimates_than_sources():
-    assert matching(SOURCES[[2, 0]], SOURCES, ("x", "y"), ("a", "b", "c")) == [1, -1, 0]
+    for match in ("auto", "best", "names"):
+        with pytest.raises(
+            ValueError, match=r"^2 estimates \(x, y\) for 3 sources \(a, b, c\); group the sources, as in"
+        ):
+            matching(SOURCES[[2, 0]], SOURCES, ("x", "y"), ("a", "b", "c"), match)
     assert matching(SOURCES[[2, 0, 1]], SOURCES[:2], ("x", "y", "z"), ("a", "b")) == [1, 2]
     silent = torch.cat((SOURCES[:1], torch.zeros(1, 2, 4000)))
     assert matching(SOURCES[[1, 0]], silent, (), ("a", "b")) == [1, 0]

@@ -26,6 +26,50 @@ def test_number_of_sources_is_used_where_it_is_open():
     assert SeparatorChoice({"name": "hpss"}).at(8000, 3).names == ("harmonic", "percussive")
 
 
+def test_number_of_sources_reaches_the_separators_inside():
+    nested = {"name": "refine", "separator": {"name": "overlap_add", "separator": "timbre_clustering"}}
+    assert len(SeparatorChoice({**nested, "refiner": "wiener_filter"}).at(8000, 3).names) == 3
+    parts = {"name": "ensemble_clustering", "separators": ["hpss", {"name": "nmf", "num_sources": 4}]}
+    ensemble = SeparatorChoice(parts).at(8000, 3)
+    assert [len(part.names) for part in (ensemble, *ensemble.separators)] == [3, 2, 4]
+
+
+def test_checkpoints_are_taken_inside_wrappers(tmp_path):
+    fast, slow = (build("high_low_pass_filter", cutoff_hz=300.0, sample_rate=rate) for rate in (16000, 8000))
+    for name, separator in (("fast", fast), ("slow", slow)):
+        save(separator, tmp_path / name / "model.safetensors")
+    refined = SeparatorChoice({"name": "refine", "separator": str(tmp_path / "slow"), "refiner": "wiener_filter"})
+    assert refined.at(8000).separator.cutoff_hz == 300.0
+    assert refined.at(8000).sample_rate == 8000
+    assert isinstance(refined.at(11025), Resampled)  # the whole works at the rate of the checkpoint
+    assert refined.at(11025).separator is not None
+    windows = SeparatorChoice({"name": "overlap_add", "separator": str(tmp_path / "slow" / "model.safetensors")})
+    assert isinstance(windows.at(11025), OverlapAdd)
+    sources = {"extracted_feature": "estimates", "separators": [str(tmp_path / "slow"), "hpss", str(tmp_path / "fast")]}
+    ensemble = SeparatorChoice({"name": "ensemble_clustering", **sources}).at(16000)
+    assert [type(part).__name__ for part in ensemble.separators] == ["Resampled", "HPSS", "HighLowPassFilter"]
+    own_rate = SeparatorChoice({"name": "resampled", "separator": str(tmp_path / "slow")}).at(11025)
+    assert own_rate.separator.sample_rate == 8000
+    assert ensemble(noise(1, 4000)).shape == (2, 1, 4000)
+
+
+@pytest.mark.parametrize(
+    ("inner", "error", "message"),
+    [
+        ("hpps", ValueError, "did you mean hpss"),
+        ("nowhere/model.safetensors", FileNotFoundError, r"nowhere/model\.safetensors"),
+        (
+            {"name": "refine", "separator": "speech8k"},
+            ValueError,
+            "separator must be a registered name, got 'speech8k'",
+        ),
+    ],
+)
+def test_unknown_separator_inside_a_wrapper_is_refused(inner, error, message):
+    with pytest.raises(error, match=message):
+        SeparatorChoice({"name": "overlap_add", "separator": inner})
+
+
 def test_sample_rate_must_not_be_given():
     with pytest.raises(ValueError, match=r"sample_rate follows each recording"):
         SeparatorChoice({"name": "hpss", "sample_rate": 8000})

@@ -82,9 +82,12 @@ def test_negative_figures_have_a_true_minus():
 
 @pytest.fixture
 def evaluation(tmp_path):
-    both = {"music": {"si_sdr": 1.0, "errors": 5.0}, "voice": {"si_sdr": 3.0, "errors": None}}
-    write_run(tmp_path, "one", [result("a", both), result("b", scores(7.0)), {"id": "c", "error": "no"}])
-    write_run(tmp_path, "two", [result("a", scores("inf")), result("b", scores(8.0))])
+    first = {"music": {"si_sdr": 1.0, "errors": 5.0}, "voice": {"si_sdr": 3.0, "errors": None}}
+    second = {"music": {"si_sdr": 6.0, "errors": 10.0}, "voice": {"si_sdr": 8.0, "errors": 10.0}}
+    write_run(tmp_path, "one", [result("a", first), result("b", second), {"id": "c", "error": "no"}])
+    unknown = {"si_sdr": None, "errors": None}
+    rows = [result(id_, {"music": unknown, **scores(value)}) for id_, value in (("a", "inf"), ("b", 8.0))]
+    write_run(tmp_path, "two", rows)
     runs = read_runs([tmp_path])
     return runs, items_of_runs(runs), measures_of(runs)
 
@@ -102,7 +105,7 @@ def test_panels(evaluation):
     assert two.cells[0].text == "∞"
     assert mean.num_infinite == voice.num_infinite == 1
     assert music.num_infinite == 0
-    assert (music.rows[0].scored, music.rows[1].scored) == (1, 0)
+    assert (music.rows[0].scored, music.rows[1].scored) == (2, 2)
     assert music.rows[1].cells[0].text == "\N{EN DASH}"
     assert one.speed.value == 4.0  # twice 2 s in 0.5 s
 
@@ -110,8 +113,10 @@ def test_panels(evaluation):
 def test_rows_of_items(evaluation):
     _, items, measures = evaluation
     first = item_rows(items[0], measures)
-    assert [(row.source, row.label) for row in first] == [("music", "one"), ("voice", "one"), ("voice", "two")]
-    assert [row.cells[0].is_best for row in first] == [False, False, True]
+    assert [(row.source, row.label) for row in first] == [
+        (source, label) for source in ("music", "voice") for label in ("one", "two")
+    ]
+    assert [row.cells[0].is_best for row in first] == [False, False, False, True]
     (failed,) = item_rows(items[2], measures)
     assert (failed.label, failed.error) == ("one", "no")
 
@@ -120,7 +125,7 @@ def test_plots_have_a_point_for_each_item(evaluation):
     runs, items, measures = evaluation
     plot = panels(runs, items, measures)[2].plots[0]
     assert [len(box.points) for box in plot.boxes] == [2, 1]  # the infinite one has no place
-    assert plot.boxes[0].points[1].text == "b: 7.00 dB"
+    assert plot.boxes[0].points[1].text == "b: 8.00 dB"
     assert plot.boxes[0].points[1].item == 1
     for box in plot.boxes:
         assert 0 <= box.start <= box.low <= box.middle <= box.high <= box.end <= plot.width
@@ -128,7 +133,7 @@ def test_plots_have_a_point_for_each_item(evaluation):
 
 @pytest.mark.parametrize("values", [[0.0], [5.0, 5.0], [-3.0, 1e-6], [1e9, 1e9 + 1], [1e-9, 3e-9], []])
 def test_plots_of_any_figures(values):
-    plot = box_plot(measure_of("sdr"), {"a": dict(enumerate(values)), "b": {}}, ["x", "y"])
+    plot = box_plot(measure_of("sdr"), {"a": dict(enumerate(values)), "b": {}}, {0: "x", 1: "y"})
     places = [x for x, _ in plot.ticks]
     assert places == sorted(places)
     assert 2 <= len(places) <= 8
@@ -138,5 +143,40 @@ def test_plots_of_any_figures(values):
 
 def test_of_many_items_the_outliers_are_drawn():
     values = dict(enumerate([*np.linspace(0, 1, 500).tolist(), 50.0]))
-    (box,) = box_plot(measure_of("sdr"), {"a": values}, [str(number) for number in values]).boxes
+    (box,) = box_plot(measure_of("sdr"), {"a": values}, {number: str(number) for number in values}).boxes
     assert [point.item for point in box.points] == [500]
+
+
+def test_items_with_other_sources_have_panels_of_their_own(tmp_path):
+    pair = {"music": {"si_sdr": 1.0}, "voice": {"si_sdr": 3.0}}
+    write_run(tmp_path, "one", [result("a", pair), result("b", scores(9.0)), {"id": "c", "error": "no"}])
+    runs = read_runs([tmp_path])
+    found = panels(runs, items_of_runs(runs), measures_of(runs))
+    assert [(panel.title, panel.rows[0].cells[0].value) for panel in found] == [
+        ("Mean of the sources \N{MIDDLE DOT} 1 item of music, voice", 2.0),
+        ("music \N{MIDDLE DOT} 1 item of music, voice", 1.0),
+        ("voice \N{MIDDLE DOT} 1 item of music, voice", 3.0),
+        ("voice \N{MIDDLE DOT} 1 item of voice", 9.0),
+    ]
+
+
+def test_baselines_and_oracles_do_not_compete(tmp_path):
+    values = {"mix": (150.0, "baseline"), "good": (5.0, "method"), "ideal": (20.0, "oracle"), "poor": (1.0, "method")}
+    for label, (value, role) in values.items():
+        write_run(tmp_path, label, [result("a", scores(value)), result("b", scores(value + 1.0))], role=role)
+    runs = read_runs([tmp_path])
+    items = items_of_runs(runs)
+    (panel,) = panels(runs, items, measures_of(runs))
+    assert [row.label for row in panel.rows] == ["good", "poor", "mix", "ideal"]
+    assert [row.label for row in panel.rows if row.cells[0].is_best] == ["good"]
+    assert not any(row.speed.is_best for row in panel.rows if row.role != "method")
+    assert [row.label for row in item_rows(items[0], measures_of(runs)) if row.cells[0].is_best] == ["good"]
+
+
+def test_axis_follows_the_robust_range_of_the_methods():
+    spread = dict(enumerate([1.0, 2.0, 3.0, 4.0, 5.0, 300.0]))
+    figures = {"one": spread, "mix": dict.fromkeys(range(6), 151.0), "ideal": dict.fromkeys(range(6), 7.0)}
+    plot = box_plot(measure_of("sar"), figures, {number: str(number) for number in range(6)}, ["one"])
+    assert [text for _, text in plot.ticks][-1] in {"7", "8"}  # as far as the oracle, not the baseline or the outlier
+    outlier = next(point for point in plot.boxes[0].points if point.text.startswith("5: 300"))
+    assert outlier.x == plot.boxes[1].middle == plot.ticks[-1][0]

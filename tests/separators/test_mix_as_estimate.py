@@ -17,6 +17,16 @@ def test_every_source_is_a_share_of_the_mixture(sources):
     assert torch.allclose(estimates.sum(1), mixture, rtol=0, atol=1e-14)
 
 
+def test_scale_is_the_gain_of_each_estimate():
+    mixture = noise(2, 3, 21)
+    separator = MixAsEstimate(3, scale=1.0, sample_rate=8000)
+    assert torch.equal(separator(mixture), mixture[:, None].expand(2, 3, 3, 21))
+    assert not separator.conservative
+    assert MixAsEstimate(4, scale=0.25, sample_rate=8000).conservative
+    with pytest.raises(ValueError, match=r"^scale must be above 0, got 0"):
+        MixAsEstimate(2, scale=0.0, sample_rate=8000)
+
+
 def test_estimates_share_no_memory():
     mixture = noise(2, 3, 21)
     before = mixture.clone()

@@ -27,6 +27,9 @@ def evaluate(
     several: Annotated[
         bool, typer.Option("--multirun", "-m", help="All combinations of values listed with commas, in one table.")
     ] = False,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="Print one table of all metrics, which may exceed 100 columns.")
+    ] = False,
 ) -> None:
     """Score separators on a data set with known sources, as configured by Hydra overrides.
 
@@ -49,7 +52,7 @@ def evaluate(
         except KeyboardInterrupt:
             fail(f"interrupted after {reporter.done} items of {job.label}; start again to resume", INTERRUPTED)
     for output in dict.fromkeys(job.output for job in jobs):
-        typer.echo(f"\n{summarise(output, runs).as_text()}\nWritten: {output / 'summary.md'}")
+        typer.echo(f"\n{summarise(output, runs).as_text(wide=wide)}\nWritten: {output / 'summary.md'}")
     failed = sum(bool(outcome.error) for run in runs for outcome in run.outcomes.values())
     if failed:
         fail(f"{failed} items failed; the reasons are in the results", code=1)
@@ -78,8 +81,11 @@ class _Reporter(Bar):
         self.done = 0
         self._label = label
 
-    def __call__(self, news: int | Mapping[str, Any]) -> None:
-        """Receive the number of items to score, or the result of one."""
+    def __call__(self, news: int | str | Mapping[str, Any]) -> None:
+        """Receive the number of items to score, the result of one, or a message."""
+        if isinstance(news, str):
+            self.say(news, is_error=True)
+            return
         if isinstance(news, int):
             self.say(f"{self._label}: {news} items to score", is_error=True)
             self.update(0, news)

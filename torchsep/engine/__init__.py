@@ -13,10 +13,11 @@ from torchsep.engine.objectives import (
     Objective,
     WaveformObjective,
 )
+from torchsep.engine.run import configure
 from torchsep.engine.separate.separate_files import device_overrides, output_folders, separate_files
 from torchsep.engine.separate.source_file_writer import FileResult, WriteOptions
 from torchsep.engine.separation_task import NonFiniteLossError, SeparationTask
-from torchsep.engine.separator_choice import SeparatorChoice, configure
+from torchsep.engine.separator_choice import SeparatorChoice
 from torchsep.engine.train.training import Trained, Training, run_training, training
 
 __all__ = [

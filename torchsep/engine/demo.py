@@ -9,7 +9,7 @@ import torch
 
 from torchsep import audio
 from torchsep.data import music_and_voice
-from torchsep.engine.separator_choice import configure
+from torchsep.engine.run import configure
 from torchsep.metrics import si_sdr
 
 __all__ = ["DemoResult", "run_demo"]

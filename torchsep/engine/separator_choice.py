@@ -1,39 +1,31 @@
 """The separator of a run: chosen once, and built once for each sample rate."""
 
-import importlib
-import importlib.util
-import inspect
-import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
-
-from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from collections.abc import Mapping
+from typing import Any
 
 from torchsep import registry
 from torchsep.checkpoint import load
-from torchsep.configurable import registry_name
-from torchsep.engine.config import compose, parse_overrides, plain
 from torchsep.engine.windows import in_windows
 from torchsep.separators import OverlapAdd, Resampled, Separator
 
-__all__ = ["Run", "SeparatorChoice", "configure"]
+__all__ = ["SeparatorChoice"]
 
 
 class SeparatorChoice:
     """A separator, or the name and arguments of one, without the sample rate.
 
     A separator given by name and arguments is built for every sample rate that is asked for; one with weights works at
-    its own rate, with resampling around it.
+    its own rate, with resampling around it. Where an argument is a separator, it may be the name of one, or a
+    checkpoint: a file, a folder, the name of one shipped with the library, or ``hub:user/name``. The whole then works
+    at the sample rate of the checkpoint, the highest if there are several.
 
     Args:
         separator: a separator, or a mapping of ``name`` and arguments.
         label: names its results; the registry name if empty.
 
     Raises:
-        ValueError: if the name is unknown or the arguments hold a sample rate.
+        FileNotFoundError: if an argument names a checkpoint that does not exist.
+        ValueError: if a name is unknown or the arguments hold a sample rate.
 
     Example:
         >>> choice = SeparatorChoice({"name": "high_low_pass_filter", "cutoff_hz": 500.0})
@@ -49,6 +41,9 @@ class SeparatorChoice:
         self.label = label or self.name
         if self._separator is None and "sample_rate" in self.config:
             raise ValueError("sample_rate follows each recording and must not be given")
+        self.loaded: list[Separator] = [] if self._separator is None else [self._separator]
+        """The separators with weights: the separator itself, or the checkpoints among its arguments."""
+        self._resolved = self.config if self._separator else registry.map_separators(self.config, self._resolve)
 
     @property
     def name(self) -> str:
@@ -60,14 +55,14 @@ class SeparatorChoice:
 
         Args:
             sample_rate: of the mixtures, in Hz.
-            num_sources: number of true sources, used where the separator needs a number and the arguments have none.
+            num_sources: number of true sources, if they are known: the ``num_sources`` of each separator that takes it,
+                where the arguments have none.
             window_duration: in seconds, to separate in windows; has no effect on a separator that does so itself.
 
         Raises:
             ValueError: if an argument is missing, unknown or wrong.
         """
-        is_open = num_sources is not None and self._needs_num_sources()
-        key = sample_rate, num_sources if is_open else None, window_duration
+        key = sample_rate, num_sources if self._separator is None else None, window_duration
         if key in self._built:
             return self._built[key]
         separator: Separator
@@ -75,9 +70,11 @@ class SeparatorChoice:
             separator = in_windows(self.at(sample_rate, num_sources), window_duration)
         elif self._separator is not None:
             separator = _resampled(self._separator, sample_rate)
+        elif self.loaded and not issubclass(self.kind, Resampled):
+            own_rate = max(part.sample_rate for part in self.loaded)
+            separator = _resampled(self._build(own_rate, num_sources), sample_rate)
         else:
-            number = {"num_sources": num_sources} if is_open else {}
-            separator = registry.build(self.config, sample_rate=sample_rate, **number)
+            separator = self._build(sample_rate, num_sources)
         self._built[key] = separator.eval()
         return self._built[key]
 
@@ -102,64 +99,34 @@ class SeparatorChoice:
                 f"{self.name} needs the true {needs}, which files alone do not hold; try `torchsep demo -s {self.name}`"
             )
 
-    def _needs_num_sources(self) -> bool:
-        if self._separator is not None or "num_sources" in self.config:
-            return False
-        parameter = self.kind.arguments().get("num_sources")
-        return parameter is not None and parameter.default is inspect.Parameter.empty
+    def _resolve(self, part: Any) -> Any:
+        """A separator among the arguments, loaded if it is a checkpoint."""
+        if not isinstance(part, str) or part in registry.list_separators():
+            return part
+        try:
+            separator = load(part)
+        except FileNotFoundError:
+            if part.startswith("hub:") or part.endswith(".safetensors"):
+                raise
+            registry.separator_class(part)  # raises, with the nearest name
+            raise
+        self.loaded.append(separator)
+        return separator
 
+    def _build(self, sample_rate: int, num_sources: int | None) -> Separator:
+        """The separator from its arguments."""
 
-class Run(NamedTuple):
-    """The configuration of a run, and the separator that it names."""
+        def completed(part: Any) -> Any:
+            if isinstance(part, Separator):
+                return part if issubclass(self.kind, Resampled) else _resampled(part, sample_rate)
+            config = {"name": part} if isinstance(part, str) else dict(part)
+            is_open = num_sources is not None and "num_sources" not in config
+            if is_open and "num_sources" in registry.separator_class(str(config.get("name"))).arguments():
+                config["num_sources"] = num_sources
+            return config
 
-    config: DictConfig
-    choice: SeparatorChoice
-
-
-def configure(
-    overrides: Sequence[str] = (), separator: str | None = None, parameters: Mapping[str, Any] | None = None
-) -> Run:
-    """The configuration of a run and its separator, composed once.
-
-    Args:
-        overrides: of Hydra; ``separator=`` may be anything that ``separator`` here can be.
-        separator: a registered name, whose preset in ``configs/separator`` is used if there is one; a checkpoint; a
-            YAML file of a name and arguments; or ``module:Class`` or ``file.py:Class`` for a class of your own, which
-            is imported and registered.
-        parameters: arguments of the separator, in addition to those of its preset.
-
-    Raises:
-        FileNotFoundError: if a YAML, Python or checkpoint file is missing.
-        ValueError: if there is no such separator, or an override or argument cannot be used.
-
-    Example:
-        >>> run = configure(["separator=repet", "separator.min_period=1.5", "data=scenes"])
-        >>> run.choice.config, run.config.data.num_items
-        ({'name': 'repet', 'min_period': 1.5}, 100)
-    """
-    given = parse_overrides(overrides)
-    rest = [override.input_line or "" for override in given if not _is_separator(override)]
-    chosen = separator or next((str(override.value()) for override in given if _is_separator(override)), None)
-    checkpoint = None if chosen is None else _checkpoint(chosen)
-    if chosen is None:
-        config = compose(rest)
-    elif checkpoint is not None:
-        wrong = [line.partition("=")[0] for line in rest if line.startswith("separator.")] + list(parameters or {})
-        if wrong:
-            raise ValueError(f"parameters do not go with a checkpoint, got {', '.join(wrong)} for {chosen}")
-        return Run(compose(rest), SeparatorChoice(checkpoint, _checkpoint_label(chosen)))
-    elif chosen.endswith((".yaml", ".yml")):
-        config = compose(rest, separator=_read(Path(chosen)))
-    else:
-        name = registry_name(_imported(chosen)) if ":" in chosen else chosen
-        registry.separator_class(name)  # or raise, with the nearest name
-        config = compose([f"separator={name}", *rest])
-    return Run(config, SeparatorChoice({**plain(config.separator), **(parameters or {})}))
-
-
-def _is_separator(override: Override) -> bool:
-    """Whether an override chooses the separator."""
-    return override.key_or_group == "separator" and not (override.is_delete() or override.package)
+        config = completed(registry.map_separators(self._resolved, completed))
+        return registry.build(config, sample_rate=sample_rate)
 
 
 def _resampled(separator: Separator, sample_rate: int) -> Separator:
@@ -177,61 +144,3 @@ def _resampled(separator: Separator, sample_rate: int) -> Separator:
         separator.batch_size,
         sample_rate=sample_rate,
     )
-
-
-def _checkpoint(choice: str) -> Separator | None:
-    """The checkpoint that a text names, if any; registered names take precedence over folders."""
-    is_file = choice.startswith("hub:") or choice.endswith(".safetensors")
-    is_described = choice.endswith((".yaml", ".yml")) or (":" in choice and not is_file)
-    if is_described or choice in registry.list_separators():
-        return None
-    try:
-        return load(choice)
-    except FileNotFoundError:
-        if is_file:
-            raise
-        return None
-
-
-def _checkpoint_label(choice: str) -> str:
-    path = Path(choice)
-    return path.absolute().parent.name if path.name == "model.safetensors" else path.stem
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """A separator described in a YAML file."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; it should hold a separator's name and arguments")
-    import yaml
-
-    try:
-        config = OmegaConf.load(path)
-    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(config, DictConfig) or not isinstance(config.get("name"), str):
-        raise ValueError(f"{path} must hold a mapping with the name of a separator and its arguments")
-    registry.separator_class(config.name)
-    described: dict[str, Any] = plain(config)
-    return described
-
-
-def _imported(choice: str) -> type[Separator]:
-    """A user-defined class, imported and registered."""
-    where, _, name = choice.rpartition(":")
-    try:
-        if where.endswith(".py"):
-            specification = importlib.util.spec_from_file_location(Path(where).stem, where)
-            if specification is None or specification.loader is None or not Path(where).is_file():
-                raise FileNotFoundError(f"{where} does not exist")
-            module = importlib.util.module_from_spec(specification)
-            sys.modules[specification.name] = module
-            specification.loader.exec_module(module)
-        else:
-            sys.path.insert(0, str(Path.cwd()))  # as `python -m` does
-            module = importlib.import_module(where)
-    except (ImportError, SyntaxError) as error:
-        raise ValueError(f"{where} cannot be imported: {error}") from None
-    kind = getattr(module, name, None)
-    if not (isinstance(kind, type) and issubclass(kind, Separator)):
-        raise ValueError(f"{choice} must be a subclass of Separator, got {kind!r}")
-    return registry.register(kind)

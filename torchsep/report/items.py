@@ -43,20 +43,27 @@ class Track:
 
 @dataclass(frozen=True)
 class Item:
-    """Tracks of a mixture, and its outcome in each run, by label."""
+    """Tracks of a mixture, and its outcome in each run, by label; ``methods`` are the labels that compete."""
 
     id: str
     tracks: tuple[Track, ...]
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
+    methods: frozenset[str] = frozenset()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the sources that were scored."""
+        return next((tuple(outcome.scores) for outcome in self.outcomes.values() if outcome.scores), ())
 
 
 def items_of_runs(runs: Sequence[Run]) -> list[Item]:
     """All items of the runs, in order of first appearance."""
     ids = dict.fromkeys(id_ for run in runs for id_ in run.outcomes)
+    methods = frozenset(run.label for run in runs if run.role == "method")
     items = []
     for id_ in ids:
         outcomes = {run.label: run.outcomes[id_] for run in runs if id_ in run.outcomes}
-        items.append(Item(id_, tuple(_tracks(outcomes)), outcomes))
+        items.append(Item(id_, tuple(_tracks(outcomes)), outcomes, methods))
     return items
 
 

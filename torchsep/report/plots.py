@@ -1,7 +1,7 @@
 """Geometry of box plots, which are drawn by a template."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from torchsep.engine.evaluate.statistics import Statistics, statistics_of
@@ -62,27 +62,37 @@ class BoxPlot:
     height: float
 
 
-def box_plot(measure: Measure, figures: Mapping[str, Mapping[int, float]], ids: Sequence[str]) -> BoxPlot:
+def box_plot(
+    measure: Measure,
+    figures: Mapping[str, Mapping[int, float]],
+    ids: Mapping[int, str],
+    methods: Collection[str] | None = None,
+) -> BoxPlot:
     """Box plot of a metric, with a row for each separator.
+
+    The axis covers the whiskers of the methods, and extends by at most its length to cover the others. What lies
+    outside is drawn at its ends.
 
     Args:
         measure: the metric.
-        figures: scores by label and item index.
-        ids: ids of the items.
+        figures: scores by label and item number.
+        ids: ids of the items by number.
+        methods: labels that determine the axis; all if None.
     """
-    finite = [value for row in figures.values() for value in row.values() if math.isfinite(value)]
-    values = _tick_values(min(finite, default=0.0), max(finite, default=1.0))
-    low, high = min([*finite, values[0]]), max([*finite, values[-1]])
+    summaries = {label: statistics_of(list(row.values())) for label, row in figures.items()}
+    values = _tick_values(*_robust_range(summaries, summaries if methods is None else methods))
+    low, high = values[0], values[-1]
 
     def place(value: float) -> float:
-        return round(_MARGIN + (WIDTH - 2 * _MARGIN) * (value - low) / (high - low), 1)
+        share = (min(max(value, low), high) - low) / (high - low)
+        return round(_MARGIN + (WIDTH - 2 * _MARGIN) * share, 1)
 
     boxes = []
     for number, (label, row) in enumerate(figures.items()):
-        summary = statistics_of(list(row.values()))
+        summary = summaries[label]
         y = _FIRST_ROW + _ROW * number
         ends = [place(x) if math.isfinite(x) else math.nan for x in (*summary.quartiles, *summary.whiskers)]
-        middle = place(min(max(summary.median, low), high)) if summary.count else math.nan
+        middle = place(summary.median) if summary.count else math.nan
         shown = label if len(label) <= _LONGEST_LABEL else f"{label[: _LONGEST_LABEL - 1]}…"
         points = []
         for item, value in row.items():
@@ -96,6 +106,16 @@ def box_plot(measure: Measure, figures: Mapping[str, Mapping[int, float]], ids: 
     ticks = tuple((place(value), format_figure(value, digits)) for value in values)
     zero = place(0.0) if low < 0 < high else None
     return BoxPlot(measure, tuple(boxes), ticks, zero, WIDTH, _ROW * len(boxes) + 22.0)
+
+
+def _robust_range(summaries: Mapping[str, Statistics], methods: Collection[str]) -> tuple[float, float]:
+    """The range of the whiskers of the methods, extended by at most its length to those of the others."""
+    whiskers = {label: summary.whiskers for label, summary in summaries.items() if summary.count > summary.infinite}
+    own = [ends for label, ends in whiskers.items() if label in methods] or list(whiskers.values())
+    low, high = min((ends[0] for ends in own), default=0.0), max((ends[1] for ends in own), default=1.0)
+    reach = high - low or max(abs(low), abs(high))
+    others = [value for ends in whiskers.values() for value in ends if low - reach <= value <= high + reach]
+    return min([low, *others]), max([high, *others])
 
 
 def _tick_values(low: float, high: float) -> list[float]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from torchsep.engine.evaluate.result_reader import Outcome, Run
+from torchsep.engine.evaluate.result_reader import ROLES, Run
 from torchsep.engine.evaluate.statistics import Statistics, statistics_of
 from torchsep.report.items import Item
 from torchsep.report.measures import Measure, format_figure
@@ -25,9 +25,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class SummaryRow:
-    """Summary of a separator: numbers of scored and failed items, speed, and a cell for each metric."""
+    """Summary of a separator: its role, numbers of scored and failed items, speed, and a cell for each metric."""
 
     label: str
+    role: str
     scored: int
     failed: int
     speed: Cell
@@ -56,63 +57,73 @@ class ItemRow:
 
 
 def panels(runs: Sequence[Run], items: Sequence[Item], measures: Sequence[Measure]) -> list[Panel]:
-    """Panels of the mean over sources, if there are several, and of each source."""
-    sources = sources_of(runs)
-    choices: list[str | None] = [None, *sources] if len(sources) > 1 else list(sources)
-    return [_panel(source, runs, items, measures) for source in choices]
+    """Panels of the mean over sources, if there are several, and of each source.
+
+    Items with different sources have panels of their own, as their scores are not comparable.
+    """
+    known = list(dict.fromkeys(item.sources for item in items if item.sources)) or [()]
+    groups = {  # an item that failed everywhere belongs to the group if there is just one
+        sources: [number for number, item in enumerate(items) if item.sources == sources or len(known) == 1]
+        for sources in known
+    }
+    ordered = sorted(runs, key=lambda run: ROLES.index(run.role))  # stable
+    found = []
+    for sources, numbers in groups.items():
+        own = {number: items[number] for number in numbers}
+        for source in [None, *sources] if len(sources) != 1 else sources:
+            title = "Mean of the sources" if source is None else source
+            if len(groups) > 1:
+                title += f" \N{MIDDLE DOT} {len(own)} item{'s' * (len(own) != 1)} of {', '.join(sources)}"
+            found.append(_panel(title, source, ordered, own, measures))
+    return found
 
 
-def sources_of(runs: Sequence[Run]) -> list[str]:
-    """Names of the true sources in order of appearance."""
-    return list(dict.fromkeys(name for run in runs for outcome in run.outcomes.values() for name in outcome.scores))
-
-
-def _panel(source: str | None, runs: Sequence[Run], items: Sequence[Item], measures: Sequence[Measure]) -> Panel:
+def _panel(
+    title: str, source: str | None, runs: Sequence[Run], items: Mapping[int, Item], measures: Sequence[Measure]
+) -> Panel:
+    """The panel of a source over items by number."""
     figures = {
-        measure.key: {run.label: _figures(run.outcomes, items, measure.key, source) for run in runs}
-        for measure in measures
+        measure.key: {run.label: _figures(run, items, measure.key, source) for run in runs} for measure in measures
     }
     summaries = {
         key: {label: statistics_of(list(row.values())) for label, row in rows.items()} for key, rows in figures.items()
     }
+    methods = [run.label for run in runs if run.role == "method"]
     speeds = {run.label: _speed(run) for run in runs}
-    fastest = max((speed for speed in speeds.values() if not math.isnan(speed)), default=math.nan)
+    fastest = max((speeds[label] for label in methods if not math.isnan(speeds[label])), default=math.nan)
     rows = []
     for run in runs:
+        competes = run.label in methods
         cells = []
         for measure in measures:
             column = summaries[measure.key]
-            best = measure.better([other.median for other in column.values()])
+            best = measure.better([column[label].median for label in methods]) if competes else None
             cells.append(_summary_cell(column[run.label], best))
-        failed = sum(outcome.error is not None for outcome in run.outcomes.values())
+        outcomes = [run.outcomes[item.id] for item in items.values() if item.id in run.outcomes]
         speed = speeds[run.label]
         digits = 0 if speed >= 100 else 1 if speed >= 10 else 2
+        is_fastest = competes and len(methods) > 1 and speed == fastest
         rows.append(
             SummaryRow(
                 run.label,
-                _num_scored(run.outcomes, source),
-                failed,
-                Cell(format_figure(speed, digits), speed, is_best=len(runs) > 1 and speed == fastest),
+                run.role,
+                sum(bool(outcome.scores if source is None else source in outcome.scores) for outcome in outcomes),
+                sum(outcome.error is not None for outcome in outcomes),
+                Cell(format_figure(speed, digits), speed, is_best=is_fastest),
                 tuple(cells),
             )
         )
-    ids = [item.id for item in items]
-    plots = tuple(box_plot(measure, figures[measure.key], ids) for measure in measures)
+    ids = {number: item.id for number, item in items.items()}
+    plots = tuple(box_plot(measure, figures[measure.key], ids, methods) for measure in measures)
     infinite = sum(summary.infinite for column in summaries.values() for summary in column.values())
-    return Panel("Mean of the sources" if source is None else source, tuple(rows), plots, infinite)
+    return Panel(title, tuple(rows), plots, infinite)
 
 
-def _num_scored(outcomes: Mapping[str, Outcome], source: str | None) -> int:
-    return sum(bool(outcome.scores if source is None else source in outcome.scores) for outcome in outcomes.values())
-
-
-def _figures(
-    outcomes: Mapping[str, Outcome], items: Sequence[Item], metric: str, source: str | None
-) -> dict[int, float]:
-    """Scores of a metric by item index."""
+def _figures(run: Run, items: Mapping[int, Item], metric: str, source: str | None) -> dict[int, float]:
+    """Scores of a metric by item number."""
     out = {}
-    for number, item in enumerate(items):
-        scores = outcomes[item.id].scores if item.id in outcomes else {}
+    for number, item in items.items():
+        scores = run.outcomes[item.id].scores if item.id in run.outcomes else {}
         chosen = scores.values() if source is None else [scores.get(source, {})]
         values = [row[metric] for row in chosen if not math.isnan(row.get(metric, math.nan))]
         if values:
@@ -144,14 +155,12 @@ def item_rows(item: Item, measures: Sequence[Measure]) -> list[ItemRow]:
     rows = []
     for source in dict.fromkeys(name for outcome in outcomes.values() for name in outcome.scores):
         scored = {label: outcome for label, outcome in outcomes.items() if source in outcome.scores}
-        bests = [
-            measure.better([outcome.scores[source].get(measure.key, math.nan) for outcome in scored.values()])
-            for measure in measures
-        ]
+        competing = [outcome.scores[source] for label, outcome in scored.items() if label in item.methods]
+        bests = [measure.better([scores.get(measure.key, math.nan) for scores in competing]) for measure in measures]
         for label, outcome in scored.items():
             figures = [outcome.scores[source].get(measure.key, math.nan) for measure in measures]
             cells = tuple(
-                Cell(format_figure(value), value, is_best=value == best)
+                Cell(format_figure(value), value, is_best=label in item.methods and value == best)
                 for value, best in zip(figures, bests, strict=True)
             )
             rows.append(ItemRow(source, label, outcome.estimates.get(source, ""), cells))

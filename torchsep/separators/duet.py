@@ -71,7 +71,7 @@ class DUET(MaskSeparator):
 
     def __init__(
         self,
-        num_sources: int,
+        num_sources: int = 2,
         *,
         attenuation_range: Sequence[float] = (-3.0, 3.0),
         delay_range_samples: Sequence[float] = (-20.0, 20.0),

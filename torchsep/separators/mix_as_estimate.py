@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from torchsep.checks import check_integer
+from torchsep.checks import check_integer, check_number
 from torchsep.separators.bases.separator import Separator
 from torchsep.separators.bases.source_names import numbered_names
 from torchsep.typing import Estimates, Waveform
@@ -11,10 +11,11 @@ __all__ = ["MixAsEstimate"]
 
 
 class MixAsEstimate(Separator):
-    """Lower baseline: the estimate of each source is the mixture divided by the number of sources.
+    """Lower baseline: the estimate of each source is the mixture, scaled.
 
     Args:
         num_sources: number of sources, at least 1.
+        scale: gain of each estimate, above zero; ``1 / num_sources`` if None, so that the estimates sum to the mixture.
         sample_rate: sample rate of the mixtures, in Hz.
 
     Shape:
@@ -31,12 +32,19 @@ class MixAsEstimate(Separator):
                 [[0.5000, 0.5000, 0.5000]]])
     """
 
-    def __init__(self, num_sources: int, *, sample_rate: int) -> None:
+    is_baseline = True
+
+    def __init__(self, num_sources: int = 2, scale: float | None = None, *, sample_rate: int) -> None:
         super().__init__(sample_rate=sample_rate)
         check_integer(num_sources, "num_sources", at_least=1)
+        if scale is not None:
+            check_number(scale, "scale", above=0.0)
         self.num_sources = num_sources
+        self.scale = scale
+        self.conservative = scale is None or scale * num_sources == 1
         self.names = numbered_names(num_sources)
 
     def separate(self, mixture: Waveform, **required: Tensor) -> Estimates:
         """Repeat the mixture."""
-        return (mixture / self.num_sources)[:, None].repeat(1, self.num_sources, 1, 1)
+        scaled = mixture / self.num_sources if self.scale is None else mixture * self.scale
+        return scaled[:, None].repeat(1, self.num_sources, 1, 1)

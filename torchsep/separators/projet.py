@@ -86,7 +86,7 @@ class PROJET(Separator):
 
     def __init__(
         self,
-        num_sources: int,
+        num_sources: int = 2,
         num_iterations: int = 50,
         max_delay_samples: float = 20,
         *,

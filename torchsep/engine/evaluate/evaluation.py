@@ -17,15 +17,19 @@ from torch.utils.data import DataLoader, Subset
 import torchsep
 from torchsep.checks import check_choice, check_integer
 from torchsep.engine.config import instance, plain
-from torchsep.engine.evaluate.measures import MEASURES, MixtureScores, check_measures
+from torchsep.engine.evaluate.fingerprint import fingerprint
+from torchsep.engine.evaluate.measures import MEASURES, MixtureScores, check_measures, too_few_estimates
 from torchsep.engine.evaluate.result_reader import Run, outcome_of, read_run
-from torchsep.engine.evaluate.result_writer import begin_run
+from torchsep.engine.evaluate.result_writer import begin_run, check_table
 from torchsep.engine.evaluate.scorer import EvaluationOptions, NumberedItems, Scorer
 from torchsep.engine.lightning import interruptible, quiet
 from torchsep.engine.separation_task import SeparationTask
 from torchsep.engine.separator_choice import SeparatorChoice
+from torchsep.separators import Separator
 
-__all__ = ["Evaluation", "run_evaluation"]
+__all__ = ["Evaluation", "News", "run_evaluation"]
+
+News = int | str | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -35,61 +39,111 @@ class Evaluation:
     Args:
         choice: of the separator.
         label: of its results; the name of a folder in the output.
-        config: a composed configuration with ``data``, ``trainer``, ``evaluation`` and ``output``.
+        config: a composed configuration with ``data``, ``trainer`` and ``evaluation``.
+        output: the folder of all results on the data, those of one table.
         mixture_scores: scores of the unprocessed mixtures, shared by the evaluations of a sweep on the same data.
     """
 
     choice: SeparatorChoice
     label: str
     config: DictConfig
+    output: Path
     mixture_scores: MixtureScores
 
     @property
-    def output(self) -> Path:
-        """The folder of all results."""
-        return Path(self.config.output or "outputs/evaluation")
+    def folder(self) -> Path:
+        """The folder of the results of the separator."""
+        return self.output / self.label
 
     @cached_property
     def items(self) -> Any:
-        """The data set; the separator is built for its first item, so that wrong values are an error at once."""
-        items = instance(self.config.data, "data")
-        for number in range(len(items)):
+        """The data set."""
+        return instance(self.config.data, "data")
+
+    @cached_property
+    def separator(self) -> Separator | None:
+        """The separator for the first item that can be read; None if there is no such item."""
+        for number in range(len(self.items)):
             try:
-                item = items[number]
+                item = self.items[number]
             except (OSError, ValueError):  # a result of its own
                 continue
-            separator = self.choice.at(int(item["sample_rate"]), len(item["sources"]))
-            self.choice.check(has_sources=True, built=separator)
-            break
-        return items
+            return self.choice.at(int(item["sample_rate"]), len(item["sources"]))
+        return None
+
+    @cached_property
+    def options(self) -> EvaluationOptions:
+        """How items are scored."""
+        config = self.config.evaluation
+        names = tuple(config.metrics)
+        check_measures(names)
+        check_choice(config.match, ("auto", "names", "best"), "evaluation.match")
+        check_integer(config.save_audio, "evaluation.save_audio", at_least=0)
+        check_integer(config.num_workers, "evaluation.num_workers", at_least=0)
+        return EvaluationOptions(names, config.match, config.save_audio, config.num_workers)
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """What determines the results."""
+        return {
+            "separator": self.choice.config,
+            "data": plain(self.config.data),
+            "metrics": {name: MEASURES[name].definition for name in self.options.metrics},
+            "match": self.options.match,
+            "label": self.label,
+            "sources": list(self.items.names),
+            "fingerprint": {} if self.separator is None else fingerprint(self.choice, self.separator),
+        }
+
+    @property
+    def role(self) -> str:
+        """``method``, ``baseline`` or, if it is given the true sources, ``oracle``."""
+        if "sources" in (self.separator or self.choice.kind).requires:
+            return "oracle"
+        return "baseline" if self.choice.kind.is_baseline else "method"
 
     def check(self) -> None:
         """Build the data set and the separator.
 
         Raises:
-            ValueError: if one of them cannot be built.
+            ValueError: if one of them cannot be built, the separator has too few estimates for every item, or the
+                output holds results that do not belong into one table with these.
         """
-        _ = self.items
+        check_table(self.folder, self.description)
+        if self.separator is not None:
+            self.choice.check(has_sources=True, built=self.separator)
+            self._check_counts(self.separator.sample_rate)
+
+    def _check_counts(self, sample_rate: int) -> None:
+        """Raise if all items have more sources than the separator has estimates: all sources are to be scored."""
+        for names in dict.fromkeys(self.items.names_of(number) for number in range(len(self.items))):
+            estimates = self.choice.at(sample_rate, len(names)).names
+            if not estimates or len(estimates) >= len(names):  # unknown before the call, or enough
+                return
+        raise ValueError(f"{self.choice.label}: {too_few_estimates(estimates, names)}")
 
 
-def run_evaluation(evaluation: Evaluation, receive: Callable[[Mapping[str, Any] | int], None] = lambda _: None) -> Run:
+def run_evaluation(evaluation: Evaluation, receive: Callable[[News], None] = lambda _: None) -> Run:
     """The results of a separator on every item, including those of an earlier run that was interrupted.
+
+    Results of other weights, or of user-defined code that has changed since, are removed and scored again.
 
     Args:
         evaluation: what to evaluate.
-        receive: called with the number of items to score, then with each result as it comes.
+        receive: called with the number of items to score, then with each result as it comes; with messages too.
 
     Raises:
         ValueError: if the configuration is wrong, or the output holds results of something else.
         KeyboardInterrupt: if interrupted; all results so far are on disk.
     """
     config = evaluation.config
-    options = _options(config.evaluation)
-    items = evaluation.items
-    folder = evaluation.output / evaluation.label
+    evaluation.check()
+    items, folder = evaluation.items, evaluation.folder
     if config.overwrite and folder.exists():
         shutil.rmtree(folder)
-    begin_run(folder, _description(evaluation, options), _circumstances())
+    removed = begin_run(folder, evaluation.description, {"role": evaluation.role, **_circumstances()})
+    if removed:
+        receive(f"{evaluation.label} has other weights or code than before: {removed} items are scored again")
     run = read_run(folder)
     outcomes = dict(run.outcomes)
     remaining = [number for number, id_ in enumerate(items.ids) if id_ not in outcomes or outcomes[id_].error]
@@ -101,31 +155,10 @@ def run_evaluation(evaluation: Evaluation, receive: Callable[[Mapping[str, Any] 
         receive(record)
 
     if remaining:
-        _test(evaluation, remaining, options, collect)
+        _test(evaluation, remaining, collect)
     if config.trainer.devices != 1:  # the results came in other processes
         outcomes = read_run(folder).outcomes
     return replace(run, outcomes={id_: outcomes[id_] for id_ in items.ids if id_ in outcomes})
-
-
-def _options(config: DictConfig) -> EvaluationOptions:
-    names = tuple(config.metrics)
-    check_measures(names)
-    check_choice(config.match, ("auto", "names", "best"), "evaluation.match")
-    check_integer(config.save_audio, "evaluation.save_audio", at_least=0)
-    check_integer(config.num_workers, "evaluation.num_workers", at_least=0)
-    return EvaluationOptions(names, config.match, config.save_audio, config.num_workers)
-
-
-def _description(evaluation: Evaluation, options: EvaluationOptions) -> dict[str, Any]:
-    """What determines the results."""
-    return {
-        "separator": evaluation.choice.config,
-        "data": plain(evaluation.config.data),
-        "metrics": {name: MEASURES[name].definition for name in options.metrics},
-        "match": options.match,
-        "label": evaluation.label,
-        "sources": list(evaluation.items.names),
-    }
 
 
 def _circumstances() -> dict[str, Any]:
@@ -137,7 +170,7 @@ def _circumstances() -> dict[str, Any]:
         "machine": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "threads": torch.get_num_threads(),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }
 
 
@@ -160,16 +193,15 @@ class _Items(pl.LightningDataModule):
 def _test(
     evaluation: Evaluation,
     remaining: list[int],
-    options: EvaluationOptions,
     receive: Callable[[Mapping[str, Any]], None],
 ) -> None:
-    trainer_config = evaluation.config.trainer
+    options, trainer_config = evaluation.options, evaluation.config.trainer
     given: dict[str, Any] = {"use_distributed_sampler": False}  # each item is scored by one process
     if trainer_config.devices != 1:
         receive = _ignore
         if trainer_config.strategy == "auto":
             given["strategy"] = "ddp_spawn"
-    scorer = Scorer(options, evaluation.output / evaluation.label, evaluation.mixture_scores, receive)
+    scorer = Scorer(options, evaluation.folder, evaluation.mixture_scores, receive)
     with quiet(), interruptible():
         trainer = instance(trainer_config, "trainer", callbacks=[scorer], **given)
         task = SeparationTask(evaluation.choice, catch_errors=True)

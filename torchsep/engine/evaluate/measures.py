@@ -10,7 +10,7 @@ from torchsep import metrics
 from torchsep.checks import check_choice
 from torchsep.separators.bases.source_names import are_numbered
 
-__all__ = ["MEASURES", "Measure", "MixtureScores", "check_measures", "matching", "measure"]
+__all__ = ["MEASURES", "Measure", "MixtureScores", "check_measures", "matching", "measure", "too_few_estimates"]
 
 # Estimates and sources (S, C, T) and a sample rate, to a value for each source by column.
 Compute = Callable[[Tensor, Tensor, int], Mapping[str, Sequence[float]]]
@@ -85,7 +85,7 @@ def matching(
     source_names: Sequence[str],
     match: str = "auto",
 ) -> list[int]:
-    """The index of the estimate of each source; -1 for sources without one, where there are fewer estimates.
+    """The index of the estimate of each source.
 
     Args:
         estimates: ``(E, C, T)``.
@@ -94,8 +94,14 @@ def matching(
         source_names: of all sources.
         match: ``names``, ``best`` (the largest sum of SI-SDR), or ``auto``: by names where the separator names all
             sources and does not just number them.
+
+    Raises:
+        ValueError: if there are fewer estimates than sources, since all sources are to be scored; or if ``match`` is
+            ``names`` and a source has no estimate of its name.
     """
     check_choice(match, ("auto", "names", "best"), "match")
+    if len(estimates) < len(sources):
+        raise ValueError(too_few_estimates(estimate_names, source_names))
     has_names = set(source_names) <= set(estimate_names) and not are_numbered(estimate_names)
     if match == "names" or (match == "auto" and has_names):
         missing = [name for name in source_names if name not in estimate_names]
@@ -105,6 +111,25 @@ def matching(
         return [list(estimate_names).index(name) for name in source_names]
     order: list[int] = metrics.match_estimates(metrics.si_sdr, estimates, sources).order.tolist()
     return order
+
+
+def too_few_estimates(estimate_names: Sequence[str], source_names: Sequence[str]) -> str:
+    """The message for a separator with fewer estimates than there are sources.
+
+    Example:
+        >>> message = too_few_estimates(["background", "foreground"], ["bass", "drums", "vocals"])
+        >>> for part in message.split("; "):
+        ...     print(part)
+        2 estimates (background, foreground) for 3 sources (bass, drums, vocals)
+        group the sources, as in 'data.sources={bass_drums: [bass, drums], vocals: [vocals]}'
+    """
+    count = len(estimate_names)
+    first, *others = source_names[: len(source_names) - count + 1], *source_names[len(source_names) - count + 1 :]
+    groups = [f"{'_'.join(first)}: [{', '.join(first)}]", *(f"{name}: [{name}]" for name in others)]
+    return (
+        f"{count} estimates ({', '.join(estimate_names)}) for {len(source_names)} sources ({', '.join(source_names)}); "
+        f"group the sources, as in 'data.sources={{{', '.join(groups)}}}'"
+    )
 
 
 def _ratio(name: str, function: Callable[[Tensor, Tensor], Tensor]) -> Compute:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Outcome", "Run", "is_evaluation", "outcome_of", "read_run", "read_runs", "read_settings"]
+__all__ = ["ROLES", "Outcome", "Run", "is_evaluation", "outcome_of", "read_run", "read_runs", "read_settings"]
+
+ROLES = ("method", "baseline", "oracle")
 
 _RESULTS = "results*.jsonl"  # one of each process
 
@@ -39,6 +41,12 @@ class Run:
     folder: Path
     settings: dict[str, Any]
     outcomes: dict[str, Outcome]
+
+    @property
+    def role(self) -> str:
+        """``method``, ``baseline`` or ``oracle``: only methods compete."""
+        role = str(self.settings.get("role"))
+        return role if role in ROLES else "method"
 
 
 def is_evaluation(path: Path) -> bool:

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torchsep.engine.evaluate.result_reader import read_settings
+from torchsep.engine.evaluate.result_reader import read_run, read_settings
 
-__all__ = ["Results", "begin_run", "write_json"]
+__all__ = ["Results", "begin_run", "check_table", "write_json"]
 
 _RUN = "run.json"
+_COMMON = ("data", "metrics", "match", "sources")  # parts of a description that all runs in one table have in common
+_CONTENT = "fingerprint"
 
 
 class Results:
@@ -35,13 +37,41 @@ class Results:
             os.fsync(file.fileno())
 
 
-def begin_run(folder: Path, description: Mapping[str, Any], circumstances: Mapping[str, Any]) -> None:
+def check_table(folder: Path, description: Mapping[str, Any]) -> None:
+    """Raise unless the other runs in the same output folder are on the same data with the same metrics.
+
+    Args:
+        folder: of the results of one separator.
+        description: what determines them.
+
+    Raises:
+        ValueError: if the runs would not be comparable in one table.
+    """
+    for described in sorted(folder.parent.glob(f"*/{_RUN}")):
+        existing = read_settings(described.parent)
+        if described.parent == folder or existing is None:
+            continue
+        wanted = {key: value for key, value in _plain(description).items() if key in _COMMON}
+        different = [key for key, value in wanted.items() if key in existing and value != existing[key]]
+        if different:
+            was, now = (json.dumps(values[different[0]]) for values in (existing, wanted))
+            raise ValueError(
+                f"output must hold results on one data set with the same settings, but {described.parent} has "
+                f"{different[0]} {was}, not {now}; choose another output"
+            )
+
+
+def begin_run(folder: Path, description: Mapping[str, Any], circumstances: Mapping[str, Any]) -> int:
     """Prepare a folder for results, or resume an earlier run of the same description in it.
 
     Args:
         folder: of the results.
-        description: what determines the results: separator, data, metrics.
+        description: what determines the results: separator, data, metrics, and the ``fingerprint`` of the separator. If
+            that alone has changed, the earlier results are removed.
         circumstances: what may differ between two runs of the same description.
+
+    Returns:
+        The number of items whose results were removed.
 
     Raises:
         ValueError: if the folder holds results of another description.
@@ -49,10 +79,17 @@ def begin_run(folder: Path, description: Mapping[str, Any], circumstances: Mappi
     existing = read_settings(folder)
     if existing is None:
         write_json(folder / _RUN, {**description, **circumstances})
-        return
-    different = [key for key, value in _plain(description).items() if value != existing.get(key)]
+        return 0
+    wanted = _plain(description)
+    different = [key for key, value in wanted.items() if value != existing.get(key, {} if key == _CONTENT else None)]
+    if different == [_CONTENT]:
+        removed = len(read_run(folder).outcomes)
+        for path in folder.glob("results*.jsonl"):
+            path.unlink()
+        write_json(folder / _RUN, {**description, **circumstances})
+        return removed
     if different:
-        was, now = (json.dumps(values.get(different[0])) for values in (existing, _plain(description)))
+        was, now = (json.dumps(values.get(different[0])) for values in (existing, wanted))
         raise ValueError(
             f"output must not hold results of something else, but {folder} was run with {different[0]} {was}, not "
             f"{now}; choose another output, or overwrite=true"
@@ -61,6 +98,7 @@ def begin_run(folder: Path, description: Mapping[str, Any], circumstances: Mappi
         whole, _, rest = path.read_bytes().rpartition(b"\n")
         if rest:  # a line that was being written when the run was interrupted
             os.truncate(path, len(whole) + 1 if whole else 0)
+    return 0
 
 
 def write_json(path: Path, values: Any) -> None:

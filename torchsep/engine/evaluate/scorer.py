@@ -114,19 +114,16 @@ class Scorer(pl.Callback):
         if "sources" in separator.requires:  # an oracle keeps the order of the true sources
             estimate_names = names
         chosen = matching(estimates, sources, estimate_names, names, self.options.match)
-        pairs = [(number, estimate) for number, estimate in enumerate(chosen) if estimate >= 0]
-        compared = sources[[number for number, _ in pairs]]
-        key = (item["id"], tuple(names[number] for number, _ in pairs))
-        baseline = self.mixture_scores.of(key, self.options.metrics, compared, mixture, rate)
-        scores = measure(self.options.metrics, estimates[[estimate for _, estimate in pairs]], compared, baseline, rate)
+        baseline = self.mixture_scores.of(item["id"], self.options.metrics, sources, mixture, rate)
+        scores = measure(self.options.metrics, estimates[chosen], sources, baseline, rate)
         record = {
             "id": item["id"],
             "sample_rate": rate,
             "duration": mixture.shape[-1] / rate,
             "seconds": seconds,
             "sources": {
-                names[number]: {"estimate": estimate_names[estimate], **values}
-                for (number, estimate), values in zip(pairs, scores, strict=True)
+                name: {"estimate": estimate_names[estimate], **values}
+                for name, estimate, values in zip(names, chosen, scores, strict=True)
             },
         }
         if item["number"] < self.options.save_audio:

@@ -3,15 +3,17 @@
 import itertools
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
 
 from torchsep.engine.config import parse_overrides, plain
 from torchsep.engine.evaluate.evaluation import Evaluation
 from torchsep.engine.evaluate.measures import MixtureScores
-from torchsep.engine.separator_choice import configure
+from torchsep.engine.run import configure
 from torchsep.resources import resource_folder
 
 __all__ = ["evaluations"]
@@ -38,10 +40,10 @@ def evaluations(overrides: Sequence[str], *, several: bool = False) -> list[Eval
     """
     shared: dict[str, MixtureScores] = {}
     found = [_evaluation(chosen, swept, shared) for chosen, swept in _combinations(parse_overrides(overrides), several)]
-    labels = [evaluation.label for evaluation in found]
-    duplicate = next((label for label in labels if labels.count(label) > 1), None)
+    folders = [evaluation.folder for evaluation in found]
+    duplicate = next((folder for folder in folders if folders.count(folder) > 1), None)
     if duplicate is not None:
-        raise ValueError(f"combinations must differ, got {duplicate} twice")
+        raise ValueError(f"combinations must differ, got {duplicate.name} twice")
     return found
 
 
@@ -67,13 +69,28 @@ def _evaluation(overrides: Sequence[Override], swept: set[str], shared: dict[str
     if config.get("data") is None:
         raise ValueError(f"data must be chosen, as in data=scenes; there are {', '.join(_data_sets())}")
     choice.check(has_sources=True)
-    label = [
-        f"{override.key_or_group.removeprefix(f'{_SEPARATOR}.')}={override.get_value_string()}"
-        for override in overrides
-        if override.key_or_group in swept and override.key_or_group != _SEPARATOR
-    ]
+    label: list[str] = [choice.label]
+    table: list[str] = []
+    for override in overrides:
+        key = override.key_or_group
+        if key in swept and key != _SEPARATOR:
+            is_argument = key.startswith(f"{_SEPARATOR}.")
+            value = f"{key.removeprefix(f'{_SEPARATOR}.')}={override.get_value_string()}"
+            (label if is_argument else table).append(value)
+    output = Path(config.output or f"outputs/evaluation/{_data_label(config.data)}")
+    if table:  # other data or settings make another table
+        output /= _folder_name(table)
     scores = shared.setdefault(_key(config.data), MixtureScores())
-    return Evaluation(choice, ",".join((choice.label, *label)).replace("/", "_"), config, scores)
+    return Evaluation(choice, _folder_name(label), config, output, scores)
+
+
+def _folder_name(parts: Sequence[str]) -> str:
+    return ",".join(parts).replace("/", "_")
+
+
+def _data_label(data: DictConfig) -> str:
+    """The name of a data set, or of the class of one's own."""
+    return str(data.get("name") or data.get("_target_", "data")).rpartition(".")[2]
 
 
 def _key(data: Any) -> str:

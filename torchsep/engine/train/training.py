@@ -24,8 +24,9 @@ from torchsep import checkpoint
 from torchsep.data import SeparationData
 from torchsep.engine.config import instance, plain
 from torchsep.engine.lightning import interruptible, quiet
+from torchsep.engine.run import configure
 from torchsep.engine.separation_task import IMPROVEMENT, SeparationTask
-from torchsep.engine.separator_choice import SeparatorChoice, configure
+from torchsep.engine.separator_choice import SeparatorChoice
 from torchsep.engine.train.callbacks import ProgressReport, ResumeCheckpoint, StepSeeds
 from torchsep.engine.train.examples import Examples
 from torchsep.engine.train.initial_weights import load_initial_weights

@@ -55,6 +55,9 @@ class Separator(Configurable, ABC):
     conservative: bool = True
     """Whether the estimates sum to the mixture."""
 
+    is_baseline: bool = False
+    """Whether it is a point of reference rather than a method; tables list it apart."""
+
     autocast: bool = False
     """Whether the separator may run under autocast; otherwise autocast is disabled inside."""
 

@@ -1,0 +1,132 @@
+"""A run: its configuration and its separator, from overrides and names."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from torchsep import registry
+from torchsep.checkpoint import load
+from torchsep.configurable import registry_name
+from torchsep.engine.config import compose, parse_overrides, plain
+from torchsep.engine.separator_choice import SeparatorChoice
+from torchsep.separators import Separator
+
+__all__ = ["Run", "configure"]
+
+
+class Run(NamedTuple):
+    """The configuration of a run, and the separator that it names."""
+
+    config: DictConfig
+    choice: SeparatorChoice
+
+
+def configure(
+    overrides: Sequence[str] = (), separator: str | None = None, parameters: Mapping[str, Any] | None = None
+) -> Run:
+    """The configuration of a run and its separator, composed once.
+
+    Args:
+        overrides: of Hydra; ``separator=`` may be anything that ``separator`` here can be.
+        separator: a registered name, whose preset in ``configs/separator`` is used if there is one; a checkpoint; a
+            YAML file of a name and arguments; or ``module:Class`` or ``file.py:Class`` for a class of your own, which
+            is imported and registered.
+        parameters: arguments of the separator, in addition to those of its preset.
+
+    Raises:
+        FileNotFoundError: if a YAML, Python or checkpoint file is missing.
+        ValueError: if there is no such separator, or an override or argument cannot be used.
+
+    Example:
+        >>> run = configure(["separator=repet", "separator.min_period=1.5", "data=scenes"])
+        >>> run.choice.config, run.config.data.num_items
+        ({'name': 'repet', 'min_period': 1.5}, 100)
+    """
+    given = parse_overrides(overrides)
+    rest = [override.input_line or "" for override in given if not _is_separator(override)]
+    chosen = separator or next((str(override.value()) for override in given if _is_separator(override)), None)
+    checkpoint = None if chosen is None else _checkpoint(chosen)
+    if chosen is None:
+        config = compose(rest)
+    elif checkpoint is not None:
+        wrong = [line.partition("=")[0] for line in rest if line.startswith("separator.")] + list(parameters or {})
+        if wrong:
+            raise ValueError(f"parameters do not go with a checkpoint, got {', '.join(wrong)} for {chosen}")
+        return Run(compose(rest), SeparatorChoice(checkpoint, _checkpoint_label(chosen)))
+    elif chosen.endswith((".yaml", ".yml")):
+        config = compose(rest, separator=_read(Path(chosen)))
+    else:
+        name = registry_name(_imported(chosen)) if ":" in chosen else chosen
+        registry.separator_class(name)  # or raise, with the nearest name
+        config = compose([f"separator={name}", *rest])
+    return Run(config, SeparatorChoice({**plain(config.separator), **(parameters or {})}))
+
+
+def _is_separator(override: Override) -> bool:
+    """Whether an override chooses the separator."""
+    return override.key_or_group == "separator" and not (override.is_delete() or override.package)
+
+
+def _checkpoint(choice: str) -> Separator | None:
+    """The checkpoint that a text names, if any; registered names take precedence over folders."""
+    is_file = choice.startswith("hub:") or choice.endswith(".safetensors")
+    is_described = choice.endswith((".yaml", ".yml")) or (":" in choice and not is_file)
+    if is_described or choice in registry.list_separators():
+        return None
+    try:
+        return load(choice)
+    except FileNotFoundError:
+        if is_file:
+            raise
+        return None
+
+
+def _checkpoint_label(choice: str) -> str:
+    path = Path(choice)
+    return path.absolute().parent.name if path.name == "model.safetensors" else path.stem
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A separator described in a YAML file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; it should hold a separator's name and arguments")
+    import yaml
+
+    try:
+        config = OmegaConf.load(path)
+    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(config, DictConfig) or not isinstance(config.get("name"), str):
+        raise ValueError(f"{path} must hold a mapping with the name of a separator and its arguments")
+    registry.separator_class(config.name)
+    described: dict[str, Any] = plain(config)
+    return described
+
+
+def _imported(choice: str) -> type[Separator]:
+    """A user-defined class, imported and registered."""
+    where, _, name = choice.rpartition(":")
+    try:
+        if where.endswith(".py"):
+            specification = importlib.util.spec_from_file_location(Path(where).stem, where)
+            if specification is None or specification.loader is None or not Path(where).is_file():
+                raise FileNotFoundError(f"{where} does not exist")
+            module = importlib.util.module_from_spec(specification)
+            sys.modules[specification.name] = module
+            specification.loader.exec_module(module)
+        else:
+            sys.path.insert(0, str(Path.cwd()))  # as `python -m` does
+            module = importlib.import_module(where)
+    except (ImportError, SyntaxError) as error:
+        raise ValueError(f"{where} cannot be imported: {error}") from None
+    kind = getattr(module, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, Separator)):
+        raise ValueError(f"{choice} must be a subclass of Separator, got {kind!r}")
+    return registry.register(kind)
