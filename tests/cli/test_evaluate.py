@@ -209,7 +209,7 @@ def test_two_processes_share_the_items(tmp_path):
         (["separator=hpss"], "data must be chosen, as in data=scenes; there are"),
         (["separator=hpss,repet", *SCENES], "several values need -m, got separator=hpss,repet"),
         (["separator=hpss", "data=musdb18hq"], "data is missing required values: data.root=..."),
-        (["separator=hpss", "data=nothing"], "Could not find 'data/nothing'"),
+        (["separator=hpss", "data=nothing"], "data must be one of the presets, got 'nothing'; there are "),
         (["separator=rpet", *SCENES], "did you mean repet?"),
         (["separator=hpss", "separator.margn=2", *SCENES], "hpss has no argument 'margn'"),
         (["separator=wiener_filter", *SCENES], "wiener_filter refines estimates"),

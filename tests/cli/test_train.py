@@ -63,10 +63,11 @@ def test_the_folder_is_named_after_the_run(root):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["optimizer.lrr=1"], "Could not override 'optimizer.lrr'"),
-        (["experiment=nothing"], "Could not find 'experiment/nothing'"),
+        (["optimizer.lrr=1"], "optimizer has no 'lrr'; did you mean lr?"),
+        (["optimizer.lr=abc"], "optimizer.lr must be a number, got 'abc'"),
+        (["experiment=nothing"], "experiment must be one of the presets, got 'nothing'; there are fuss_conv_tas_net, "),
         (["nonsense"], "nonsense"),
-        (["optimizer=addam"], "Could not find 'optimizer/addam'"),
+        (["optimizer=addam"], "optimizer must be one of the presets, got 'addam'; did you mean adam?"),
         (["+network.body.kind=rnn"], "kind must be one of lstm, gru, got 'rnn'"),
         (["+network.bodi=1"], "mask_inference has no argument 'bodi'; did you mean body?"),
         (["network.body.num_features=40"], "stft must have the 40 bins of the network, got 33"),

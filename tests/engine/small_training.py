@@ -28,7 +28,7 @@ NETWORK = [
 """With dropout between the layers."""
 
 VALIDATED = [
-    "+data@valid_data=dynamic_mixing",
+    "data@valid_data=dynamic_mixing",
     "valid_data.duration=0.2",
     "valid_data.num_items=2",
     "+valid_data.seed=1",
@@ -58,7 +58,7 @@ def described(root, output, *more, model=NETWORK, validated=True):
         "objective=waveform",
         "optimizer=adam",
         "optimizer.lr=0.01",
-        "+data@train_data=dynamic_mixing",
+        "data@train_data=dynamic_mixing",
         f"train_data.root={root}",
         "train_data.duration=0.1",
         "train_data.num_items=6",

@@ -37,6 +37,7 @@ def test_number_of_sources_reaches_the_separators_inside():
 def test_checkpoints_are_taken_inside_wrappers(tmp_path):
     fast, slow = (build("high_low_pass_filter", cutoff_hz=300.0, sample_rate=rate) for rate in (16000, 8000))
     for name, separator in (("fast", fast), ("slow", slow)):
+        (tmp_path / name).mkdir()
         save(separator, tmp_path / name / "model.safetensors")
     refined = SeparatorChoice({"name": "refine", "separator": str(tmp_path / "slow"), "refiner": "wiener_filter"})
     assert refined.at(8000).separator.cutoff_hz == 300.0

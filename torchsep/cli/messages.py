@@ -1,7 +1,6 @@
 """Error messages and parsing shared by the commands."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, NoReturn
 
 import typer
@@ -25,10 +24,10 @@ def parse_parameters(assignments: Sequence[str]) -> dict[str, Any]:
         ValueError: if one has no name, or its value is not YAML.
 
     Example:
-        >>> parse_parameters(["kernel_size=[17, 31]", "mask_type=binary", "power=1e1"])
-        {'kernel_size': [17, 31], 'mask_type': 'binary', 'power': 10.0}
+        >>> parse_parameters(["kernel_size=[17, 31]", "mask_type=binary", "power=1e1", "cutoff_hz=0100"])
+        {'kernel_size': [17, 31], 'mask_type': 'binary', 'power': 10.0, 'cutoff_hz': 100}
     """
-    import yaml
+    from torchsep.engine.plain_yaml import parse_yaml
 
     parsed: dict[str, Any] = {}
     for assignment in assignments:
@@ -37,11 +36,7 @@ def parse_parameters(assignments: Sequence[str]) -> dict[str, Any]:
         if not equals or not name.isidentifier():
             raise ValueError(f"-p must be given as name=value, got {assignment!r}")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise ValueError(f"-p {name} must be a number, a word or a [list], got {text!r}") from None
-        if isinstance(value, str):  # a string in YAML 1.1
-            with suppress(ValueError):
-                value = float(value)
-        parsed[name] = value
+            parsed[name] = parse_yaml(text, f"-p {name}")
+        except ValueError as error:
+            raise ValueError(f"-p {name} must be a number, a word or a [list], got {text!r}: {error}") from None
     return parsed

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
 from torchsep import registry
 from torchsep.checkpoint import load
+from torchsep.checkpoint.construction import check_integers
 from torchsep.configurable import registry_name
-from torchsep.engine.config import compose, parse_overrides, plain
+from torchsep.engine.config import compose, plain
+from torchsep.engine.overrides import parse_overrides
+from torchsep.engine.plain_yaml import parse_yaml
 from torchsep.engine.separator_choice import SeparatorChoice
 from torchsep.separators import Separator
 
@@ -97,17 +99,18 @@ def _read(path: Path) -> dict[str, Any]:
     """A separator described in a YAML file."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; it should hold a separator's name and arguments")
-    import yaml
-
     try:
-        config = OmegaConf.load(path)
-    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(config, DictConfig) or not isinstance(config.get("name"), str):
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not valid YAML: {error}") from None
+    config = parse_yaml(text, str(path))
+    if not isinstance(config, dict) or not isinstance(config.get("name"), str):
         raise ValueError(f"{path} must hold a mapping with the name of a separator and its arguments")
-    registry.separator_class(config.name)
-    described: dict[str, Any] = plain(config)
-    return described
+    if "${" in text:
+        raise ValueError(f"{path} must hold plain values, got an interpolation (${{...}})")
+    registry.separator_class(config["name"])
+    check_integers(config)
+    return config
 
 
 def _imported(choice: str) -> type[Separator]:

@@ -10,9 +10,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from torchsep.engine.config import parse_overrides, plain
+from torchsep.engine.config import plain
 from torchsep.engine.evaluate.evaluation import Evaluation
 from torchsep.engine.evaluate.measures import MixtureScores
+from torchsep.engine.overrides import parse_overrides
 from torchsep.engine.run import configure
 from torchsep.resources import resource_folder
 
@@ -56,9 +57,11 @@ def _combinations(parsed: Sequence[Override], several: bool) -> list[tuple[list[
         if not override.is_sweep_override():
             choices.append([override])
             continue
-        if not several:
-            raise ValueError(f"several values need -m, got {override.input_line}")
         key = (override.input_line or "").partition("=")[0]
+        if not several:
+            raise ValueError(
+                f"several values need -m, got {override.input_line}; quote a value with commas: '{key}=\"...\"'"
+            )
         swept.add(override.key_or_group)
         choices.append([parser.parse_override(f"{key}={value}") for value in override.sweep_string_iterator()])
     return [(list(combination), swept) for combination in itertools.product(*choices)]
