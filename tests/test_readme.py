@@ -93,5 +93,5 @@ def test_commands_are_known():
 @pytest.mark.parametrize("page", [name for name in PAGES if name != "README.md"])
 def test_overrides_in_the_documentation_exist(page):
     text = PAGES[page].read_text(encoding="utf-8")
-    for group, name in set(re.findall(r"\b(experiment|data|separator)=([a-z0-9_]+)(?![\w./])", text)):
+    for group, name in set(re.findall(r"(?<![.\w])(experiment|data|separator)=([a-z0-9_]+)(?![\w./])", text)):
         compose([f"{group}={name}"])

@@ -96,7 +96,11 @@ def test_a_half_written_checkpoint_is_ignored(root, tmp_path):
             run(root, tmp_path / "run", *PLATEAU)
     assert state(tmp_path / "run")["global_step"] == 4
     run(root, tmp_path / "run", *PLATEAU)
-    assert {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
+    assert {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()} == {
+        "last.ckpt",
+        "previous.ckpt",
+        "best.ckpt",
+    }
 
 
 def _half_saved(save):

@@ -60,7 +60,7 @@ def test_files_in_the_folder(whole):
     folder = whole(*PLATEAU)
     names = {path.name for path in folder.iterdir()} - {"tensorboard"}
     assert names == {"checkpoints", "config.yaml", "metrics.csv", "model.safetensors"}
-    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"last.ckpt", "previous.ckpt", "best.ckpt"}
     kept = OmegaConf.load(folder / "config.yaml")
     assert kept.separator.network.body.hidden_size == 6  # resolved
     last = state(folder)  # loads with weights_only

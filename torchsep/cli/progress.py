@@ -37,10 +37,10 @@ class Bar:
         if self._progress and self._task is not None:
             self._progress.advance(self._task)
 
-    def update(self, done: int, total: int) -> None:
-        """Set the number of completed steps, and their total."""
+    def update(self, done: int, total: int | None, label: str | None = None) -> None:
+        """Set the number of completed steps, their total if it is known, and the label if it changes."""
         if self._progress and self._task is not None:
-            self._progress.update(self._task, completed=done, total=total)
+            self._progress.update(self._task, completed=done, total=total, description=label)
 
     def say(self, line: str, *, is_error: bool = False) -> None:
         """Print a line: above the bar if there is one, else on standard output or error."""

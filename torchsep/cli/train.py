@@ -1,11 +1,11 @@
 """``torchsep train``: train a separator."""
 
-import sys
 from typing import Annotated
 
 import typer
 
 from torchsep.cli.messages import INTERRUPTED, fail
+from torchsep.cli.progress import Bar
 
 __all__ = ["train"]
 
@@ -32,7 +32,11 @@ def train(
     from torchsep.engine import NonFiniteLossError, run_training, training
 
     try:
-        trained = run_training(training(overrides), typer.echo, progress=sys.stderr.isatty())
+        job = training(overrides)
+        with Bar("training") as bar:
+            trained = run_training(
+                job, bar.say, lambda done, total, epoch: bar.update(done, total, f"training, epoch {epoch}")
+            )
     except (ValueError, OSError, ImportError) as error:
         fail(error)
     except NonFiniteLossError as error:

@@ -1,6 +1,7 @@
 """Lightning data module and batching."""
 
 import itertools
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -182,7 +183,13 @@ class SeparationData(pl.LightningDataModule):
             drop_last=training and self.drop_last,
             persistent_workers=self.num_workers > 0,
             generator=generator_for(self.seed, "workers", rank),
+            worker_init_fn=_ignore_interrupts,
         )
+
+
+def _ignore_interrupts(_: int) -> None:
+    """Leave an interrupt, which reaches all processes of a terminal, to the main process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Shuffled(DistributedSampler[Any]):

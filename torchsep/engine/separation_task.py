@@ -126,6 +126,12 @@ class SeparationTask(pl.LightningModule):
         """Save the separator's configuration beside its weights."""
         checkpoint["torchsep"] = {"config": self._own_separator().config}
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Resume a schedule of a fixed number of steps with the number that is configured now."""
+        for state in checkpoint.get("lr_schedulers", ()):
+            for name in ("total_steps", "_schedule_phases"):
+                state.pop(name, None)
+
     def _own_separator(self) -> Separator:
         if self.separator is None:
             raise ValueError("separator must be a Separator to be fitted, got a choice")

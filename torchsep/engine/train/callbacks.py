@@ -1,8 +1,8 @@
-"""Callbacks of training: seeding, resumable checkpoints and progress messages."""
+"""Callbacks of training: seeding, and messages and progress."""
 
+import math
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,7 +12,7 @@ from torch import Tensor
 from torchsep.data.seeding import generator_for
 from torchsep.engine.separation_task import IMPROVEMENT
 
-__all__ = ["ProgressReport", "ResumeCheckpoint", "StepSeeds"]
+__all__ = ["ProgressReport", "StepSeeds"]
 
 
 class StepSeeds(pl.Callback):
@@ -31,78 +31,22 @@ class StepSeeds(pl.Callback):
         torch.manual_seed(generator_for(*place).initial_seed())
 
 
-class ResumeCheckpoint(pl.Callback):
-    """Write the state to resume from, atomically: every n steps, at the first step of an epoch, and at the end.
-
-    It is written before a step, when everything that follows the previous one (validation, schedulers that monitor it)
-    is done and need not be repeated. The learning curves so far are written too.
-
-    Args:
-        path: of the file.
-        every: number of steps between two checkpoints.
-    """
-
-    def __init__(self, path: Path, every: int) -> None:
-        self.path = path
-        self.every = every
-        self._step = -1
-        self._writes = self._ends = False
-
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Write the state before a step."""
-        step = trainer.global_step
-        is_due = step % self.every == 0 or batch_idx == 0
-        has_no_gradient = (
-            batch_idx % trainer.accumulate_grad_batches == 0
-        )  # accumulated from earlier batches, which is not saved
-        if step and is_due and has_no_gradient and step != self._step:
-            self._write(trainer)
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """End the resuming state: Lightning would skip the schedulers at the end of a resumed epoch."""
-        trainer.fit_loop.on_iteration_done()
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Write the last state, from which a run with more steps can be resumed."""
-        self._ends = True
-        self._write(trainer)
-        self._ends = False
-
-    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Correct the counters where Lightning does not expect a checkpoint to be written."""
-        loops = checkpoint["loops"]["fit_loop"]
-        batches, epochs = loops["epoch_loop.batch_progress"], loops["epoch_progress"]
-        if not self._writes or (self._ends and batches["is_last_batch"]):
-            return
-        if self._ends:  # within an epoch: as if the next step were about to begin
-            for count in ("current", "total"):
-                batches[count]["ready"] += 1
-                epochs[count]["processed"] -= 1
-                epochs[count]["completed"] -= 1
-            batches["is_last_batch"] = batches["current"]["ready"] >= trainer.num_training_batches
-        if batches["is_last_batch"] or batches["current"]["ready"] % trainer.accumulate_grad_batches == 0:
-            loops["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1  # Lightning adds it again on resuming
-
-    def _write(self, trainer: pl.Trainer) -> None:
-        self._step, self._writes = trainer.global_step, True
-        for logger in trainer.loggers:
-            logger.save()
-        draft = self.path.with_name(f".{self.path.name}")
-        trainer.save_checkpoint(draft)
-        self._writes = False
-        if trainer.is_global_zero:
-            draft.replace(self.path)
-
-
 class ProgressReport(pl.Callback):
     """Report a run: the shapes of its first batch, loss and improvement at each validation, and its speed.
 
     Args:
         say: receives each message.
+        progress: called after each step with the number of steps, their total if it is known, and the epoch.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        progress: Callable[[int, int | None, int], None] = lambda _done, _total, _epoch: None,
+    ) -> None:
         self.say = say
+        self.progress = progress
+        self.validated_step = -1  # the last one after which there was a validation
         self.steps = 0  # optimiser steps of this session
         self._timed = 0  # those among them that were timed
         self.audio_seconds = 0.0  # of training audio, in all sessions of the run
@@ -127,11 +71,16 @@ class ProgressReport(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The totals over all sessions of a run."""
-        return {"audio_seconds": self.audio_seconds, "seconds": self.seconds}
+        return {
+            "audio_seconds": self.audio_seconds,
+            "seconds": self.seconds,
+            "validated_step": self.validated_step,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue the totals."""
         self.audio_seconds, self.seconds = state_dict["audio_seconds"], state_dict["seconds"]
+        self.validated_step = state_dict.get("validated_step", -1)
         self._before = self.seconds
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
@@ -169,10 +118,15 @@ class ProgressReport(pl.Callback):
         self.audio_seconds += seconds * trainer.world_size
         self._mark = now
         self._losses.append(outputs["loss"].detach() * trainer.accumulate_grad_batches)  # Lightning divides by it
+        if trainer.is_global_zero:
+            self.progress(trainer.global_step, _total_steps(trainer), trainer.current_epoch)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Report loss and improvement."""
-        if trainer.sanity_checking or not self._losses:
+        if trainer.sanity_checking:
+            return
+        self.validated_step = trainer.global_step
+        if not self._losses:
             return
         self._mark = time.perf_counter()
         loss = self._mean_loss()
@@ -201,3 +155,9 @@ class ProgressReport(pl.Callback):
     def _say(self, trainer: pl.Trainer, line: str) -> None:
         if trainer.is_global_zero:
             self.say(line)
+
+
+def _total_steps(trainer: pl.Trainer) -> int | None:
+    """The number of steps of a run; None if it is limited by time or not at all."""
+    total = trainer.estimated_stepping_batches
+    return int(total) if math.isfinite(total) and total > 0 else None

@@ -16,7 +16,6 @@ from pytorch_lightning.callbacks import (
     EMAWeightAveraging,
     LearningRateMonitor,
     ModelCheckpoint,
-    RichProgressBar,
 )
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
@@ -27,10 +26,11 @@ from torchsep.engine.lightning import interruptible, quiet
 from torchsep.engine.run import configure
 from torchsep.engine.separation_task import IMPROVEMENT, SeparationTask
 from torchsep.engine.separator_choice import SeparatorChoice
-from torchsep.engine.train.callbacks import ProgressReport, ResumeCheckpoint, StepSeeds
+from torchsep.engine.train.callbacks import ProgressReport, StepSeeds
 from torchsep.engine.train.examples import Examples
 from torchsep.engine.train.initial_weights import load_initial_weights
 from torchsep.engine.train.metrics_logger import ResumableCSVLogger
+from torchsep.engine.train.resuming import ResumeCheckpoint, intact_checkpoint
 
 __all__ = ["Trained", "Training", "run_training", "training"]
 
@@ -90,22 +90,26 @@ def training(overrides: Sequence[str]) -> Training:
     return Training(config, choice)
 
 
-def run_training(job: Training, say: Callable[[str], None] = lambda _: None, *, progress: bool = False) -> Trained:
+def run_training(
+    job: Training,
+    say: Callable[[str], None] = lambda _: None,
+    progress: Callable[[int, int | None, int], None] = lambda _done, _total, _epoch: None,
+) -> Trained:
     """Train, or resume an interrupted run in the same folder, and write the checkpoint.
 
     The folder holds ``config.yaml``, ``checkpoints/last.ckpt`` to resume from, ``checkpoints/best.ckpt`` by the
-    improvement on the validation data, the learning curves in ``metrics.csv`` (and for TensorBoard if it is installed),
-    examples of the last validation, and at the end ``model.safetensors``.
+    improvement on the validation data, on which the last step is validated too, the learning curves in ``metrics.csv``
+    (and for TensorBoard if it is installed), examples of the last validation, and at the end ``model.safetensors``.
 
     Args:
         job: what to train.
         say: receives progress messages.
-        progress: whether to show a progress bar of the steps.
+        progress: called after each step with the number of steps, their total if it is known, and the epoch.
 
     Raises:
         ValueError: if the configuration is wrong, or the folder holds another run.
         NonFiniteLossError: if the loss is not finite; the batch is in the folder.
-        KeyboardInterrupt: if interrupted; the same command resumes from the last checkpoint.
+        KeyboardInterrupt: if interrupted; the same command resumes after the step at which it was.
     """
     config, folder = job.config, job.output
     if config.training.patience is not None and config.valid_data is None:
@@ -126,48 +130,57 @@ def run_training(job: Training, say: Callable[[str], None] = lambda _: None, *, 
         config.schedule,
         folder=folder,
     )
-    resume = _prepare(folder, config)
+    resume = _prepare(folder, config, say)
     if resume is None and config.training.start is not None:
         load_initial_weights(separator, config.training.start, say)
-    report = ProgressReport(say)
+    report = ProgressReport(say, progress)
     best = None if data.valid is None else _keep_best(folder)
-    last = ResumeCheckpoint(folder / "checkpoints" / "last.ckpt", config.training.checkpoint_every)
+    last = ResumeCheckpoint(folder / "checkpoints" / "last.ckpt", config.training.checkpoint_every, say)
     if resume is not None:
         say(f"resuming from {resume}")
     with quiet():
-        optional = [*([RichProgressBar(leave=False)] if progress else []), *([] if best is None else [best])]
+        optional = [] if best is None else [best]
         callbacks = [StepSeeds(config.training.seed), report, last, *_extras(config, folder), *optional]
         trainer = _trainer(config, folder, callbacks, 0 if resume is None else _steps(resume))
         _fit(trainer, task, data, resume)
-        if best is not None and not best.best_model_path:  # the run ended before the first validation
-            trainer.validate(task, datamodule=data, verbose=False)
-    if best is not None and best.best_model_path:
-        state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
+        improvement = None if best is None else _validate_end(trainer, task, data, report, best)
+    best_path = folder / "checkpoints" / "best.ckpt"
+    if best is not None and best_path.is_file():
+        state = torch.load(best_path, map_location="cpu", weights_only=True)["state_dict"]
         task.load_state_dict(state)
-    improvement = None if best is None else _improvement(best, trainer)
     path = folder / "model.safetensors"
     if trainer.is_global_zero:
         about = _about(job, trainer, report, improvement)
         checkpoint.save(separator, path, about)
-        say(f"written: {path}")
     return Trained(path, trainer.global_step, improvement, report.waiting, report.steps_per_second)
 
 
-def _prepare(folder: Path, config: DictConfig) -> Path | None:
+def _prepare(folder: Path, config: DictConfig, say: Callable[[str], None]) -> Path | None:
     """The checkpoint to resume from, if there is one; else prepare the folder, with the configuration in it."""
-    last, described = folder / "checkpoints" / "last.ckpt", folder / "config.yaml"
-    if last.is_file() and described.is_file() and not config.overwrite:
-        before = cast("DictConfig", OmegaConf.load(described))
-        other = [name for name in _IDENTIFYING if plain(before.get(name)) != plain(config.get(name))]
-        if other:
-            advice = "choose another output, or overwrite=true to start again"
-            raise ValueError(f"output must not hold another run, {folder} differs in {', '.join(other)}; {advice}")
-        return last
+    described = folder / "config.yaml"
+    if described.is_file() and not config.overwrite:
+        last = intact_checkpoint(folder / "checkpoints" / "last.ckpt", say)
+        if last is not None:
+            before = cast("DictConfig", OmegaConf.load(described))
+            other = [name for name in _IDENTIFYING if _identity(before, name) != _identity(config, name)]
+            if other:
+                advice = "choose another output, or overwrite=true to start again"
+                raise ValueError(f"output must not hold another run, {folder} differs in {', '.join(other)}; {advice}")
+            OmegaConf.save(config, described, resolve=True)  # with the new number of steps
+            return last
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     for stale in (folder / "checkpoints").glob("*.ckpt"):
         stale.unlink()
     OmegaConf.save(config, described, resolve=True)
     return None
+
+
+def _identity(config: DictConfig, name: str) -> Any:
+    """What must not change between the sessions of a run; the number of steps of a schedule may."""
+    part = plain(config.get(name))
+    if name == "scheduler" and isinstance(part, dict):
+        return {key: value for key, value in part.items() if key != "total_steps"}
+    return part
 
 
 def _keep_best(folder: Path) -> ModelCheckpoint:
@@ -176,10 +189,21 @@ def _keep_best(folder: Path) -> ModelCheckpoint:
     return ModelCheckpoint(filename="best", monitor=IMPROVEMENT, mode="max", **where)
 
 
-def _improvement(best: ModelCheckpoint, trainer: pl.Trainer) -> float | None:
-    """Of the weights that are kept; None if validation was switched off."""
-    score = trainer.callback_metrics.get(IMPROVEMENT) if best.best_model_score is None else best.best_model_score
-    return None if score is None else float(score)
+def _validate_end(
+    trainer: pl.Trainer, task: SeparationTask, data: SeparationData, report: ProgressReport, best: ModelCheckpoint
+) -> float | None:
+    """The best improvement, after a validation of the last step if there was none; None if validation is off.
+
+    ``best.ckpt`` is written if the last step is the best.
+    """
+    known = best.best_model_score
+    if report.validated_step != trainer.global_step:
+        trainer.validate(task, datamodule=data, verbose=False)
+        score = trainer.callback_metrics.get(IMPROVEMENT)
+        if score is not None and (known is None or score > known):
+            trainer.save_checkpoint(Path(str(best.dirpath)) / "best.ckpt")
+            known = score
+    return None if known is None else float(known)
 
 
 def _extras(config: DictConfig, folder: Path) -> list[pl.Callback]:
@@ -209,7 +233,6 @@ def _trainer(config: DictConfig, folder: Path, callbacks: Sequence[pl.Callback],
         callbacks=list(callbacks),
         logger=logger,
         enable_checkpointing=True,
-        enable_progress_bar=any(isinstance(callback, RichProgressBar) for callback in callbacks),
     )
     return trainer
 
