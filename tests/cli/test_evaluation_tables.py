@@ -147,6 +147,12 @@ def test_a_narrow_table_fits_a_terminal(tmp_path):
     assert " b\\|c " in summary.as_text()
 
 
+def test_estimates_with_one_channel_are_scored_as_images(tmp_path):
+    data = stems(tmp_path / "data", a=("l", "r"), b=("l", "r"))
+    assert run("separator=ica", *data, f"output={tmp_path}").exit_code == 0
+    assert all(row["items"] == 2 for row in rows(tmp_path))
+
+
 def test_other_weights_of_the_same_name_are_scored_again(tmp_path):
     network = {
         "name": "mask_inference",

@@ -14,7 +14,7 @@ from torch import Tensor
 from torchsep import losses
 from torchsep.checks import check_choice, check_number
 from torchsep.configurable import registry_name
-from torchsep.functional import magnitude, rms
+from torchsep.functional import magnitude, rms, source_images
 from torchsep.separators import ClusteringSeparator, DeepMaskEstimation, MaskSeparator, Separator
 
 __all__ = ["ChimeraObjective", "EmbeddingObjective", "MaskObjective", "Objective", "WaveformObjective"]
@@ -190,8 +190,7 @@ class ChimeraObjective(Objective):
 
 def _estimates(separator: Separator, batch: Batch) -> Tensor:
     required = {name: batch[name] for name in separator.requires}
-    estimates: Tensor = separator(batch["mixture"], **required)
-    return estimates
+    return source_images(separator(batch["mixture"], **required), batch["mixture"])
 
 
 def _check_kind(separator: Separator, kind: type, gives: str) -> None:

@@ -29,6 +29,7 @@ from torchsep.functional.filters import (
 )
 from torchsep.functional.hashing import hashed_uniform
 from torchsep.functional.ica import independent_rotation, linear_prediction_residual, unmixing_and_mixing
+from torchsep.functional.images import source_images
 from torchsep.functional.linalg import (
     eigh,
     inverse_square_root,
@@ -190,6 +191,7 @@ __all__ = [
     "soft_mask",
     "solve_block_toeplitz",
     "source_gains",
+    "source_images",
     "spatial_features",
     "spectral_norm",
     "spectral_peaks",

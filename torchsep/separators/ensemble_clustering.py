@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from torchsep.checks import check_choice, check_integer, check_number
 from torchsep.configurable import registry_name
+from torchsep.functional.images import source_images
 from torchsep.functional.magnitude import magnitude
 from torchsep.functional.masks import clipped_ratio_masks
 from torchsep.separators.bases.clustering_separator import ClusteringOptions, ClusteringSeparator
@@ -88,22 +89,20 @@ class EnsembleClustering(ClusteringSeparator):
     def features(self, spectrogram: Spectrogram, **required: Tensor) -> Features:
         """The mask values of each bin, one feature for each selected source."""
         if self.extracted_feature == "masks":
-            masks = self._cascaded_masks(spectrogram)
+            masks, counts = self._cascaded_masks(spectrogram)
         else:
             # The longest signal with this number of centred frames.
             length = (spectrogram.shape[-1] - 1) * self.stft.hop_length
-            estimates = self._estimates(self.stft.inverse(spectrogram, length))
+            estimates, counts = self._estimates(self.stft.inverse(spectrogram, length))
             masks = clipped_ratio_masks(magnitude(self.stft(estimates)), magnitude(spectrogram))
         if self.weights is not None:
-            repeated = [
-                weight for weight, (_, indices) in zip(self.weights, self._selected(), strict=True) for _ in indices
-            ]
+            repeated = [weight for weight, count in zip(self.weights, counts, strict=True) for _ in range(count)]
             weights = torch.tensor(repeated, dtype=masks.dtype, device=masks.device)
             masks = masks * weights.repeat(masks.shape[1] // len(weights))[:, None, None, None]
         return masks.movedim(1, -1)
 
-    def _cascaded_masks(self, spectrogram: Spectrogram) -> Float[Tensor, "B D C F N"]:
-        """The masks of all separators; in a cascade, the products of successive masks."""
+    def _cascaded_masks(self, spectrogram: Spectrogram) -> tuple[Float[Tensor, "B D C F N"], list[int]]:
+        """The masks of all separators, in a cascade the products of successive masks; and their number for each."""
         given, products = spectrogram[:, None], spectrogram.real.new_ones(1, 1, 1, 1, 1)
         for _ in range(self.num_cascades):
             leading = given.shape[:2]
@@ -114,22 +113,24 @@ class EnsembleClustering(ClusteringSeparator):
             new = torch.cat(masks, 1).unflatten(0, leading)
             given = (new * given[:, :, None]).flatten(1, 2)
             products = (new * products[:, :, None]).flatten(1, 2)
-        return products
+        return products, [mask.shape[1] for mask in masks]
 
-    def _estimates(self, mixture: Waveform) -> Float[Tensor, "B D C T"]:
-        """The estimates of all separators; in a cascade, of the previous estimates."""
+    def _estimates(self, mixture: Waveform) -> tuple[Float[Tensor, "B D C T"], list[int]]:
+        """The estimates of all separators, in a cascade those of the previous estimates; and their number for each."""
         signals = mixture[:, None]
         for _ in range(self.num_cascades):
             leading = signals.shape[:2]
-            estimates = [part(signals.flatten(0, 1))[:, indices] for part, indices in self._selected()]
+            given = signals.flatten(0, 1)
+            estimates = [source_images(part(given), given)[:, indices] for part, indices in self._selected()]
             signals = torch.cat(estimates, 1).unflatten(0, leading).flatten(1, 2)
-        return signals
+        return signals, [estimate.shape[1] for estimate in estimates]
 
-    def _selected(self) -> list[tuple[Any, list[int]]]:
+    def _selected(self) -> list[tuple[Any, list[int] | slice]]:
         """The separators, each with the indices of its selected sources."""
         parts: list[Any] = list(self.separators)
-        source_indices = self.source_indices or [range(len(part.names)) for part in parts]
-        return [(part, list(indices)) for part, indices in zip(parts, source_indices, strict=True)]
+        if self.source_indices is None:
+            return [(part, slice(None)) for part in parts]
+        return [(part, list(indices)) for part, indices in zip(parts, self.source_indices, strict=True)]
 
 
 def _check_part(part: Separator, whole: ClusteringSeparator, extracted_feature: str) -> None:
@@ -165,6 +166,6 @@ def _check_source_indices(source_indices: Sequence[Sequence[int]] | None, parts:
     for part, indices in zip(parts, source_indices, strict=True):
         for index in indices:
             check_integer(index, "source_indices", at_least=0)
-            if index >= len(part.names):
+            if part.names and index >= len(part.names):
                 name = registry_name(type(part))
                 raise ValueError(f"source_indices must be below {len(part.names)} for {name}, got {index}")

@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from torchsep.configurable import registry_name
+from torchsep.functional.images import source_images
 from torchsep.separators.bases.separator import Separator
 from torchsep.typing import Estimates, Waveform
 
@@ -60,4 +61,5 @@ class Refine(Separator):
 
     def separate(self, mixture: Waveform, **required: Tensor) -> Estimates:
         """The refined estimates of the separator."""
-        return self.refiner(mixture, estimates=self.separator(mixture, **required))
+        estimates = source_images(self.separator(mixture, **required), mixture)
+        return self.refiner(mixture, estimates=estimates)

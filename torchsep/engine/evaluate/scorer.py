@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from torchsep import audio
 from torchsep.engine.evaluate.measures import MixtureScores, matching, measure
 from torchsep.engine.evaluate.result_writer import Results
+from torchsep.functional import source_images
 from torchsep.separators.bases.source_names import numbered_names
 
 __all__ = ["EvaluationOptions", "NumberedItems", "Scorer"]
@@ -113,6 +114,7 @@ class Scorer(pl.Callback):
         estimate_names = separator.names or numbered_names(len(estimates))
         if "sources" in separator.requires:  # an oracle keeps the order of the true sources
             estimate_names = names
+        estimates = source_images(estimates, mixture)
         chosen = matching(estimates, sources, estimate_names, names, self.options.match)
         baseline = self.mixture_scores.of(item["id"], self.options.metrics, sources, mixture, rate)
         scores = measure(self.options.metrics, estimates[chosen], sources, baseline, rate)
