@@ -44,4 +44,5 @@ def train(
     except KeyboardInterrupt:
         fail("interrupted; start again to resume from the last checkpoint", INTERRUPTED)
     gain = "" if trained.improvement is None else f", {trained.improvement:.2f} dB SI-SDR improvement in validation"
-    typer.echo(f"Written: {trained.path} after {trained.steps} steps{gain}")
+    after = f" after {trained.steps} steps" if trained.steps else ""
+    typer.echo(f"Written: {trained.path}{after}{gain}")

@@ -18,7 +18,8 @@ from torchsep.engine.separate.separate_files import device_overrides, output_fol
 from torchsep.engine.separate.source_file_writer import FileResult, WriteOptions
 from torchsep.engine.separation_task import NonFiniteLossError, SeparationTask
 from torchsep.engine.separator_choice import SeparatorChoice
-from torchsep.engine.train.training import Trained, Training, run_training, training
+from torchsep.engine.train.job import Trained, Training, training
+from torchsep.engine.train.training import run_training
 
 __all__ = [
     "ChimeraObjective",

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -23,71 +22,18 @@ from torchsep import checkpoint
 from torchsep.data import SeparationData
 from torchsep.engine.config import instance, plain
 from torchsep.engine.lightning import interruptible, quiet
-from torchsep.engine.run import configure
 from torchsep.engine.separation_task import IMPROVEMENT, SeparationTask
-from torchsep.engine.separator_choice import SeparatorChoice
 from torchsep.engine.train.callbacks import ProgressReport, StepSeeds
 from torchsep.engine.train.examples import Examples
+from torchsep.engine.train.fitting import fit_separator
 from torchsep.engine.train.initial_weights import load_initial_weights
+from torchsep.engine.train.job import Trained, Training
 from torchsep.engine.train.metrics_logger import ResumableCSVLogger
 from torchsep.engine.train.resuming import ResumeCheckpoint, intact_checkpoint
 
-__all__ = ["Trained", "Training", "run_training", "training"]
+__all__ = ["run_training"]
 
-_REQUIRED = ("separator", "objective", "optimizer", "train_data")
 _IDENTIFYING = ("separator", "objective", "optimizer", "scheduler", "sample_rate", "train_data", "batches", "training")
-
-
-@dataclass(frozen=True)
-class Training:
-    """What is trained, and where its results are written.
-
-    Args:
-        config: a composed configuration with ``separator``, ``objective``, ``optimizer``, ``train_data`` and more.
-        choice: of the separator.
-    """
-
-    config: DictConfig
-    choice: SeparatorChoice
-
-    @property
-    def output(self) -> Path:
-        """The folder of the run."""
-        return Path(self.config.output or f"outputs/{self.config.label}")
-
-
-@dataclass(frozen=True)
-class Trained:
-    """The outcome of a training run.
-
-    Args:
-        path: of the checkpoint that :func:`torchsep.load` reads.
-        steps: number of optimiser steps in total.
-        improvement: SI-SDR improvement in dB on the validation data, if there is any.
-        waiting: fraction of the time spent waiting for data, in this session.
-        steps_per_second: in this session, without validation.
-    """
-
-    path: Path
-    steps: int
-    improvement: float | None
-    waiting: float
-    steps_per_second: float
-
-
-def training(overrides: Sequence[str]) -> Training:
-    """The training that Hydra overrides describe.
-
-    Raises:
-        ValueError: if an override cannot be parsed or is unknown, or a required part is missing.
-    """
-    config, choice = configure(overrides)
-    missing = [name for name in _REQUIRED if config.get(name) is None]
-    if missing:
-        raise ValueError(f"{', '.join(missing)} must be chosen, or an experiment, as in experiment=speech8k_dpcl")
-    if "network" in choice.config and choice.config["network"] is None:
-        raise ValueError(f"network must be chosen for {choice.name}, as in network=chimera")
-    return Training(config, choice)
 
 
 def run_training(
@@ -96,6 +42,8 @@ def run_training(
     progress: Callable[[int, int | None, int], None] = lambda _done, _total, _epoch: None,
 ) -> Trained:
     """Train, or resume an interrupted run in the same folder, and write the checkpoint.
+
+    Without an objective, a separator that has a method ``fit`` is fitted in closed form.
 
     The folder holds ``config.yaml``, ``checkpoints/last.ckpt`` to resume from, ``checkpoints/best.ckpt`` by the
     improvement on the validation data, on which the last step is validated too, the learning curves in ``metrics.csv``
@@ -112,6 +60,8 @@ def run_training(
         KeyboardInterrupt: if interrupted; the same command resumes after the step at which it was.
     """
     config, folder = job.config, job.output
+    if job.is_closed_form:
+        return fit_separator(job, say)
     if config.training.patience is not None and config.valid_data is None:
         raise ValueError("valid_data must be chosen for training.patience, which counts validations")
     pl.seed_everything(config.training.seed, verbose=False)
