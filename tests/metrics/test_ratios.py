@@ -130,3 +130,31 @@ def test_shapes_must_agree():
         ValueError, match=r"estimates must have the shape of sources, \(4, 3, 2, 500\), got \(3, 2, 500\)"
     ):
         si_sdr(scene()[0][0], scene()[1])
+
+
+@pytest.mark.parametrize("metric", ALL)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(("level", "length"), [(1e-3, 16000), (1.0, 100), (0.3, 400_000)])
+def test_storage_in_half_precision_does_not_matter(metric, dtype, level, length):
+    sources = (level * noise(2, 1, length)).to(dtype)
+    estimates = (0.7 * sources.double() + 0.1 * level * noise(2, 1, length, seed=1)).to(dtype)
+    found, expected = metric(estimates, sources), metric(estimates.double(), sources.double())
+    assert found.dtype == torch.float32
+    assert torch.allclose(found.double(), expected, atol=0.05)
+
+
+@pytest.mark.parametrize("level", [0.1, 0.3, 0.7, 1e-39, -3e4])
+@pytest.mark.parametrize("length", [1000, 16001, 44100])
+def test_a_constant_is_silent_where_the_mean_is_subtracted(level, length):
+    constant, other = torch.full((length,), level), noise(length).float()
+    for metric in (si_sdr, sd_sdr):
+        assert metric(other, constant).isnan()
+    assert si_sdr(constant, other) == pytest.approx(0.0, abs=0.01)
+    pair = torch.stack((constant, other))[:, None]
+    assert si_sir(pair, pair)[0].isnan()
+
+
+@pytest.mark.parametrize("metric", ALL)
+def test_integers_are_refused(metric):
+    with pytest.raises(ValueError, match=r"^estimates must be floating point, got torch.int16$"):
+        metric(torch.ones(2, 1, 8, dtype=torch.int16), torch.ones(2, 1, 8, dtype=torch.int16))

@@ -12,12 +12,14 @@ from torch.utils.data import Dataset
 from torchsep import audio
 from torchsep.checks import check_integer, check_number
 from torchsep.data.augmentation import Augmentation, stretch_of
+from torchsep.data.levels import active_level
 from torchsep.data.seeding import generator_for
 from torchsep.data.source_files import find_groups
 
 __all__ = ["DynamicMixing"]
 
 _REFERENCE_RMS = 10 ** (-25 / 20)  # RMS of a source with a gain of 0 dB, which keeps speech below full scale
+_MAX_BOOST = 10.0  # gain of an excerpt above that of the active parts of its recording, so that pauses stay quiet
 _PEAK = 0.99  # maximum magnitude of the mixture and its sources, relative to full scale
 
 
@@ -38,7 +40,8 @@ class DynamicMixing(Dataset[dict[str, Any]]):
             minimum and a maximum, with missing sources silent; None for one source of each group, named as the groups.
         num_items: number of items per epoch.
         channels: number of channels of the items; 1 averages the channels, and single-channel files are repeated.
-        gain_db: minimum and maximum level of a source in dB, relative to equal RMS; None to keep the recorded levels.
+        gain_db: minimum and maximum level of a source in dB, relative to equal RMS; None to keep the recorded levels. An
+            excerpt with little but a pause is raised by at most 20 dB more than the active parts of its recording.
         offset: minimum and maximum start time of a source in seconds.
         augment: augmentation of each source, applied before its level is set.
         groups: names of the groups to use, or a text file of them, see :func:`torchsep.data.find_groups`.
@@ -103,6 +106,7 @@ class DynamicMixing(Dataset[dict[str, Any]]):
             else tuple(f"source_{number + 1}" for number in range(self.num_sources[1]))
         )
         self._all_groups = num_sources is None
+        self._levels: dict[Path, float] = {}  # of the active parts of recordings, once they are known
         # In shared memory, so that persistent workers see the new epoch.
         self._epoch = torch.zeros((), dtype=torch.int64, device="cpu").share_memory_()
 
@@ -165,15 +169,22 @@ class DynamicMixing(Dataset[dict[str, Any]]):
         needed = length * stretch_of(self.augment) / self.sample_rate
         begin = _drawn((0.0, max(0.0, audio.probe(path).duration - needed)), generator)
         waveform, rate = audio.read(path, begin, needed)
+        recorded = waveform.double().square().mean().sqrt()
         waveform = audio.resample(self._with_channels(waveform, path), rate, self.sample_rate)
         if self.augment is not None:
             waveform = self.augment(waveform, generator)
         waveform = waveform[:, :length]
+        # Drawn in any case, so that the excerpts of the next source are the same with and without.
+        gain = _REFERENCE_RMS * 10 ** (_drawn(self.gain_db or (0.0, 0.0), generator) / 20)
         if self.gain_db is None:
             return waveform
-        gain = _REFERENCE_RMS * 10 ** (_drawn(self.gain_db, generator) / 20)
         level = waveform.double().square().mean().sqrt()
-        return waveform * (gain / level).float() if level > 0 else waveform
+        if not level > 0 or not recorded > 0:
+            return waveform
+        if path not in self._levels:
+            self._levels[path] = active_level(path)
+        is_pause_by = self._levels[path] / (_MAX_BOOST * recorded.item())
+        return waveform * (gain / (level * max(1.0, is_pause_by))).float()
 
     def _with_channels(self, waveform: Tensor, path: Path) -> Tensor:
         if self.channels == 1:

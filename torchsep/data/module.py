@@ -22,7 +22,9 @@ BatchAugmentation = Callable[[Mapping[str, Any], Generator], dict[str, Any]]
 
 
 def collate(items: Sequence[Item], *, pad: bool = True) -> dict[str, Any]:
-    """Collate items to ``mixture (B, C, T)``, ``sources (B, S, C, T)``, ``id``, ``sample_rate``, ``lengths (B,)``.
+    """Collate items to a batch.
+
+    It has ``mixture (B, C, T)``, ``sources (B, S, C, T)``, ``id``, ``sample_rate``, ``lengths (B,)`` and ``is_padded``.
 
     Args:
         items: items with the same sample rate and numbers of sources and channels.
@@ -55,6 +57,7 @@ def collate(items: Sequence[Item], *, pad: bool = True) -> dict[str, Any]:
         "id": [item["id"] for item in items],
         "sample_rate": items[0]["sample_rate"],
         "lengths": torch.tensor(lengths),
+        "is_padded": min(lengths) < max(lengths),
     }
 
 

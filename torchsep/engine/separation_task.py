@@ -8,9 +8,11 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.nn import Parameter
+from torch.nn.functional import pad
 from torch.optim import Optimizer
 
 from torchsep.configurable import registry_name
+from torchsep.engine.lengths import without_padding
 from torchsep.engine.objectives import Objective
 from torchsep.engine.separator_choice import SeparatorChoice
 from torchsep.metrics import improvement, match_estimates, si_sdr
@@ -39,8 +41,9 @@ class SeparationTask(pl.LightningModule):
 
     ``predict`` and ``test`` pass the estimates to callbacks, which write or score them. Logged are ``train/loss``, and
     with an objective ``valid/loss`` (``test/loss``) and ``valid/si_sdr_improvement`` in dB: the SI-SDR of the estimates
-    in their best order minus that of the mixture, the mean over sources and items. Validation runs the separator once
-    for each batch.
+    in their best order minus that of the mixture, the mean over the sources of each item and over items. Validation
+    runs the separator once for each batch. Items that were padded to one batch are computed without their padding, so
+    that the figures do not depend on the batch size.
 
     Args:
         separator: with parameters to fit; or a choice, which gives the separator for the sample rate of each batch.
@@ -102,7 +105,8 @@ class SeparationTask(pl.LightningModule):
         """The mean loss of a batch."""
         if self.objective is None:
             raise ValueError("objective must be given to fit a separator, got None")
-        losses = self.objective(self._own_separator(), batch)
+        separator, objective = self._own_separator(), self.objective
+        (losses,) = without_padding(lambda part: (objective(separator, part),), batch)
         self._check_finite(losses, batch)
         loss = losses.mean()
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(losses), sync_dist=True)
@@ -160,16 +164,26 @@ class SeparationTask(pl.LightningModule):
 
     def _score(self, batch: Mapping[str, Any], stage: str) -> Tensor:
         """Log the loss and the improvement of a batch; the estimates in the order of the sources."""
-        separator, sources = self._own_separator(), batch["sources"]
+        separator, length = self._own_separator(), batch["mixture"].shape[-1]
         if self.objective is None:
             raise ValueError("objective must be given to validate a separator, got None")
-        losses, estimates = self.objective.with_estimates(separator, batch)
-        ordered = match_estimates(si_sdr, estimates, sources).estimates
-        gains = improvement(si_sdr, ordered, sources, batch["mixture"])
-        defined = gains.isfinite()  # the SI-SDR of a silent source is not defined
-        mean = gains.where(defined, 0.0).sum() / defined.sum().clamp(min=1)
+        objective = self.objective
+
+        def scored(part: Mapping[str, Any]) -> tuple[Tensor, ...]:
+            losses, estimates = objective.with_estimates(separator, part)
+            ordered = match_estimates(si_sdr, estimates, part["sources"]).estimates
+            gains = improvement(si_sdr, ordered, part["sources"], part["mixture"]).flatten(1)
+            return (
+                losses,
+                gains.masked_fill(~gains.isfinite(), torch.nan).nanmean(1),
+                pad(ordered, (0, length - ordered.shape[-1])),
+            )
+
+        losses, gains, ordered = without_padding(scored, batch)
         self.log(f"{stage}/loss", losses.mean(), batch_size=len(losses), sync_dist=True)
-        self.log(f"{stage}/{_GAIN}", mean, prog_bar=True, batch_size=len(losses), sync_dist=True)
+        count = int(gains.isfinite().sum())  # the SI-SDR of silent sources is not defined
+        if count:
+            self.log(f"{stage}/{_GAIN}", gains.nanmean(), prog_bar=True, batch_size=count, sync_dist=True)
         return ordered
 
     def _check_finite(self, losses: Tensor, batch: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from torchsep.losses.inputs import at_least_single
+from torchsep.functional.samples import at_least_single
 
 __all__ = ["deep_clustering_loss", "whitened_kmeans_loss"]
 

@@ -1,14 +1,9 @@
-"""Input conversion and checks shared by all losses."""
+"""Checks shared by all losses."""
 
 import torch
 from torch import Tensor
 
-__all__ = ["at_least_single", "check_pair", "silent"]
-
-
-def at_least_single(tensor: Tensor) -> Tensor:
-    """Convert half-precision tensors, as from mixed-precision training, to single precision."""
-    return tensor.float() if tensor.dtype in {torch.float16, torch.bfloat16} else tensor
+__all__ = ["check_pair", "silent"]
 
 
 def check_pair(estimates: Tensor, truths: Tensor, axes: int, name: str = "sources") -> None:

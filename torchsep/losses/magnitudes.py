@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from torchsep.losses.inputs import at_least_single, check_pair
+from torchsep.functional.samples import at_least_single
+from torchsep.losses.inputs import check_pair
 
 __all__ = ["kl_loss", "magnitude_l1_loss", "magnitude_mse_loss"]
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from torchsep.losses.inputs import at_least_single
+from torchsep.functional.samples import at_least_single
 from torchsep.losses.pairs import OfPairs
 
 __all__ = ["MixtureInvariant"]

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from torchsep.checks import check_number
 from torchsep.functional.magnitude import magnitude
-from torchsep.losses.inputs import at_least_single, check_pair, silent
+from torchsep.functional.samples import at_least_single
+from torchsep.losses.inputs import check_pair, silent
 from torchsep.transforms import STFT
 from torchsep.transforms.stft import Window
 

@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from torchsep.checks import check_number
-from torchsep.losses.inputs import at_least_single, check_pair, silent
+from torchsep.functional.samples import at_least_single, subtract_mean
+from torchsep.losses.inputs import check_pair, silent
 
 __all__ = ["l1_loss", "mse_loss", "si_sdr_loss", "snr_loss"]
 
@@ -104,8 +105,8 @@ def si_sdr_loss(
     check_pair(estimates, sources, 2)
     estimates, sources = at_least_single(estimates), at_least_single(sources)
     if zero_mean:
-        estimates, sources = _centred(estimates), _centred(sources)
-        mixture = None if mixture is None else _centred(at_least_single(mixture))
+        estimates, sources = subtract_mean(estimates), subtract_mean(sources)
+        mixture = None if mixture is None else subtract_mean(at_least_single(mixture))
     energy = _energy(sources)
     absent = silent(energy)
     scale = (estimates * sources).sum((-2, -1)) / energy.masked_fill(absent, 1.0)
@@ -152,10 +153,6 @@ def mse_loss(estimates: Signals, sources: Signals) -> Losses:
 
 def _energy(signals: Signals) -> Losses:
     return signals.square().sum((-2, -1))
-
-
-def _centred(signals: Signals) -> Signals:
-    return signals - signals.mean(-1, keepdim=True)
 
 
 def _mixture_energy(mixture: Signals | None, like: Losses) -> Losses:

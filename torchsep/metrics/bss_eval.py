@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from torchsep.checks import check_integer, check_number
+from torchsep.checks import check_integer
 from torchsep.metrics.distortion_energies import Energies, distortion_energies
 from torchsep.metrics.matching import best_order
 
@@ -116,7 +116,7 @@ def bss_eval_v4(
         sources: true source images.
         sample_rate: sample rate in Hz.
         window: frame length in seconds; infinite for the whole signal.
-        hop: hop between frames in seconds.
+        hop: hop between frames in seconds; without effect if the window covers the whole signal.
         num_taps: length of the filters.
         permute: whether estimates are assigned to sources by maximum mean SIR over valid frames; otherwise they are
             taken in order.
@@ -130,11 +130,13 @@ def bss_eval_v4(
     check_integer(sample_rate, "sample_rate", at_least=1)
     if not window > 0:
         raise ValueError(f"window must be above 0, got {window}")
-    check_number(hop, "hop", above=0.0)
+    if not hop > 0:
+        raise ValueError(f"hop must be above 0, got {hop}")
     length = sources.shape[-1]
     samples, step = length, length
     if window * sample_rate < length:
-        samples, step = max(1, math.floor(window * sample_rate)), max(1, math.floor(hop * sample_rate))
+        samples = max(1, math.floor(window * sample_rate))
+        step = max(1, math.floor(min(hop * sample_rate, length)))
     parts = distortion_energies(estimates, sources, num_taps, (samples, step), of_images=True, pairs=permute)
     return _ordered(_ratios(parts, of_images=True), permute=permute)
 

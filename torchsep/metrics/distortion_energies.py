@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from torchsep.checks import check_integer
+from torchsep.functional.samples import at_least_single
 from torchsep.metrics.distortion_filters import distortion_filters, fast_length
 
 __all__ = ["Energies", "distortion_energies"]
@@ -56,6 +57,7 @@ def distortion_energies(
     if sources.numel() == 0:
         raise ValueError(f"sources must have at least one source, channel and sample, got {tuple(sources.shape)}")
     check_integer(num_taps, "num_taps", at_least=1)
+    estimates, sources = at_least_single(estimates), at_least_single(sources)
     samples, step = frames
     size = fast_length(samples + num_taps - 1)
     filters = distortion_filters(sources, estimates, num_taps, pairs=pairs)

@@ -1,16 +1,19 @@
 r"""Time-domain signal-to-distortion ratios in dB.
 
-All take ``(estimates, sources)`` of the same shape with time as the last axis, and are differentiable.
+All take ``(estimates, sources)`` of the same shape with time as the last axis, and are differentiable. Half precision
+is computed in single.
 
-The result is NaN for a silent source, for a single sample with the mean subtracted, and for NaN inputs. The score of a
-perfect estimate is limited by the precision, to about 140 dB in single and 310 dB in double precision. A silent
-estimate has an SNR and an SA-SDR of 0 dB, as its error is the source; an SI-SDR, SI-SIR and SI-SAR of 0 dB by
-convention; and the lowest SD-SDR that the precision allows.
+The result is NaN for a silent source (with the mean subtracted, also for a constant one), for a single sample with the
+mean subtracted, and for NaN inputs. The score of a perfect estimate is limited by the precision, to about 140 dB in
+single and 310 dB in double precision. A silent estimate has an SNR and an SA-SDR of 0 dB, as its error is the source;
+an SI-SDR, SI-SIR and SI-SAR of 0 dB by convention; and the lowest SD-SDR that the precision allows.
 """
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from torchsep.functional.samples import at_least_single, subtract_mean
 
 __all__ = ["sa_sdr", "sd_sdr", "si_sar", "si_sdr", "si_sir", "snr"]
 
@@ -150,8 +153,12 @@ def _pair(estimates: Tensor, sources: Tensor, zero_mean: bool) -> tuple[Tensor, 
     if estimates.shape != sources.shape:
         wanted = tuple(sources.shape)
         raise ValueError(f"estimates must have the shape of sources, {wanted}, got {tuple(estimates.shape)}")
+    for name, signals in (("estimates", estimates), ("sources", sources)):
+        if not signals.is_floating_point():
+            raise ValueError(f"{name} must be floating point, got {signals.dtype}")
+    estimates, sources = at_least_single(estimates), at_least_single(sources)
     if zero_mean:
-        return estimates - estimates.mean(-1, keepdim=True), sources - sources.mean(-1, keepdim=True)
+        return subtract_mean(estimates), subtract_mean(sources)
     return estimates, sources
 
 
