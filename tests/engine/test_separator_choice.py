@@ -1,5 +1,7 @@
 """The choice of a separator: where it may come from, and that it is built once for each sample rate."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from scenes import noise
@@ -133,3 +135,16 @@ def test_bad_separator_file_is_refused(tmp_path, text, message):
 def test_bad_choice_is_refused(choice, error, message):
     with pytest.raises(error, match=message):
         configure([], choice)
+
+
+@pytest.mark.parametrize(
+    ("source", "label"),
+    [("exp.v1", "exp.v1"), ("exp.v2/model.safetensors", "exp.v2"), ("best.v3.safetensors", "best.v3"), (".", "here")],
+)
+def test_a_checkpoint_is_labelled_by_its_folder_or_file(tmp_path, monkeypatch, source, label):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    path = Path(source) if source.endswith(".safetensors") else Path(source) / "model.safetensors"
+    path.parent.mkdir(exist_ok=True)
+    save(build("hpss", sample_rate=8000), path)
+    assert configure((), source).choice.label == label

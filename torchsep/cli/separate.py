@@ -28,9 +28,9 @@ def separate(
             show_default=False,
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the folders of sources.")] = Path(
-        "separated"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="For the sources, as OUTPUT/METHOD/FILE/SOURCE.wav.")
+    ] = Path("separated"),
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="name=value, repeatable.")] = None,
     window: Annotated[
         float | None,
@@ -52,32 +52,37 @@ def separate(
 
     Exit code: 0 if all is done, 1 if some files failed (the others are done), 2 if the command is wrong.
     """
-    from torchsep.data import find_audio_files
-    from torchsep.engine import WriteOptions, configure, device_overrides, separate_files
+    from torchsep.engine import WriteOptions, configure, device_overrides, find_inputs, separate_files
 
     try:
         config, choice = configure(device_overrides(device), separator, parse_parameters(parameter or []))
         audio.check_encoding(format_, subtype, overflow)
-        found = find_audio_files(files)
+        inputs = find_inputs(files)
         if output.exists() and not output.is_dir():
             raise ValueError(f"-o must be a folder, got the file {output}")
     except (ValueError, OSError, ImportError) as error:
         fail(error)
-    reporter = _Reporter(len(found))
+    reporter = _Reporter(len(inputs.files))
     options = WriteOptions(format_, subtype, overflow)  # type: ignore[arg-type]  # checked just above
     try:
         with reporter:
             results = separate_files(
-                found, choice, output, options, window_duration=window, trainer=config.trainer, receive=reporter
+                inputs,
+                choice,
+                output,
+                options,
+                window_duration=window,
+                trainer=config.trainer,
+                receive=reporter,
             )
     except ValueError as error:
         fail(error)
     except KeyboardInterrupt:
-        fail(f"interrupted; {reporter.done} of {len(found)} files are done, their sources complete", INTERRUPTED)
+        fail(f"interrupted; {reporter.done} of {len(inputs.files)} files are done, their sources complete", INTERRUPTED)
     failed = [result for result in results if result.error]
     if failed:
         names = ", ".join(str(result.path) for result in failed)
-        fail(f"{len(failed)} of {len(found)} files failed: {names}", code=1)
+        fail(f"{len(failed)} of {len(inputs.files)} files failed: {names}", code=1)
 
 
 class _Reporter(Bar):

@@ -13,7 +13,9 @@ from torchsep.engine.objectives import (
     Objective,
     WaveformObjective,
 )
-from torchsep.engine.separate.separate_files import device_overrides, output_folders, separate_files
+from torchsep.engine.separate.inputs import Inputs, find_inputs
+from torchsep.engine.separate.output_folders import output_folders
+from torchsep.engine.separate.separate_files import device_overrides, separate_files
 from torchsep.engine.separate.source_file_writer import FileResult, WriteOptions
 from torchsep.engine.separation_task import NonFiniteLossError, SeparationTask
 from torchsep.engine.separator_choice import SeparatorChoice, configure
@@ -26,6 +28,7 @@ __all__ = [
     "Evaluation",
     "ExportOptions",
     "FileResult",
+    "Inputs",
     "MaskObjective",
     "NonFiniteLossError",
     "Objective",
@@ -41,6 +44,7 @@ __all__ = [
     "device_overrides",
     "evaluations",
     "export_model",
+    "find_inputs",
     "output_folders",
     "run_demo",
     "run_evaluation",

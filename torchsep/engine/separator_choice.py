@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -194,8 +195,13 @@ def _checkpoint(choice: str) -> Separator | None:
 
 
 def _checkpoint_label(choice: str) -> str:
-    path = Path(choice)
-    return path.absolute().parent.name if path.name == "model.safetensors" else path.stem
+    """The name of a checkpoint: that of its file, or of the folder of a ``model.safetensors``."""
+    if choice.startswith("hub:"):
+        return choice.partition("/")[2].replace("/", "-")
+    path = Path(os.path.abspath(choice))  # noqa: PTH100 - which removes `..`
+    if path.name == "model.safetensors":
+        return path.parent.name
+    return path.stem if path.suffix == ".safetensors" else path.name
 
 
 def _read(path: Path) -> dict[str, Any]:
