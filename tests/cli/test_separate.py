@@ -162,7 +162,7 @@ def test_folders_are_searched_and_names_kept_apart(tmp_path):
     arguments = [tmp_path / "in", tmp_path / "in/a/song.wav", "-s", "mix_as_estimate", "-o", tmp_path / "out"]
     result = separate(*arguments)
     assert result.exit_code == 0, result.output
-    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    written = [path for path in (tmp_path / "out/mix_as_estimate").rglob("*") if path.is_file()]
     folders = {path.parent.relative_to(tmp_path / "out/mix_as_estimate").as_posix() for path in written}
     assert folders == {"a/song", "b/song.wav", "b/song.flac", "b/deep/voice"}
     assert len(written) == 2 * len(folders)
@@ -255,7 +255,7 @@ def test_interrupt_leaves_whole_files_only(tmp_path):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "of 40 files are done" in errors
-    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    written = [path for path in (tmp_path / "out/hpss").rglob("*") if path.is_file()]
     assert written
     assert all(soundfile.info(path).frames == 88200 for path in written)
     assert not [path for path in written if path.name.startswith(".")]

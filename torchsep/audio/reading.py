@@ -220,6 +220,8 @@ def open_audio(path: Path) -> Iterator[soundfile.SoundFile]:
 
 
 def _missing(path: Path) -> str:
+    if path.is_symlink():
+        return one_line(path, f"is a link to {path.readlink()}, which does not exist; check the link")
     try:
         names = {name.lower(): name for name in os.listdir(path.parent) if name != path.name}  # noqa: PTH208 - the names are wanted
     except OSError:

@@ -57,7 +57,7 @@ def separate(
     try:
         config, choice = configure(device_overrides(device), separator, parse_parameters(parameter or []))
         audio.check_encoding(format_, subtype, overflow)
-        inputs = find_inputs(files)
+        inputs = find_inputs(files, output)
         if output.exists() and not output.is_dir():
             raise ValueError(f"-o must be a folder, got the file {output}")
     except (ValueError, OSError, ImportError) as error:
@@ -66,6 +66,8 @@ def separate(
     options = WriteOptions(format_, subtype, overflow)  # type: ignore[arg-type]  # checked just above
     try:
         with reporter:
+            for note in inputs.notes:
+                reporter.say(note, is_error=True)
             results = separate_files(
                 inputs,
                 choice,

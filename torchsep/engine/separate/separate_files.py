@@ -80,10 +80,11 @@ def separate_files(
             rule = "be omitted where the separator has its own window_duration"
             raise ValueError(f"window must {rule}, got {window_duration:g}")
     inputs = files if isinstance(files, Inputs) else Inputs({file: file.parent for file in files})
-    folders = output_folders(inputs.files, folder / choice.label, inputs.roots)
+    results = folder / choice.label
+    folders = output_folders(inputs.files, results, inputs.roots)
     _check_apart(folders, folder)
     _build_for_first(inputs.files, choice)
-    writer = SourceFileWriter(folders, options or WriteOptions(), receive)
+    writer = SourceFileWriter(folders, results, options or WriteOptions(), receive)
     runner = _trainer(compose().trainer if trainer is None else trainer, writer)
     task = SeparationTask(choice, catch_errors=True)
     # Each file is a batch of its own: files differ in length and sample rate.

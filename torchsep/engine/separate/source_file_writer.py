@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from torchsep import audio
+from torchsep.engine.separate.inputs import mark
 from torchsep.separators import Separator
 from torchsep.separators.bases.source_names import numbered_names
 
@@ -52,14 +53,20 @@ class SourceFileWriter(pl.Callback):
 
     Args:
         folders: for each file, the folder of its sources.
+        folder: folder that holds them, which is marked as results.
         options: how sources are written.
         receive: called with each result as it comes.
     """
 
     def __init__(
-        self, folders: Mapping[Path, Path], options: WriteOptions, receive: Callable[[FileResult], None]
+        self,
+        folders: Mapping[Path, Path],
+        folder: Path,
+        options: WriteOptions,
+        receive: Callable[[FileResult], None],
     ) -> None:
         self.folders = folders
+        self.folder = folder
         self.options = options
         self.receive = receive
         self.results: list[FileResult] = []
@@ -82,6 +89,7 @@ class SourceFileWriter(pl.Callback):
                 paths, samples, done = self._write(path, separator, outputs.cpu(), batch["sample_rate"])
             else:
                 paths, samples, done = self._stream(path, separator, outputs, batch["sample_rate"])
+            mark(self.folder.parent, self.folder.name)
         except (OSError, ValueError, RuntimeError, MemoryError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             return FileResult(path, error=reason if reason.startswith(str(path)) else f"{path}: {reason}")
