@@ -268,3 +268,14 @@ def test_plain_lines_without_a_terminal(tmp_path):
     assert "\x1b" not in result.output
     assert result.output.startswith(f"{tmp_path / 'song.wav'} -> {folder}: harmonic.wav, percussive.wav")
     assert (folder / "harmonic.wav").is_file()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="such names are not possible")
+@pytest.mark.parametrize("name", ["a\nb|c.wav", "a\x1b[31m.wav", b"a\xff.wav".decode("utf-8", "surrogateescape")])
+def test_a_file_is_one_printable_line_whatever_its_name(tmp_path, name):
+    write_noise(tmp_path / name, seconds=0.2)
+    result = separate(tmp_path, tmp_path / f"missing {name}", "-s", "hpss", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert len(result.output.splitlines()) == 3
+    assert all(line.isprintable() for line in result.output.splitlines())
+    assert len(list((tmp_path / "out").rglob("*.wav"))) == 2

@@ -96,8 +96,8 @@ def test_dictionaries_are_learned_end_to_end():
         ("notes", "names must be at least two different names, got 'notes'"),
         (("notes",), "names must be at least two different names"),
         (("notes", "notes"), "names must be at least two different names"),
-        (("notes", "his s"), "names must be identifiers, got 'his s'"),
-        (("notes", 3), "names must be identifiers, got 3"),
+        (("notes", "his/s"), "names must hold none of .*, got 'his/s'"),
+        (("notes", 3), "names must be texts that are not empty, got 3"),
     ],
 )
 def test_bad_names_are_refused(names, message):

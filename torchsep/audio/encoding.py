@@ -22,6 +22,7 @@ from torchsep.audio.formats import (
     check_overflow,
     choose_subtype,
     holds_floats,
+    native_path,
     one_line,
     one_line_errors,
 )
@@ -146,7 +147,7 @@ def _container(path: Path, form: str, size: int) -> str:
 
 def _encode(temporary: Path, blocks: Iterable[Tensor], form: str, encoding: Encoding, written: Written) -> None:
     rate, channels = encoding.rate, encoding.channels
-    with soundfile.SoundFile(str(temporary), "w", rate, channels, written.subtype, format=form) as file:
+    with soundfile.SoundFile(native_path(temporary), "w", rate, channels, written.subtype, format=form) as file:
         for part in blocks:
             block = part.T.to("cpu", torch.float64) * written.gain
             if written.subtype not in UNBOUNDED:

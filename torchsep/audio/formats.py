@@ -23,6 +23,7 @@ __all__ = [
     "check_overflow",
     "choose_subtype",
     "holds_floats",
+    "native_path",
     "one_line",
     "one_line_errors",
 ]
@@ -57,6 +58,11 @@ def one_line(path: StrPath, text: str) -> str:
         'a.wav: is empty'
     """
     return " ".join(f"{os.fspath(path)}: {text}".splitlines())
+
+
+def native_path(path: Path) -> str | bytes:
+    """A path for soundfile, which cannot encode names on POSIX systems that are not UTF-8."""
+    return str(path) if os.name == "nt" else os.fsencode(path)
 
 
 @contextmanager

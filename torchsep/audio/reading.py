@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from torchsep.audio.containers import check_complete
-from torchsep.audio.formats import AUDIO_SUFFIXES, BLOCK, StrPath, one_line, one_line_errors
+from torchsep.audio.formats import AUDIO_SUFFIXES, BLOCK, StrPath, native_path, one_line, one_line_errors
 from torchsep.checks import check_integer
 
 __all__ = ["AudioInfo", "count_nonfinite", "open_audio", "probe", "read", "read_blocks"]
@@ -204,7 +204,7 @@ def open_audio(path: Path) -> Iterator[soundfile.SoundFile]:
         except FileNotFoundError as error:
             raise FileNotFoundError(_missing(path)) from error
     try:
-        opened = soundfile.SoundFile(str(path))
+        opened = soundfile.SoundFile(native_path(path))
     except (soundfile.LibsndfileError, TypeError) as error:  # soundfile raises TypeError for .raw
         raise ValueError(_unsupported(path)) from error
     with opened as file:

@@ -5,6 +5,8 @@ from typing import Self
 
 import typer
 
+from torchsep.cli.messages import printable
+
 __all__ = ["Bar"]
 
 
@@ -44,6 +46,7 @@ class Bar:
 
     def say(self, line: str, *, is_error: bool = False) -> None:
         """Print a line: above the bar if there is one, else on standard output or error."""
+        line = printable(line)
         if self._progress:
             self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:

@@ -19,6 +19,7 @@ from torchsep.configurable import registry_name
 from torchsep.engine.config import compose, parse_overrides, plain
 from torchsep.engine.windows import in_windows
 from torchsep.separators import OverlapAdd, Resampled, Separator
+from torchsep.separators.bases.source_names import check_source_names
 
 __all__ = ["Run", "SeparatorChoice", "configure"]
 
@@ -65,7 +66,7 @@ class SeparatorChoice:
             window_duration: in seconds, to separate in windows; has no effect on a separator that does so itself.
 
         Raises:
-            ValueError: if an argument is missing, unknown or wrong.
+            ValueError: if an argument is missing, unknown or wrong, or the names of the sources cannot name files.
         """
         is_open = num_sources is not None and self._needs_num_sources()
         key = sample_rate, num_sources if is_open else None, window_duration
@@ -79,6 +80,7 @@ class SeparatorChoice:
         else:
             number = {"num_sources": num_sources} if is_open else {}
             separator = registry.build(self.config, sample_rate=sample_rate, **number)
+        check_source_names(separator.names)  # which become names of files
         self._built[key] = separator.eval()
         return self._built[key]
 

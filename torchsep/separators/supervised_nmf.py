@@ -14,6 +14,7 @@ from torchsep.functional.masks import ratio_masks
 from torchsep.functional.nmf.nmf import check_nmf, concatenate_channels, fit_nmf, nmf_activations, split_channels
 from torchsep.separators.bases.mask_separator import MaskOptions, MaskSeparator
 from torchsep.separators.bases.nmf_model import templates_of
+from torchsep.separators.bases.source_names import check_source_names
 from torchsep.typing import Masks, Spectrogram, Waveform
 
 __all__ = ["SupervisedNMF"]
@@ -76,16 +77,13 @@ class SupervisedNMF(MaskSeparator):
         **options: Unpack[MaskOptions],
     ) -> None:
         super().__init__(**options)
-        if isinstance(names, str) or len(set(names)) < 2 or len(set(names)) < len(names):
+        if isinstance(names, str) or len(set(map(str, names))) < max(2, len(names)):
             raise ValueError(f"names must be at least two different names, got {names!r}")
-        for name in names:
-            if not (isinstance(name, str) and name.isidentifier()):
-                raise ValueError(f"names must be identifiers, got {name!r}")
         check_integer(n_components, "n_components", at_least=1)
         check_nmf(beta_loss, l1_ratio, alpha, max_iter, tol)
         check_choice(spectrum, ("magnitude", "power"), "spectrum")
         check_integer(seed, "seed", at_least=0)
-        self.names = tuple(names)
+        self.names = check_source_names(names)
         self.n_components = n_components
         self.beta_loss = beta_loss
         self.l1_ratio = l1_ratio
