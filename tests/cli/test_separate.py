@@ -133,6 +133,10 @@ def test_one_configuration_and_one_separator_per_sample_rate(tmp_path, monkeypat
         (["-s", "ideal_ratio_mask"], "needs the true sources"),
         (["-s", "overlap_add", "-p", "separator=ideal_ratio_mask"], "needs the true sources"),
         (["-s", "deep_clustering"], "deep_clustering needs a trained network; give a checkpoint instead"),
+        (
+            ["-s", "supervised_nmf", "-p", "names=[a, b]"],
+            "torchsep train separator=supervised_nmf train_data.root=FOLDER",
+        ),
         (["-s", "wiener_filter"], "wiener_filter refines estimates; combine it with a separator by `refine`"),
         (["-s", "ensemble_clustering", "-p", "separators=[hpss, hps]"], "got 'hps'; did you mean hpss"),
         (["-s", "none.yaml"], "none.yaml does not exist"),

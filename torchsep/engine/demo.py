@@ -43,12 +43,15 @@ def run_demo(
         sample_rate: of the scene, in Hz.
 
     Raises:
-        ValueError: if the separator is unknown, or does not have two sources.
+        ValueError: if the separator is unknown, not trained, or does not have two sources.
     """
     scene = music_and_voice(duration, sample_rate)
     sources = torch.stack(list(scene.values()))
     mixture = sources.sum(0)
-    built = configure((), separator, parameters).choice.at(sample_rate)
+    choice = configure((), separator, parameters).choice
+    choice.check(has_sources=True)
+    built = choice.at(sample_rate)
+    choice.check(has_sources=True, built=built)
     with torch.inference_mode():
         required = {"sources": sources} if "sources" in built.requires else {}
         estimates = built(mixture, **required)

@@ -92,10 +92,15 @@ class SeparatorChoice:
             built: the separator, once it is built; one that contains others may require more than its class.
 
         Raises:
-            ValueError: if it needs a trained network, estimates, or true sources that are not known.
+            ValueError: if it is not trained, or needs estimates, or true sources that are not known.
         """
-        if self._separator is None and "network" in self.config and self.config["network"] is None:
+        if self._separator is None and _needs_network(self.config):
             raise ValueError(f"{self.name} needs a trained network; give a checkpoint instead: a file, folder or name")
+        known = built or self._separator
+        if known is not None and not known.is_trained:
+            name = next(registry_name(type(part)) for part in known.modules() if _is_untrained(part))
+            command = f"torchsep train separator={name} train_data.root=FOLDER"
+            raise ValueError(f"{name} must be trained, got random initial values; `{command}` writes a checkpoint")
         requires = (built or self._separator or self.kind).requires
         if "estimates" in requires:
             raise ValueError(f"{self.name} refines estimates; combine it with a separator by `refine`")
@@ -163,6 +168,24 @@ def configure(
 def _is_separator(override: Override) -> bool:
     """Whether an override chooses the separator."""
     return override.key_or_group == "separator" and not (override.is_delete() or override.package)
+
+
+def _needs_network(config: Any) -> bool:
+    """Whether a configuration, which holds no weights, has or wants a network somewhere inside."""
+    if isinstance(config, Mapping):
+        return any(
+            (key == "network" and (value is None or isinstance(value, Mapping))) or _needs_network(value)
+            for key, value in config.items()
+        )
+    return isinstance(config, (list, tuple)) and any(map(_needs_network, config))
+
+
+def _is_untrained(part: object) -> bool:
+    """Whether a module is a separator that is not trained itself, rather than one inside it."""
+    if not isinstance(part, Separator) or part.is_trained:
+        return False
+    inside = [inner for inner in part.modules() if inner is not part and isinstance(inner, Separator)]
+    return all(inner.is_trained for inner in inside)
 
 
 def _resampled(separator: Separator, sample_rate: int) -> Separator:

@@ -92,8 +92,15 @@ class SupervisedNMF(MaskSeparator):
         self.tol = tol
         self.spectrum = spectrum
         self.seed = seed
-        initial = hashed_uniform((len(self.names), self.stft.num_bins, n_components), seed)
-        self.templates = nn.Parameter((initial / initial.sum(-2, keepdim=True)).to(torch.get_default_dtype()))
+        self.templates = nn.Parameter(self._initial().to(torch.get_default_dtype()))
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the dictionaries are not the random initial ones, in whatever precision they were built and saved."""
+        initial, own = self._initial().to(self.templates.device), self.templates.dtype
+        built = [initial.to(kind) for kind in (torch.float64, torch.float32)]
+        saved = [start.to(kind).to(own) for start in built for kind in (start.dtype, torch.float16, torch.bfloat16)]
+        return not any(torch.equal(self.templates, templates) for templates in saved)
 
     @property
     def dictionaries(self) -> Float[Tensor, "S F K"]:
@@ -161,6 +168,11 @@ class SupervisedNMF(MaskSeparator):
         )
         own = split_channels(activations, spectrogram.shape[1]).unflatten(2, dictionaries.shape[::2])
         return ratio_masks((own.transpose(1, 2).mT @ dictionaries.mT[:, None]).mT)
+
+    def _initial(self) -> Float[Tensor, "S F K"]:
+        """Random dictionaries, the same for the same seed."""
+        initial = hashed_uniform((len(self.names), self.stft.num_bins, self.n_components), self.seed)
+        return initial / initial.sum(-2, keepdim=True)
 
     def _check_count(self, given: Sequence[Any], argument: str) -> None:
         if len(given) != len(self.names):
