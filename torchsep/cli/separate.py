@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from torchsep import audio
 from torchsep.cli.messages import INTERRUPTED, fail, parse_parameters
 from torchsep.cli.progress import Bar
 
@@ -52,6 +51,7 @@ def separate(
 
     Exit code: 0 if all is done, 1 if some files failed (the others are done), 2 if the command is wrong.
     """
+    from torchsep import audio
     from torchsep.engine import WriteOptions, configure, device_overrides, find_inputs, separate_files
 
     try:

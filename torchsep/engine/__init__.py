@@ -2,6 +2,7 @@
 
 from torchsep.engine.config import compose
 from torchsep.engine.demo import DemoResult, run_demo
+from torchsep.engine.description import describe
 from torchsep.engine.evaluate.evaluation import Evaluation, run_evaluation
 from torchsep.engine.evaluate.summary import Summary, summarise
 from torchsep.engine.evaluate.sweep import evaluations
@@ -41,6 +42,7 @@ __all__ = [
     "WriteOptions",
     "compose",
     "configure",
+    "describe",
     "device_overrides",
     "evaluations",
     "export_model",

@@ -10,7 +10,8 @@ import torch
 from torchsep import audio
 from torchsep.data import music_and_voice
 from torchsep.engine.separator_choice import configure
-from torchsep.metrics import si_sdr
+from torchsep.metrics import match_estimates, si_sdr
+from torchsep.separators.bases.source_names import are_numbered
 
 __all__ = ["DemoResult", "run_demo"]
 
@@ -33,11 +34,11 @@ def run_demo(
     """The scores of a separator on a synthesised mixture of music and voice; its sources are written as files.
 
     The score is the scale-invariant signal-to-distortion ratio, zero-mean, the mean over the two channels. Sources are
-    taken in the separator's order, music (the background) first.
+    taken in the separator's order, music (the background) first; those in no fixed order are matched to the true ones.
 
     Args:
         folder: where the mixture, the true sources and the estimates are written.
-        separator: name of a separator of two sources.
+        separator: a separator of two sources, as for :func:`configure`.
         parameters: arguments for it.
         duration: of the scene, in seconds.
         sample_rate: of the scene, in Hz.
@@ -57,6 +58,8 @@ def run_demo(
         estimates = built(mixture, **required)
     if len(estimates) != len(sources):
         raise ValueError(f"separator must give two sources for the demo, got {len(estimates)} from {separator}")
+    if are_numbered(built.names):
+        estimates = match_estimates(si_sdr, estimates, sources).estimates
     scores = {
         name: (
             si_sdr(mixture, true).mean().item(),

@@ -14,14 +14,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from torchsep import registry
-from torchsep.checkpoint import load
+from torchsep.checkpoint import load, released
+from torchsep.checks import nearest
 from torchsep.configurable import registry_name
 from torchsep.engine.config import compose, parse_overrides, plain
 from torchsep.engine.windows import in_windows
 from torchsep.separators import OverlapAdd, Resampled, Separator
 from torchsep.separators.bases.source_names import check_source_names
 
-__all__ = ["Run", "SeparatorChoice", "configure"]
+__all__ = ["Run", "SeparatorChoice", "configure", "imported_class", "unknown_separator"]
 
 
 class SeparatorChoice:
@@ -159,8 +160,9 @@ def configure(
     elif chosen.endswith((".yaml", ".yml")):
         config = compose(rest, separator=_read(Path(chosen)))
     else:
-        name = registry_name(_imported(chosen)) if ":" in chosen else chosen
-        registry.separator_class(name)  # or raise, with the nearest name
+        name = registry_name(imported_class(chosen)) if ":" in chosen else chosen
+        if name not in registry.list_separators():
+            raise unknown_separator(name)
         config = compose([f"separator={name}", *rest])
     return Run(config, SeparatorChoice({**plain(config.separator), **(parameters or {})}))
 
@@ -246,8 +248,15 @@ def _read(path: Path) -> dict[str, Any]:
     return described
 
 
-def _imported(choice: str) -> type[Separator]:
-    """A user-defined class, imported and registered."""
+def unknown_separator(name: str) -> ValueError:
+    """The error for a name that is neither a separator nor a model, with the nearest one of both."""
+    hint = nearest(name.lower(), [*registry.list_separators(), *released()])  # papers write names in capitals
+    rule = "be a name from `torchsep list`, a checkpoint, a YAML file, or module:Class"
+    return ValueError(f"separator must {rule}, got {name!r}{hint}")
+
+
+def imported_class(choice: str) -> type[Separator]:
+    """A user-defined class, ``module:Class`` or ``file.py:Class``, imported and registered."""
     where, _, name = choice.rpartition(":")
     try:
         if where.endswith(".py"):
