@@ -74,6 +74,34 @@ def test_folders_that_look_like_files_and_links_are_noted(tree):
     assert [note.partition(" ")[0] for note in sorted(notes)] == ["in/link", "in/pipe.wav", "in/x.wav"]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "files"),
+    [
+        ("in/*.wav", ["in/a.wav"]),
+        ("in/**/*.wav", ["in/a.wav", "in/b/c/three.wav"]),
+        ("in/?/*", ["in/b/c/three.wav", "in/b/two.FLAC"]),
+        ("**/*.[wW]*", ["in/a.wav", "in/b/c/three.wav"]),
+        ("in/[a].wav", ["in/a.wav"]),
+        ("none/*.wav", ["none/*.wav"]),
+    ],
+)
+def test_patterns(tree, pattern, files):
+    touch("in/a.wav", "in/b/two.FLAC", "in/b/notes.txt", "in/b/c/three.wav", "separated/hpss/a/harmonic.wav")
+    touch("old/repet/a/background.wav")
+    mark(Path("old"), "repet")
+    assert sorted(found(pattern)[0]) == sorted(files)
+
+
+def test_a_pattern_keeps_the_tree_below_its_fixed_part(tree):
+    touch("in/a.wav", "in/b/c/three.wav")
+    assert set(find_inputs(["in/**/*.wav"]).roots.values()) == {Path("in")}
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_a_file(tree):
+    touch("song [live].wav", "song l.wav")
+    assert found("song [live].wav")[0] == ["song [live].wav"]
+
+
 def test_a_folder_without_audio_is_an_error(tree):
     touch("in/notes.txt")
     with pytest.raises(ValueError, match="in holds no audio file"):

@@ -5,7 +5,7 @@ starts with the path of the file: ``ValueError`` for invalid contents or argumen
 """
 
 from torchsep.audio.encoding import Written
-from torchsep.audio.formats import AUDIO_SUFFIXES, Overflow, check_encoding
+from torchsep.audio.formats import AUDIO_SUFFIXES, Compression, Overflow, check_encoding
 from torchsep.audio.reading import AudioInfo, probe, read, read_blocks
 from torchsep.audio.source_writer import SourceWriter
 from torchsep.audio.writing import write, write_sources
@@ -14,6 +14,7 @@ from torchsep.functional.resampling import resample
 __all__ = [
     "AUDIO_SUFFIXES",
     "AudioInfo",
+    "Compression",
     "Overflow",
     "SourceWriter",
     "Written",

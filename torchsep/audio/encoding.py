@@ -17,6 +17,7 @@ from torchsep.audio.formats import (
     SAMPLE_BYTES,
     UNBOUNDED,
     WRITTEN,
+    Compression,
     Overflow,
     check_limits,
     check_overflow,
@@ -71,16 +72,27 @@ class Encoding:
     overflow: Overflow | None
     channels: int
     rate: int
+    compression: Compression
 
     @classmethod
-    def of(cls, path: Path, channels: int, rate: int, subtype: str | None, overflow: Overflow | None) -> "Encoding":
+    def of(
+        cls,
+        path: Path,
+        channels: int,
+        rate: int,
+        subtype: str | None = None,
+        overflow: Overflow | None = None,
+        compression: Compression | None = None,
+    ) -> "Encoding":
         """Encoding for a file path; raises ``ValueError`` if the format does not support it."""
         form = _form(path)
         with _naming(path):
             chosen = choose_subtype(form, subtype)
             check_limits(form, chosen, channels, rate)
             check_overflow(form, overflow)
-        return cls(form, chosen, overflow, channels, rate)
+            compression = compression or Compression()
+            compression.check(form, chosen)
+        return cls(form, chosen, overflow, channels, rate, compression)
 
     def fitted(self, peak: float, above: int) -> Written:
         """Subtype, gain and clipping for samples with a given peak."""
@@ -146,8 +158,10 @@ def _container(path: Path, form: str, size: int) -> str:
 
 
 def _encode(temporary: Path, blocks: Iterable[Tensor], form: str, encoding: Encoding, written: Written) -> None:
-    rate, channels = encoding.rate, encoding.channels
-    with soundfile.SoundFile(native_path(temporary), "w", rate, channels, written.subtype, format=form) as file:
+    rate, channels, options = encoding.rate, encoding.channels, encoding.compression.options(form, encoding.rate)
+    with soundfile.SoundFile(
+        native_path(temporary), "w", rate, channels, written.subtype, format=form, **options
+    ) as file:
         for part in blocks:
             block = part.T.to("cpu", torch.float64) * written.gain
             if written.subtype not in UNBOUNDED:

@@ -16,13 +16,15 @@ class Bar:
     Args:
         label: shown before the bar.
         total: number of steps; None if unknown.
+        quiet: whether nothing is drawn on a terminal either.
     """
 
-    def __init__(self, label: str, total: int | None = None) -> None:
+    def __init__(self, label: str, total: int | None = None, *, quiet: bool = False) -> None:
         from rich.console import Console
         from rich.progress import Progress
 
-        self._progress = Progress(console=Console(stderr=True), transient=True) if sys.stderr.isatty() else None
+        drawn = sys.stderr.isatty() and not quiet
+        self._progress = Progress(console=Console(stderr=True), transient=True) if drawn else None
         self._task = self._progress.add_task(label, total=total) if self._progress else None
 
     def __enter__(self) -> Self:
@@ -39,7 +41,7 @@ class Bar:
         if self._progress and self._task is not None:
             self._progress.advance(self._task)
 
-    def update(self, done: int, total: int) -> None:
+    def update(self, done: float, total: float) -> None:
         """Set the number of completed steps, and their total."""
         if self._progress and self._task is not None:
             self._progress.update(self._task, completed=done, total=total)

@@ -18,6 +18,7 @@ from torchsep.engine.separate.inputs import Inputs, find_inputs
 from torchsep.engine.separate.output_folders import output_folders
 from torchsep.engine.separate.separate_files import device_overrides, separate_files
 from torchsep.engine.separate.source_file_writer import FileResult, WriteOptions
+from torchsep.engine.separate.standard_input import with_standard_input
 from torchsep.engine.separation_task import NonFiniteLossError, SeparationTask
 from torchsep.engine.separator_choice import SeparatorChoice, configure
 from torchsep.engine.train.training import Trained, Training, run_training, training
@@ -54,4 +55,5 @@ __all__ = [
     "separate_files",
     "summarise",
     "training",
+    "with_standard_input",
 ]

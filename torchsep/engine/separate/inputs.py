@@ -1,5 +1,7 @@
 """The files that a command's arguments stand for."""
 
+import glob
+import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -45,14 +47,15 @@ def _marked(folder: Path) -> list[str]:
 
 
 def find_inputs(arguments: Sequence[str | os.PathLike[str]], output: Path | None = None) -> Inputs:
-    """The audio files that arguments stand for: files, and folders, which are searched recursively.
+    """The audio files that arguments stand for: files, folders, which are searched recursively, and patterns.
 
     A search passes over the results of ``torchsep separate``: the output folder, and the folders that a file
     ``.torchsep`` beside them names. A file or folder that is an argument itself is an input wherever it lies. A link to
     a missing file is an input too, so that its failure is reported.
 
     Args:
-        arguments: paths of files and folders; a file that is reached twice is found once.
+        arguments: paths of files and folders, and patterns such as ``music/*.wav`` or ``music/**/*.wav``, whose root is
+            the folder before the first wildcard; a file that is reached twice is found once.
         output: folder of the results to come.
 
     Raises:
@@ -73,8 +76,11 @@ def find_inputs(arguments: Sequence[str | os.PathLike[str]], output: Path | None
     for path in map(Path, arguments):
         if path.is_dir():
             search.folder(path)
+        elif glob.has_magic(str(path)) and not os.path.lexists(path):
+            search.pattern(path)
         else:
             search.add(path, path.parent)
+    search.note_passed()
     if not search.inputs.files:
         got = "; ".join((", ".join(map(str, arguments)) or "none", *search.inputs.notes))
         raise ValueError(f"FILE must be or hold an audio file, got {got}")
@@ -88,6 +94,7 @@ class _Search:
         self.inputs = Inputs()
         self._output = None if output is None else os.path.realpath(output)
         self._seen: set[str] = set()
+        self._passed: set[Path] = set()
 
     def add(self, file: Path, root: Path) -> None:
         """Take a file, unless it is known by another path."""
@@ -98,21 +105,54 @@ class _Search:
 
     def folder(self, root: Path) -> None:
         """Search a folder."""
-        found, passed = [], []
+        passed = len(self._passed)
+        found = self._below(root)
+        for file in found:
+            self.add(file, root)
+        if not found and len(self._passed) == passed:
+            raise ValueError(f"{root} holds no audio file ({', '.join(audio.AUDIO_SUFFIXES)})")
+
+    def pattern(self, pattern: Path) -> None:
+        """Search what a pattern matches: audio files, and folders."""
+        fixed = itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts)
+        root, found, passed = Path(*fixed), False, len(self._passed)
+        for path in map(Path, sorted(glob.glob(str(pattern), recursive=True))):  # noqa: PTH207 - which takes any path
+            if self._is_in_results(path, root):
+                continue
+            files = self._below(path) if path.is_dir() else [path] if _is_audio(path.name) else []
+            found = found or bool(files)
+            for file in files:
+                self.add(file, root)
+        if not found and len(self._passed) == passed:
+            self.add(pattern, pattern.parent)  # a missing file, whose name may hold brackets
+
+    def note_passed(self) -> None:
+        """Note the results that were passed over, in one line."""
+        if self._passed:
+            self.inputs.notes.append(f"passed over results of torchsep: {', '.join(map(str, sorted(self._passed)))}")
+
+    def _below(self, root: Path) -> list[Path]:
+        """The audio files below a folder, but for results."""
+        found = []
         for text, folders, names in os.walk(root, onerror=self._unreadable):
             parent = Path(text)
             known = _marked(parent) if _MARKER in names else []
             results = [name for name in folders if name in known or self._is_output(parent / name)]
-            passed += [parent / name for name in results]
+            self._passed.update(parent / name for name in results)
             self._note_folders(parent, folders, results)
             folders[:] = [name for name in folders if name not in results]
             found += [path for path in (parent / name for name in names if _is_audio(name)) if self._is_input(path)]
-        for file in sorted(found):
-            self.add(file, root)
-        if passed:
-            self.inputs.notes.append(f"passed over results of torchsep: {', '.join(map(str, sorted(passed)))}")
-        elif not found:
-            raise ValueError(f"{root} holds no audio file ({', '.join(audio.AUDIO_SUFFIXES)})")
+        return sorted(found)
+
+    def _is_in_results(self, path: Path, root: Path) -> bool:
+        """Whether a path is or lies below results that lie below the root."""
+        for folder in (path, *path.parents):
+            if folder == root:
+                return False
+            if folder.is_dir() and (self._is_output(folder) or folder.name in _marked(folder.parent)):
+                self._passed.add(folder)
+                return True
+        return False
 
     def _is_input(self, path: Path) -> bool:
         """Whether a path is a file, or a link to a missing one; reading a pipe would wait for ever."""

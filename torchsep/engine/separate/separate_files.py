@@ -49,7 +49,7 @@ def separate_files(
     *,
     window_duration: float | None = None,
     trainer: DictConfig | None = None,
-    receive: Callable[[FileResult], None] = lambda _: None,
+    receive: Callable[[FileResult | float], None] = lambda _: None,
 ) -> list[FileResult]:
     """Separate files, and write the sources of each to ``folder/label/name``: the label of the choice, then the file.
 
@@ -63,7 +63,8 @@ def separate_files(
         window_duration: in seconds, of windows that are separated one after another and overlap by half, in memory
             that does not depend on the length of the files; if None whole files, or windows where memory is short.
         trainer: the part ``trainer`` of a configuration; the default if None.
-        receive: called with each result as it comes.
+        receive: called with each result as it comes, and in windows with the part of the current file, from 0 to 1,
+            that is separated.
 
     Returns:
         The result of each file: the sources written, or an error.

@@ -27,11 +27,18 @@ class WriteOptions:
         subtype: encoding as soundfile names it; 24 bits if None, where the format has it.
         overflow: what to do with samples above full scale: ``float``, ``rescale`` or ``clip``; see
             :func:`torchsep.audio.write`.
+        compression: bit rate or quality of ``ogg`` and ``mp3``.
     """
 
     format: str = "wav"
     subtype: str | None = None
     overflow: audio.Overflow | None = None
+    compression: audio.Compression | None = None
+
+    @property
+    def encoding(self) -> tuple[str | None, audio.Overflow | None, audio.Compression | None]:
+        """The options in the order in which :mod:`torchsep.audio` takes them."""
+        return self.subtype, self.overflow, self.compression
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class SourceFileWriter(pl.Callback):
         folders: for each file, the folder of its sources.
         folder: folder that holds them, which is marked as results.
         options: how sources are written.
-        receive: called with each result as it comes.
+        receive: called with each result as it comes, and in windows with the part of the file that is separated.
     """
 
     def __init__(
@@ -63,7 +70,7 @@ class SourceFileWriter(pl.Callback):
         folders: Mapping[Path, Path],
         folder: Path,
         options: WriteOptions,
-        receive: Callable[[FileResult], None],
+        receive: Callable[[FileResult | float], None],
     ) -> None:
         self.folders = folders
         self.folder = folder
@@ -88,7 +95,7 @@ class SourceFileWriter(pl.Callback):
             if isinstance(outputs, Tensor):
                 paths, samples, done = self._write(path, separator, outputs.cpu(), batch["sample_rate"])
             else:
-                paths, samples, done = self._stream(path, separator, outputs, batch["sample_rate"])
+                paths, samples, done = self._stream(path, separator, outputs, batch)
             mark(self.folder.parent, self.folder.name)
         except (OSError, ValueError, RuntimeError, MemoryError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
@@ -101,20 +108,21 @@ class SourceFileWriter(pl.Callback):
         self, path: Path, separator: Separator, estimates: Tensor, sample_rate: int
     ) -> tuple[list[Path], int, audio.Written]:
         paths = self._paths(path, separator, len(estimates))
-        done = audio.write_sources(paths, estimates, sample_rate, self.options.subtype, self.options.overflow)
+        done = audio.write_sources(paths, estimates, sample_rate, *self.options.encoding)
         return paths, estimates.shape[-1], done
 
     def _stream(
-        self, path: Path, separator: Separator, blocks: Any, sample_rate: int
+        self, path: Path, separator: Separator, blocks: Any, batch: Mapping[str, Any]
     ) -> tuple[list[Path], int, audio.Written]:
         """Write blocks of estimates one after another."""
         blocks = iter(blocks)
         first = next(blocks)
         paths, samples = self._paths(path, separator, len(first)), 0
-        with audio.SourceWriter(paths, sample_rate, self.options.subtype, self.options.overflow) as writer:
+        with audio.SourceWriter(paths, batch["sample_rate"], *self.options.encoding) as writer:
             for block in chain((first,), blocks):
                 writer.write(block)
                 samples += block.shape[-1]
+                self.receive(min(1.0, samples / batch["num_samples"]))
         return paths, samples, writer.written
 
     def _paths(self, path: Path, separator: Separator, num_sources: int) -> list[Path]:
