@@ -135,3 +135,41 @@ def test_parameters_do_not_go_with_a_checkpoint(tmp_path):
     result = separate(tmp_path / "song.wav", "-s", tmp_path / "mine.safetensors", "-p", "power=3")
     assert result.exit_code == 2
     assert "parameters do not go with a checkpoint" in result.output
+
+
+@pytest.mark.parametrize("window", [[], ["--window", "0.4"]])
+@pytest.mark.parametrize(
+    ("rate", "high_band", "note"),
+    [
+        (16000, [], "the model works at 8 kHz: nothing above 4 kHz is separated"),
+        (16000, ["--high-band", "share"], "the model works at 8 kHz: what is above 4 kHz is shared"),
+        (8000, [], ""),
+        (4000, [], ""),
+    ],
+)
+def test_what_a_model_does_not_separate_is_said(tmp_path, window, rate, high_band, note):
+    torchsep.save(torchsep.build("hpss", sample_rate=8000), tmp_path / "tuned")
+    mixture = write_noise(tmp_path / "song.wav", rate=rate)
+    arguments = ["-s", tmp_path / "tuned.safetensors", "-o", tmp_path / "out", *high_band, *window]
+    result = separate(tmp_path / "song.wav", *arguments)
+    assert result.exit_code == 0, result.output
+    assert ("the model works at" in result.output) == bool(note)
+    assert note in result.output
+    total = sum(samples for samples, _ in read_sources(tmp_path / "out/tuned/song").values())
+    missing = np.square(total - mixture).mean() / np.square(mixture).mean()
+    assert missing < 1e-6 if high_band or rate == 8000 else missing < 0.7
+    assert missing > 0.4 or high_band or rate < 16000
+
+
+def test_the_band_of_a_separator_at_the_rate_of_the_file_is_whole(tmp_path):
+    write_noise(tmp_path / "song.wav")
+    for arguments, message in (
+        (
+            ["-s", "hpss", "--high-band", "share"],
+            "high_band must be omitted for a separator that takes the sample rate",
+        ),
+        (["-s", "speech8k_dpcl", "--high-band", "keep"], "high_band must be one of drop, share, got 'keep'"),
+    ):
+        result = separate(tmp_path / "song.wav", *arguments, "-o", tmp_path / "out")
+        assert result.exit_code == 2
+        assert message in result.output

@@ -52,6 +52,10 @@ def separate(
             show_default=False,
         ),
     ] = None,
+    high_band: Annotated[
+        str,
+        typer.Option(help="Above half the sample rate of a model: drop, or share between the sources, not separated."),
+    ] = "drop",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     format_: Annotated[str, typer.Option("--format", help="wav, flac, ogg, mp3 or aiff.")] = "wav",
     subtype: Annotated[str | None, typer.Option(help="PCM_16, PCM_24, FLOAT, ...; 24 bits if possible.")] = None,
@@ -81,7 +85,7 @@ def separate(
 
     reporter = _Reporter(files, quiet=quiet)
     try:
-        config, choice = configure(device_overrides(device), separator, parse_parameters(parameter or []))
+        config, choice = configure(device_overrides(device), separator, parse_parameters(parameter or []), high_band)
         compression = audio.Compression(bitrate, quality)
         audio.check_encoding(format_, subtype, overflow, compression)
         options = WriteOptions(format_, subtype, overflow, compression)  # type: ignore[arg-type]  # checked just above

@@ -15,12 +15,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from torchsep import registry
 from torchsep.checkpoint import load, released
-from torchsep.checks import nearest
+from torchsep.checks import check_choice, nearest
 from torchsep.configurable import registry_name
 from torchsep.engine.config import compose, parse_overrides, plain
 from torchsep.engine.windows import in_windows
 from torchsep.separators import OverlapAdd, Resampled, Separator
 from torchsep.separators.bases.source_names import check_source_names
+from torchsep.separators.resampled import HIGH_BANDS
 
 __all__ = ["Run", "SeparatorChoice", "configure", "imported_class", "unknown_separator"]
 
@@ -34,6 +35,7 @@ class SeparatorChoice:
     Args:
         separator: a separator, or a mapping of ``name`` and arguments.
         label: names its results; the registry name if empty.
+        high_band: of a separator at a lower sample rate than the mixtures, as for :class:`Resampled`.
 
     Raises:
         ValueError: if the name is unknown or the arguments hold a sample rate.
@@ -44,12 +46,14 @@ class SeparatorChoice:
         (True, 16000)
     """
 
-    def __init__(self, separator: Separator | Mapping[str, Any], label: str = "") -> None:
+    def __init__(self, separator: Separator | Mapping[str, Any], label: str = "", high_band: str = "drop") -> None:
         self._separator = separator if isinstance(separator, Separator) else None
         self._built: dict[tuple[int, int | None, float | None], Separator] = {}
         self.config: dict[str, Any] = separator.config if isinstance(separator, Separator) else dict(separator)
         self.kind = type(separator) if isinstance(separator, Separator) else registry.separator_class(self.name)
         self.label = label or self.name
+        self.high_band = high_band
+        check_choice(high_band, HIGH_BANDS, "high_band")
         if self._separator is None and "sample_rate" in self.config:
             raise ValueError("sample_rate follows each recording and must not be given")
 
@@ -77,7 +81,7 @@ class SeparatorChoice:
         if window_duration is not None:
             separator = in_windows(self.at(sample_rate, num_sources), window_duration)
         elif self._separator is not None:
-            separator = _resampled(self._separator, sample_rate)
+            separator = _resampled(self._separator, sample_rate, self.high_band)
         else:
             number = {"num_sources": num_sources} if is_open else {}
             separator = registry.build(self.config, sample_rate=sample_rate, **number)
@@ -126,7 +130,10 @@ class Run(NamedTuple):
 
 
 def configure(
-    overrides: Sequence[str] = (), separator: str | None = None, parameters: Mapping[str, Any] | None = None
+    overrides: Sequence[str] = (),
+    separator: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    high_band: str = "drop",
 ) -> Run:
     """The configuration of a run and its separator, composed once.
 
@@ -136,6 +143,7 @@ def configure(
             YAML file of a name and arguments; or ``module:Class`` or ``file.py:Class`` for a class of your own, which
             is imported and registered.
         parameters: arguments of the separator, in addition to those of its preset.
+        high_band: of a checkpoint at a lower sample rate than the mixtures, as for :class:`Resampled`.
 
     Raises:
         FileNotFoundError: if a YAML, Python or checkpoint file is missing.
@@ -156,7 +164,7 @@ def configure(
         wrong = [line.partition("=")[0] for line in rest if line.startswith("separator.")] + list(parameters or {})
         if wrong:
             raise ValueError(f"parameters do not go with a checkpoint, got {', '.join(wrong)} for {chosen}")
-        return Run(compose(rest), SeparatorChoice(checkpoint, _checkpoint_label(chosen)))
+        return Run(compose(rest), SeparatorChoice(checkpoint, _checkpoint_label(chosen), high_band))
     elif chosen.endswith((".yaml", ".yml")):
         config = compose(rest, separator=_read(Path(chosen)))
     else:
@@ -164,6 +172,9 @@ def configure(
         if name not in registry.list_separators():
             raise unknown_separator(name)
         config = compose([f"separator={name}", *rest])
+    if high_band != "drop":
+        rule = "be omitted for a separator that takes the sample rate of each file"
+        raise ValueError(f"high_band must {rule}, got {high_band}; -p high_band={high_band} is for `resampled`")
     return Run(config, SeparatorChoice({**plain(config.separator), **(parameters or {})}))
 
 
@@ -190,14 +201,14 @@ def _is_untrained(part: object) -> bool:
     return all(inner.is_trained for inner in inside)
 
 
-def _resampled(separator: Separator, sample_rate: int) -> Separator:
+def _resampled(separator: Separator, sample_rate: int, high_band: str) -> Separator:
     """A separator for another sample rate; of one in windows, whole windows are resampled."""
     if separator.sample_rate == sample_rate:
         return separator
     if not isinstance(separator, OverlapAdd):
-        return Resampled(separator, sample_rate=sample_rate)
+        return Resampled(separator, high_band, sample_rate=sample_rate)
     return OverlapAdd(
-        _resampled(separator.separator, sample_rate),
+        _resampled(separator.separator, sample_rate, high_band),
         separator.window_duration,
         separator.hop_duration,
         separator.window,

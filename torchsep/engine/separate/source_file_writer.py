@@ -12,7 +12,7 @@ from torch import Tensor
 
 from torchsep import audio
 from torchsep.engine.separate.inputs import mark
-from torchsep.separators import Separator
+from torchsep.separators import OverlapAdd, Resampled, Separator
 from torchsep.separators.bases.source_names import numbered_names
 
 __all__ = ["FileResult", "SourceFileWriter", "WriteOptions"]
@@ -100,7 +100,8 @@ class SourceFileWriter(pl.Callback):
         except (OSError, ValueError, RuntimeError, MemoryError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             return FileResult(path, error=reason if reason.startswith(str(path)) else f"{path}: {reason}")
-        note = "; ".join(filter(None, (batch["note"], _note(done, self.options))))
+        notes = (batch["note"], _band_note(separator), _note(done, self.options))
+        note = "; ".join(filter(None, notes))
         seconds = time.perf_counter() - batch["started"]
         return FileResult(path, tuple(paths), seconds, samples / batch["sample_rate"], note)
 
@@ -128,6 +129,17 @@ class SourceFileWriter(pl.Callback):
     def _paths(self, path: Path, separator: Separator, num_sources: int) -> list[Path]:
         names = separator.names or numbered_names(num_sources)
         return [self.folders[path] / f"{name}.{self.options.format}" for name in names]
+
+
+def _band_note(separator: Separator) -> str:
+    """What becomes of the band that the rate of a model lacks, in words."""
+    while isinstance(separator, OverlapAdd):
+        separator = separator.separator
+    if not isinstance(separator, Resampled) or separator.separator.sample_rate >= separator.sample_rate:
+        return ""
+    rate = separator.separator.sample_rate / 1000
+    what = f"what is above {rate / 2:g} kHz is shared" if separator.high_band == "share" else ""
+    return f"the model works at {rate:g} kHz: {what or f'nothing above {rate / 2:g} kHz is separated'}"
 
 
 def _note(done: audio.Written, options: WriteOptions) -> str:
