@@ -283,3 +283,13 @@ def test_a_file_is_one_printable_line_whatever_its_name(tmp_path, name):
     assert len(result.output.splitlines()) == 3
     assert all(line.isprintable() for line in result.output.splitlines())
     assert len(list((tmp_path / "out").rglob("*.wav"))) == 2
+
+
+def test_an_impossible_rate_fails_alone(tmp_path):
+    """Whose separator would be built first."""
+    soundfile.write(tmp_path / "lie.wav", np.zeros(1000), 2**31 - 1)
+    write_noise(tmp_path / "song.wav", seconds=0.2)
+    result = separate(tmp_path / "lie.wav", tmp_path / "song.wav", "-s", "hpss", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert f"failed: {tmp_path / 'lie.wav'}: says 1000 samples at 2147483647 Hz, which cannot be right" in result.output
+    assert f"{tmp_path / 'song.wav'} ->" in result.output

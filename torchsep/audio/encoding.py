@@ -6,7 +6,9 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 import soundfile
 import torch
@@ -86,6 +88,7 @@ class Encoding:
     ) -> "Encoding":
         """Encoding for a file path; raises ``ValueError`` if the format does not support it."""
         form = _form(path)
+        rate = _plain(rate)
         with _naming(path):
             chosen = choose_subtype(form, subtype)
             check_limits(form, chosen, channels, rate)
@@ -131,6 +134,11 @@ def write_encoded(
         for temporary in hidden:
             with suppress(OSError):  # usually missing; must not mask an exception being raised
                 temporary.unlink()
+
+
+def _plain(rate: object) -> Any:
+    """A sample rate as Python's integer, also where it is one of NumPy."""
+    return int(rate) if type(rate) is not bool and isinstance(rate, Integral) else rate
 
 
 def _form(path: Path) -> str:

@@ -108,6 +108,7 @@ def _build_for_first(files: Sequence[Path], choice: SeparatorChoice) -> None:
     for file in files:
         try:
             info = audio.probe(file)
+            audio.check_rate(file, info)
         except (OSError, ValueError):
             continue
         choice.check(has_sources=False, built=choice.at(info.sample_rate))
