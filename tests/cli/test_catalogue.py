@@ -125,7 +125,7 @@ def test_info_and_demo_of_checkpoints(tmp_path, path, source, name):
         ("HPSS", "did you mean hpss?"),
         ("Speech8k_DPCL", "did you mean speech8k_dpcl?"),
         ("speech8k_mask", "did you mean speech8k_mask_inference?"),
-        ("xyzzy", "`torchsep list`"),
+        ("demucs", "; the nearest are duet, "),
     ],
 )
 def test_unknown_names_are_answered_with_methods_and_models(tmp_path, command, name, hint):

@@ -1,5 +1,6 @@
 """The separator of a run: chosen once, and built once for each sample rate."""
 
+import difflib
 import importlib
 import importlib.util
 import inspect
@@ -260,8 +261,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def unknown_separator(name: str) -> ValueError:
-    """The error for a name that is neither a separator nor a model, with the nearest one of both."""
-    hint = nearest(name.lower(), [*registry.list_separators(), *released()])  # papers write names in capitals
+    """The error for a name that is neither a separator nor a model, with the nearest of both."""
+    known, written = [*registry.list_separators(), *released()], name.lower()  # papers write names in capitals
+    near = ", ".join(difflib.get_close_matches(written, known, n=3, cutoff=0.0))
+    hint = nearest(written, known) or f"; the nearest are {near}"
     rule = "be a name from `torchsep list`, a checkpoint, a YAML file, or module:Class"
     return ValueError(f"separator must {rule}, got {name!r}{hint}")
 
