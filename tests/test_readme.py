@@ -58,7 +58,10 @@ def test_separator_example_runs_from_the_command(tmp_path, monkeypatch):
     result = CliRunner().invoke(app, ["separate", "song.wav", "-s", "centre.py:CentreChannel"])
     torchsep.registry._REGISTERED.pop("centre_channel")
     assert result.exit_code == 0, result.output
-    energy = {name: (soundfile.read(f"separated/song/{name}.wav")[0] ** 2).sum() for name in ("centre", "sides")}
+    energy = {
+        name: (soundfile.read(f"separated/centre_channel/song/{name}.wav")[0] ** 2).sum()
+        for name in ("centre", "sides")
+    }
     assert energy["centre"] > 1000 * energy["sides"]
 
 

@@ -36,6 +36,7 @@ def test_wheel_holds_code_configs_and_checkpoints(wheel):
     assert "torchsep/configs/config.yaml" in names
     assert "torchsep/configs/data/_recordings.yaml" in names
     assert "torchsep/checkpoints/README.md" in names
+    assert "torchsep/docs/separators.md" in names  # which `torchsep list` shows
     assert "torchsep/py.typed" in names
     assert not [name for name in names if name.startswith(("tests", "recipes"))]
 

@@ -1,4 +1,4 @@
-"""Locations of the configurations and checkpoints shipped with the library."""
+"""Locations of the configurations, checkpoints and tables shipped with the library."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ __all__ = ["resource_folder"]
 
 
 def resource_folder(name: str) -> Path:
-    """Path of the folder ``configs`` or ``checkpoints``, in the installed package or beside it in the source tree.
+    """Path of the folder ``configs``, ``checkpoints`` or ``docs``, in the package or the source tree.
 
     Example:
         >>> (resource_folder("configs") / "config.yaml").is_file()

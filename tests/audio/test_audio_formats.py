@@ -170,3 +170,12 @@ def test_errors_of_writing_begin_with_the_path(tmp_path, subtype, overflow):
     path = tmp_path / "a.flac"
     message = fails(ValueError, path, "must be", audio.write, path, tone(9), RATE, subtype, overflow)
     assert message == f"{path}: {caught.value}"
+
+
+@pytest.mark.parametrize("rate", [48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000])
+@pytest.mark.parametrize("bitrate", [8, 64, 320])
+def test_every_bit_rate_can_be_written_at_every_sample_rate(tmp_path, rate, bitrate):
+    compression = audio.Compression(bitrate)
+    for channels in (1, 2):
+        audio.write(tmp_path / "noise.mp3", 0.5 - torch.rand(channels, 2 * rate), rate, compression=compression)
+        assert audio.probe(tmp_path / "noise.mp3").num_samples == 2 * rate

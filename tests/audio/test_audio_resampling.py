@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from audio_files import RATE
@@ -93,3 +94,16 @@ def test_rates_which_would_need_gigabytes_are_refused():
 def test_bad_arguments_of_resampling(arguments, match):
     with pytest.raises(ValueError, match=match):
         audio.resample(*arguments)
+
+
+def test_rates_may_be_integers_of_numpy(tmp_path):
+    waveform = torch.rand(2, 800)
+    for kind in (np.int64, np.uint16, np.int32):
+        assert torch.equal(audio.resample(waveform, kind(8000), kind(16000)), audio.resample(waveform, 8000, 16000))
+        audio.write(tmp_path / "a.flac", waveform, kind(8000))
+        assert audio.probe(tmp_path / "a.flac").sample_rate == 8000
+        with audio.SourceWriter([tmp_path / "b.wav"], kind(8000)) as writer:
+            writer.write(waveform[None])
+    for wrong in (np.float64(8000.0), True, np.True_):
+        with pytest.raises(ValueError, match="sample_rate must be an integer"):
+            audio.write(tmp_path / "c.wav", waveform, wrong)

@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import hydra
 import numpy as np
@@ -32,7 +31,7 @@ def test_rate_channels_and_length_come_back(tmp_path, rate, channels, suffix, fo
     mixture = write_noise(path, rate=rate, channels=channels, seconds=0.5, subtype=None)
     result = separate(path, "-s", "hpss", "-o", tmp_path / "out", "--format", format_)
     assert result.exit_code == 0, result.output
-    sources = read_sources(tmp_path / "out/song", format_)
+    sources = read_sources(tmp_path / "out/hpss/song", format_)
     assert sorted(sources) == ["harmonic", "percussive"]
     assert {found_rate for _, found_rate in sources.values()} == {rate}
     total = sum(samples for samples, _ in sources.values())
@@ -43,7 +42,7 @@ def test_rate_channels_and_length_come_back(tmp_path, rate, channels, suffix, fo
 def test_default_encoding_is_24_bits(tmp_path):
     write_noise(tmp_path / "song.wav")
     separate(tmp_path / "song.wav", "-s", "hpss", "-o", tmp_path / "out")
-    assert soundfile.info(tmp_path / "out/song/harmonic.wav").subtype == "PCM_24"
+    assert soundfile.info(tmp_path / "out/hpss/song/harmonic.wav").subtype == "PCM_24"
 
 
 def test_parameters_reach_the_separator(tmp_path):
@@ -51,7 +50,7 @@ def test_parameters_reach_the_separator(tmp_path):
     arguments = ["-s", "hpss", "-p", "margin=[2.0, 3.0]", "-p", "kernel_size=17", "-o", tmp_path / "out"]
     result = separate(tmp_path / "song.wav", *arguments)
     assert result.exit_code == 0, result.output
-    sources = read_sources(tmp_path / "out/song")
+    sources = read_sources(tmp_path / "out/hpss/song")
     assert sorted(sources) == ["harmonic", "percussive", "residual"]
     mixture = torch.from_numpy(soundfile.read(tmp_path / "song.wav", dtype="float32")[0].T.copy())
     expected = torchsep.build("hpss", sample_rate=8000, margin=[2.0, 3.0], kernel_size=17)(mixture)
@@ -65,7 +64,7 @@ def test_separators_of_separators_are_given_by_name(tmp_path):
         tmp_path / "song.wav", "-s", "ensemble_clustering", "-p", parts, "-p", "num_sources=3", "-o", tmp_path / "out"
     )
     assert ensemble.exit_code == 0, ensemble.output
-    sources = read_sources(tmp_path / "out/song")
+    sources = read_sources(tmp_path / "out/ensemble_clustering/song")
     assert list(sources) == ["source_1", "source_2", "source_3"]
     assert np.abs(sum(samples for samples, _ in sources.values()) - mixture).max() < 1e-4
     (tmp_path / "refined.yaml").write_text(
@@ -73,7 +72,7 @@ def test_separators_of_separators_are_given_by_name(tmp_path):
     )
     refined = separate(tmp_path / "song.wav", "-s", tmp_path / "refined.yaml", "-o", tmp_path / "other")
     assert refined.exit_code == 0, refined.output
-    assert list(read_sources(tmp_path / "other/song")) == ["harmonic", "percussive"]
+    assert list(read_sources(tmp_path / "other/refine/song")) == ["harmonic", "percussive"]
 
 
 def test_failures_do_not_stop_the_others(tmp_path):
@@ -83,7 +82,7 @@ def test_failures_do_not_stop_the_others(tmp_path):
     files = [tmp_path / name for name in ("good.wav", "bad.wav", "missing.wav", "better.wav")]
     result = separate(*files, "-s", "hpss", "-o", tmp_path / "out")
     assert result.exit_code == 1
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["better", "good"]
+    assert sorted(path.name for path in (tmp_path / "out/hpss").iterdir()) == ["better", "good"]
     last = result.output.strip().splitlines()[-1]
     assert last.startswith("torchsep: 2 of 4 files failed: ")
     assert "bad.wav" in last
@@ -134,6 +133,10 @@ def test_one_configuration_and_one_separator_per_sample_rate(tmp_path, monkeypat
         (["-s", "ideal_ratio_mask"], "needs the true sources"),
         (["-s", "overlap_add", "-p", "separator=ideal_ratio_mask"], "needs the true sources"),
         (["-s", "deep_clustering"], "deep_clustering needs a trained network; give a checkpoint instead"),
+        (
+            ["-s", "supervised_nmf", "-p", "names=[a, b]"],
+            "torchsep train separator=supervised_nmf train_data.root=FOLDER",
+        ),
         (["-s", "wiener_filter"], "wiener_filter refines estimates; combine it with a separator by `refine`"),
         (["-s", "ensemble_clustering", "-p", "separators=[hpss, hps]"], "got 'hps'; did you mean hpss"),
         (["-s", "none.yaml"], "none.yaml does not exist"),
@@ -163,9 +166,9 @@ def test_folders_are_searched_and_names_kept_apart(tmp_path):
     arguments = [tmp_path / "in", tmp_path / "in/a/song.wav", "-s", "mix_as_estimate", "-o", tmp_path / "out"]
     result = separate(*arguments)
     assert result.exit_code == 0, result.output
-    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
-    folders = {path.parent.relative_to(tmp_path / "out").as_posix() for path in written}
-    assert folders == {"song", "song.wav", "song.flac", "voice"}
+    written = [path for path in (tmp_path / "out/mix_as_estimate").rglob("*") if path.is_file()]
+    folders = {path.parent.relative_to(tmp_path / "out/mix_as_estimate").as_posix() for path in written}
+    assert folders == {"a/song", "b/song.wav", "b/song.flac", "b/deep/voice"}
     assert len(written) == 2 * len(folders)
 
 
@@ -183,12 +186,12 @@ def test_output_must_not_be_a_file(tmp_path):
 
 
 def test_mixtures_are_never_overwritten(tmp_path):
-    write_noise(tmp_path / "harmonic/harmonic.wav")
-    before = (tmp_path / "harmonic/harmonic.wav").read_bytes()
-    result = separate(tmp_path / "harmonic/harmonic.wav", "-s", "hpss", "-o", tmp_path)
+    write_noise(tmp_path / "hpss/harmonic/harmonic.wav")
+    before = (tmp_path / "hpss/harmonic/harmonic.wav").read_bytes()
+    result = separate(tmp_path / "hpss/harmonic/harmonic.wav", "-s", "hpss", "-o", tmp_path)
     assert result.exit_code == 2
     assert "land beside a mixture" in result.output
-    assert (tmp_path / "harmonic/harmonic.wav").read_bytes() == before
+    assert (tmp_path / "hpss/harmonic/harmonic.wav").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -205,8 +208,8 @@ def test_what_happens_above_full_scale_is_said(tmp_path, overflow, note, subtype
     result = separate(tmp_path / "loud.wav", *arguments)
     assert result.exit_code == 0, result.output
     assert note in result.output
-    assert soundfile.info(tmp_path / "out/loud/source_1.wav").subtype == subtype
-    sources = read_sources(tmp_path / "out/loud")
+    assert soundfile.info(tmp_path / "out/mix_as_estimate/loud/source_1.wav").subtype == subtype
+    sources = read_sources(tmp_path / "out/mix_as_estimate/loud")
     peak = max(np.abs(samples).max() for samples, _ in sources.values())
     total = sum(samples for samples, _ in sources.values())
     if overflow == "float":
@@ -230,7 +233,7 @@ def test_a_parameter_may_suit_only_high_rates(tmp_path):
     files = [tmp_path / "high.wav", tmp_path / "low.wav"]
     result = separate(*files, "-s", "high_low_pass_filter", "-p", "cutoff_hz=30000", "-o", tmp_path / "out")
     assert result.exit_code == 1
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["high"]
+    assert [path.name for path in (tmp_path / "out/high_low_pass_filter").iterdir()] == ["high"]
 
 
 def test_class_of_a_module_is_found(tmp_path):
@@ -256,7 +259,7 @@ def test_interrupt_leaves_whole_files_only(tmp_path):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "of 40 files are done" in errors
-    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    written = [path for path in (tmp_path / "out/hpss").rglob("*") if path.is_file()]
     assert written
     assert all(soundfile.info(path).frames == 88200 for path in written)
     assert not [path for path in written if path.name.startswith(".")]
@@ -265,6 +268,28 @@ def test_interrupt_leaves_whole_files_only(tmp_path):
 def test_plain_lines_without_a_terminal(tmp_path):
     write_noise(tmp_path / "song.wav", seconds=0.2)
     result = separate(tmp_path / "song.wav", "-s", "hpss", "-o", tmp_path / "out")
+    folder = tmp_path / "out/hpss/song"
     assert "\x1b" not in result.output
-    assert result.output.startswith(f"{tmp_path / 'song.wav'} -> {tmp_path / 'out/song'}: harmonic.wav, percussive.wav")
-    assert Path(tmp_path / "out/song/harmonic.wav").is_file()
+    assert result.output.startswith(f"{tmp_path / 'song.wav'} -> {folder}: harmonic.wav, percussive.wav")
+    assert (folder / "harmonic.wav").is_file()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="such names are not possible")
+@pytest.mark.parametrize("name", ["a\nb|c.wav", "a\x1b[31m.wav", b"a\xff.wav".decode("utf-8", "surrogateescape")])
+def test_a_file_is_one_printable_line_whatever_its_name(tmp_path, name):
+    write_noise(tmp_path / name, seconds=0.2)
+    result = separate(tmp_path, tmp_path / f"missing {name}", "-s", "hpss", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert len(result.output.splitlines()) == 3
+    assert all(line.isprintable() for line in result.output.splitlines())
+    assert len(list((tmp_path / "out").rglob("*.wav"))) == 2
+
+
+def test_an_impossible_rate_fails_alone(tmp_path):
+    """Whose separator would be built first."""
+    soundfile.write(tmp_path / "lie.wav", np.zeros(1000), 2**31 - 1)
+    write_noise(tmp_path / "song.wav", seconds=0.2)
+    result = separate(tmp_path / "lie.wav", tmp_path / "song.wav", "-s", "hpss", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert f"failed: {tmp_path / 'lie.wav'}: says 1000 samples at 2147483647 Hz, which cannot be right" in result.output
+    assert f"{tmp_path / 'song.wav'} ->" in result.output

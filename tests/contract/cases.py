@@ -187,6 +187,11 @@ CASES = [
     Case("repet_sim", {**_REPET_SIM, "mask_type": "binary"}, "binary", slow=True),
     Case("repet_sim", {**_REPET_SIM, "similarity_threshold": 0.8, "max_repeating_frames": 3}, "threshold"),
     Case("resampled", {"separator": {"name": "hpss", **_HPSS, "sample_rate": 4000}, "sample_rate": 8000}, "half"),
+    Case(
+        "resampled",
+        {"separator": {"name": "hpss", **_HPSS, "sample_rate": 4000}, "high_band": "share", "sample_rate": 8000},
+        "share",
+    ),
     Case("rpca", {**SMALL, "max_iter": 20}, "default"),
     Case("rpca", _RPCA, "soft"),
     Case("rpca", {**_RPCA, "mask_type": "binary", "mask_threshold": 0.4}, "binary", slow=True),

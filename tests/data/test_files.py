@@ -30,6 +30,15 @@ def test_empty_folder_is_refused(tmp_path):
         find_audio_files([tmp_path])
 
 
+@pytest.mark.parametrize("rate", [2**31 - 1, 5_000_000])
+def test_an_impossible_rate_is_an_error(tmp_path, rate):
+    soundfile.write(tmp_path / "lie.wav", np.zeros(1000), rate)
+    soundfile.write(tmp_path / "bats.wav", np.zeros(1000), 4_000_000)
+    data = AudioFiles([tmp_path / "lie.wav", tmp_path / "bats.wav"])
+    assert data[0]["error"].startswith(f"{tmp_path / 'lie.wav'}: says 1000 samples at {rate} Hz, which cannot be right")
+    assert data[1]["info"].sample_rate == 4_000_000
+
+
 def test_items(folder):
     data = AudioFiles([folder / "a.wav", folder / "missing.wav"])
     assert len(data) == 2

@@ -1,5 +1,7 @@
 """The choice of a separator: where it may come from, and that it is built once for each sample rate."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from scenes import noise
@@ -178,3 +180,55 @@ def test_bad_separator_file_is_refused(tmp_path, text, message):
 def test_bad_choice_is_refused(choice, error, message):
     with pytest.raises(error, match=message):
         configure([], choice)
+
+
+@pytest.mark.parametrize(
+    ("source", "label"),
+    [("exp.v1", "exp.v1"), ("exp.v2/model.safetensors", "exp.v2"), ("best.v3.safetensors", "best.v3"), (".", "here")],
+)
+def test_a_checkpoint_is_labelled_by_its_folder_or_file(tmp_path, monkeypatch, source, label):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    path = Path(source) if source.endswith(".safetensors") else Path(source) / "model.safetensors"
+    path.parent.mkdir(exist_ok=True)
+    save(build("hpss", sample_rate=8000), path)
+    assert configure((), source).choice.label == label
+
+
+NETWORK = {
+    "name": "mask_inference",
+    "num_sources": 2,
+    "body": {"name": "recurrent_body", "num_features": 129, "hidden_size": 2, "num_layers": 1},
+}
+DEEP = {"name": "deep_mask_estimation", "network": NETWORK}
+NMF = {"name": "supervised_nmf", "names": ["low", "high"], "n_components": 2}
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (NMF, "supervised_nmf must be trained, got random initial values; `torchsep train separator=supervised_nmf"),
+        ({"name": "overlap_add", "separator": NMF}, "`torchsep train separator=supervised_nmf train_data.root=FOLDER`"),
+        (DEEP, "deep_mask_estimation needs a trained network; give a checkpoint"),
+        ({"name": "overlap_add", "separator": DEEP}, "overlap_add needs a trained network"),
+        ({"name": "ensemble_clustering", "separators": ["hpss", DEEP]}, "needs a trained network"),
+    ],
+)
+@pytest.mark.parametrize("has_sources", [False, True])
+def test_untrained_separators_are_refused(config, message, has_sources):
+    choice = SeparatorChoice(config)
+    with pytest.raises(ValueError, match=message):
+        choice.check(has_sources=has_sources, built=choice.at(8000))
+
+
+def test_trained_separators_pass(tmp_path):
+    trained = build(NMF, sample_rate=8000).fit([noise(8000)[None], noise(8000, seed=1)[None]])
+    for number, separator in enumerate((trained, build(DEEP, sample_rate=8000))):
+        choice = configure((), str(save(separator, tmp_path / f"trained{number}"))).choice
+        choice.check(has_sources=False, built=choice.at(16000))
+
+
+def test_an_untrained_checkpoint_is_refused(tmp_path):
+    choice = configure((), str(save(build(NMF, sample_rate=8000), tmp_path / "untrained"))).choice
+    with pytest.raises(ValueError, match="supervised_nmf must be trained"):
+        choice.check(has_sources=False)

@@ -8,6 +8,7 @@ from scenes import RATE, improvement, noise
 from sklearn import decomposition
 
 from torchsep import load, save
+from torchsep.separators import OverlapAdd, Resampled
 from torchsep.separators.supervised_nmf import SupervisedNMF
 
 NAMES = ("notes", "hiss")
@@ -96,8 +97,8 @@ def test_dictionaries_are_learned_end_to_end():
         ("notes", "names must be at least two different names, got 'notes'"),
         (("notes",), "names must be at least two different names"),
         (("notes", "notes"), "names must be at least two different names"),
-        (("notes", "his s"), "names must be identifiers, got 'his s'"),
-        (("notes", 3), "names must be identifiers, got 3"),
+        (("notes", "his/s"), "names must hold none of .*, got 'his/s'"),
+        (("notes", 3), "names must be texts that are not empty, got 3"),
     ],
 )
 def test_bad_names_are_refused(names, message):
@@ -116,3 +117,17 @@ def test_bad_recordings_are_refused():
             separator.fit(wrong)
     with pytest.raises(ValueError, match=r"templates must have shape \(129, 2\), got \(129, 3\)"):
         separator.load([torch.ones(129, 3), torch.ones(129, 2)])
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float16, torch.bfloat16])
+def test_it_knows_whether_it_is_trained(tmp_path, dtype):
+    untrained = SupervisedNMF(("low", "high"), n_components=2, sample_rate=8000)
+    assert not untrained.is_trained
+    assert not untrained.double().is_trained
+    assert not load(save(untrained.float(), tmp_path / "untrained", dtype=dtype)).is_trained
+    inside = OverlapAdd(Resampled(untrained, sample_rate=16000), sample_rate=16000)
+    assert not inside.is_trained
+    untrained.fit(torch.sin(torch.arange(8000.0) * torch.tensor([[[0.4]], [[1.6]]])))
+    assert untrained.is_trained
+    assert inside.is_trained
+    assert load(save(untrained, tmp_path / "trained", dtype=dtype)).is_trained

@@ -5,8 +5,8 @@ starts with the path of the file: ``ValueError`` for invalid contents or argumen
 """
 
 from torchsep.audio.encoding import Written
-from torchsep.audio.formats import AUDIO_SUFFIXES, Overflow, check_encoding
-from torchsep.audio.reading import AudioInfo, probe, read, read_blocks
+from torchsep.audio.formats import AUDIO_SUFFIXES, Compression, Overflow, check_encoding
+from torchsep.audio.reading import AudioInfo, check_rate, probe, read, read_blocks
 from torchsep.audio.source_writer import SourceWriter
 from torchsep.audio.writing import write, write_sources
 from torchsep.functional.resampling import resample
@@ -14,10 +14,12 @@ from torchsep.functional.resampling import resample
 __all__ = [
     "AUDIO_SUFFIXES",
     "AudioInfo",
+    "Compression",
     "Overflow",
     "SourceWriter",
     "Written",
     "check_encoding",
+    "check_rate",
     "probe",
     "read",
     "read_blocks",

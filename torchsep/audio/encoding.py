@@ -6,7 +6,9 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 import soundfile
 import torch
@@ -17,11 +19,13 @@ from torchsep.audio.formats import (
     SAMPLE_BYTES,
     UNBOUNDED,
     WRITTEN,
+    Compression,
     Overflow,
     check_limits,
     check_overflow,
     choose_subtype,
     holds_floats,
+    native_path,
     one_line,
     one_line_errors,
 )
@@ -70,16 +74,28 @@ class Encoding:
     overflow: Overflow | None
     channels: int
     rate: int
+    compression: Compression
 
     @classmethod
-    def of(cls, path: Path, channels: int, rate: int, subtype: str | None, overflow: Overflow | None) -> "Encoding":
+    def of(
+        cls,
+        path: Path,
+        channels: int,
+        rate: int,
+        subtype: str | None = None,
+        overflow: Overflow | None = None,
+        compression: Compression | None = None,
+    ) -> "Encoding":
         """Encoding for a file path; raises ``ValueError`` if the format does not support it."""
         form = _form(path)
+        rate = _plain(rate)
         with _naming(path):
             chosen = choose_subtype(form, subtype)
             check_limits(form, chosen, channels, rate)
             check_overflow(form, overflow)
-        return cls(form, chosen, overflow, channels, rate)
+            compression = compression or Compression()
+            compression.check(form, chosen)
+        return cls(form, chosen, overflow, channels, rate, compression)
 
     def fitted(self, peak: float, above: int) -> Written:
         """Subtype, gain and clipping for samples with a given peak."""
@@ -120,6 +136,11 @@ def write_encoded(
                 temporary.unlink()
 
 
+def _plain(rate: object) -> Any:
+    """A sample rate as Python's integer, also where it is one of NumPy."""
+    return int(rate) if type(rate) is not bool and isinstance(rate, Integral) else rate
+
+
 def _form(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix not in WRITTEN:
@@ -145,8 +166,10 @@ def _container(path: Path, form: str, size: int) -> str:
 
 
 def _encode(temporary: Path, blocks: Iterable[Tensor], form: str, encoding: Encoding, written: Written) -> None:
-    rate, channels = encoding.rate, encoding.channels
-    with soundfile.SoundFile(str(temporary), "w", rate, channels, written.subtype, format=form) as file:
+    rate, channels, options = encoding.rate, encoding.channels, encoding.compression.options(form, encoding.rate)
+    with soundfile.SoundFile(
+        native_path(temporary), "w", rate, channels, written.subtype, format=form, **options
+    ) as file:
         for part in blocks:
             block = part.T.to("cpu", torch.float64) * written.gain
             if written.subtype not in UNBOUNDED:

@@ -3,12 +3,13 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import soundfile
 
-from torchsep.checks import check_choice, nearest
+from torchsep.checks import check_choice, check_number, nearest
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -16,6 +17,7 @@ __all__ = [
     "SAMPLE_BYTES",
     "UNBOUNDED",
     "WRITTEN",
+    "Compression",
     "Overflow",
     "StrPath",
     "check_encoding",
@@ -23,6 +25,7 @@ __all__ = [
     "check_overflow",
     "choose_subtype",
     "holds_floats",
+    "native_path",
     "one_line",
     "one_line_errors",
 ]
@@ -49,6 +52,67 @@ _LIMITS: dict[str, tuple[int, Sequence[int]]] = {
 _FLAC_HIGH_RATES = range(65_540, 655_351, 10)  # the only rates above 65535 that its frames support
 
 
+# Bit rates of MP3 in kbit/s, by the lowest sample rate that has them; libsndfile spreads levels over their range.
+_BITRATES = {
+    32000: (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    16000: (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    8000: (8, 16, 24, 32, 40, 48, 56, 64),
+}
+_LOSSY = ("VORBIS", "OPUS", "MPEG_LAYER_III")
+_SHORTEST_FRAME = 184  # bytes of an MP3 frame that has room for the length of the file, in its first frame
+_HIGHEST_LEVEL = 0.99  # libsndfile 1.2 refuses 1.0 for MP3
+
+
+@dataclass(frozen=True)
+class Compression:
+    """How much a lossy format compresses; the default of the encoder if neither is given.
+
+    Args:
+        bitrate: of MP3, constant, in kbit/s; the nearest that the sample rate has, such as 64 to 320 at 44.1 kHz and 24
+            to 64 at 8 kHz.
+        quality: of Ogg and MP3 at a variable bit rate, from 0 (smallest) to 10 (best).
+
+    Raises:
+        ValueError: if both are given, or one is out of range.
+    """
+
+    bitrate: int | None = None
+    quality: float | None = None
+
+    def __post_init__(self) -> None:
+        rates = sorted({rate for rates in _BITRATES.values() for rate in rates})
+        if self.bitrate is not None and self.bitrate not in rates:
+            raise ValueError(f"bitrate must be one of {', '.join(map(str, rates))} kbit/s, got {self.bitrate}")
+        if self.quality is not None:
+            check_number(self.quality, "quality", at_least=0.0, at_most=10.0)
+        if self.bitrate is not None and self.quality is not None:
+            raise ValueError(f"bitrate must be omitted where quality is given, got {self.bitrate}")
+
+    def check(self, form: str, subtype: str) -> None:
+        """Raise unless a format compresses in this way."""
+        if self.bitrate is not None and form != "MP3":
+            raise ValueError(f"bitrate must be omitted except for MP3, got {self.bitrate} for {form}")
+        if self.quality is not None and subtype not in _LOSSY:
+            raise ValueError(
+                f"quality must be omitted except for OGG and MP3, got {self.quality:g} for {form} {subtype}"
+            )
+
+    def options(self, form: str, rate: int) -> dict[str, Any]:
+        """The arguments for soundfile, in a format at a sample rate."""
+        wanted = self.bitrate
+        if wanted is not None:
+            rates = next(rates for lowest, rates in _BITRATES.items() if rate >= lowest)
+            samples = 1152 if rate >= 32000 else 576  # of a frame
+            usable = [known for known in rates if known * 1000 / 8 * samples / rate >= _SHORTEST_FRAME]
+            bitrate = min(usable, key=lambda known: abs(known - wanted))
+            level = (rates[-1] - bitrate) / (rates[-1] - rates[0])
+            return {"compression_level": min(level, _HIGHEST_LEVEL), "bitrate_mode": "CONSTANT"}
+        if self.quality is not None:
+            level = min(1 - self.quality / 10, _HIGHEST_LEVEL)
+            return {"compression_level": level, **({"bitrate_mode": "VARIABLE"} if form == "MP3" else {})}
+        return {}
+
+
 def one_line(path: StrPath, text: str) -> str:
     """Format an error message as a single line that starts with the path of the file.
 
@@ -57,6 +121,11 @@ def one_line(path: StrPath, text: str) -> str:
         'a.wav: is empty'
     """
     return " ".join(f"{os.fspath(path)}: {text}".splitlines())
+
+
+def native_path(path: Path) -> str | bytes:
+    """A path for soundfile, which cannot encode names on POSIX systems that are not UTF-8."""
+    return str(path) if os.name == "nt" else os.fsencode(path)
 
 
 @contextmanager
@@ -71,7 +140,9 @@ def one_line_errors(path: Path, problem: str) -> Iterator[None]:
         raise type(error)(message) from error
 
 
-def check_encoding(suffix: str, subtype: str | None = None, overflow: str | None = None) -> None:
+def check_encoding(
+    suffix: str, subtype: str | None = None, overflow: str | None = None, compression: Compression | None = None
+) -> None:
     """Raise unless a format can be written with a subtype and an overflow policy.
 
     For checks before there are samples; :func:`torchsep.audio.write_sources` applies the same rules.
@@ -80,9 +151,10 @@ def check_encoding(suffix: str, subtype: str | None = None, overflow: str | None
         suffix: file suffix without the dot, such as ``wav`` or ``flac``.
         subtype: encoding, as for :func:`torchsep.audio.write_sources`.
         overflow: overflow policy, as for :func:`torchsep.audio.write_sources`.
+        compression: of a lossy format.
 
     Raises:
-        ValueError: if the format cannot be written, or does not support the subtype or the policy.
+        ValueError: if the format cannot be written, or does not support the subtype, the policy or the compression.
 
     Example:
         >>> check_encoding("flac", "PCM_16", "rescale")
@@ -95,8 +167,10 @@ def check_encoding(suffix: str, subtype: str | None = None, overflow: str | None
     # Case-insensitive, as for file names.
     name = suffix.lower() if isinstance(suffix, str) and suffix.lower() in known else suffix
     check_choice(name, tuple(known), "format")
-    choose_subtype(known[name], subtype)
+    chosen = choose_subtype(known[name], subtype)
     check_overflow(known[name], overflow)
+    if compression is not None:
+        compression.check(known[name], chosen)
 
 
 def choose_subtype(form: str, subtype: str | None) -> str:

@@ -14,10 +14,16 @@ import torch
 from torch import Tensor
 
 from torchsep.audio.containers import check_complete
-from torchsep.audio.formats import AUDIO_SUFFIXES, BLOCK, StrPath, one_line, one_line_errors
+from torchsep.audio.formats import AUDIO_SUFFIXES, BLOCK, StrPath, native_path, one_line, one_line_errors
 from torchsep.checks import check_integer
 
-__all__ = ["AudioInfo", "count_nonfinite", "open_audio", "probe", "read", "read_blocks"]
+__all__ = ["AudioInfo", "check_rate", "count_nonfinite", "open_audio", "probe", "read", "read_blocks"]
+
+_HIGHEST_RATE = 4_000_000  # Hz, above ultrasonic recordings and the bits of DSD
+_SHORTEST = 0.032  # seconds of the default transform of a separator
+# More samples per byte than a format can hold, even of silence: the longest frame is 65535 samples.
+_MOST_SAMPLES = {"MP3": 64}
+_MOST_SAMPLES_ELSEWHERE = 2**16
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,25 @@ def probe(path: StrPath) -> AudioInfo:
     """
     with open_audio(Path(path)) as file:
         return AudioInfo(file.samplerate, file.channels, file.frames, file.format, file.subtype)
+
+
+def check_rate(path: StrPath, info: AudioInfo) -> None:
+    """Raise if the sample rate in the header of a file cannot be right: far above all, for less than 32 ms.
+
+    Transforms have a length in seconds; at such a rate they would take gigabytes for a file of a few bytes.
+
+    Raises:
+        ValueError: if it is so.
+
+    Example:
+        >>> check_rate("a.wav", AudioInfo(2**31 - 1, 1, 1000, "WAV", "PCM_16"))
+        Traceback (most recent call last):
+        ...
+        ValueError: a.wav: says 1000 samples at 2147483647 Hz, which cannot be right; export it again
+    """
+    if info.sample_rate > _HIGHEST_RATE and info.duration < _SHORTEST:
+        got = f"says {info.num_samples} samples at {info.sample_rate} Hz"
+        raise ValueError(one_line(path, f"{got}, which cannot be right; export it again"))
 
 
 def read(path: StrPath, offset: float = 0.0, duration: float | None = None) -> tuple[Tensor, int]:
@@ -156,7 +181,8 @@ def _decode(path: Path, file: soundfile.SoundFile, start: int, count: int, size:
     bad, first_bad = 0, 0
     try:
         file.seek(position)
-        while done < count:
+        # In a damaged MP3 a seek may end behind the end, where soundfile would read less than nothing.
+        while done < count and file.tell() <= file.frames:
             wanted = min(size, count - done if done >= 0 else -done)
             block = torch.from_numpy(file.read(wanted, dtype="float32", always_2d=True))
             if not len(block):
@@ -204,22 +230,33 @@ def open_audio(path: Path) -> Iterator[soundfile.SoundFile]:
         except FileNotFoundError as error:
             raise FileNotFoundError(_missing(path)) from error
     try:
-        opened = soundfile.SoundFile(str(path))
+        opened = soundfile.SoundFile(native_path(path))
     except (soundfile.LibsndfileError, TypeError) as error:  # soundfile raises TypeError for .raw
         raise ValueError(_unsupported(path)) from error
     with opened as file:
         # libsndfile treats any file with suffix .au or .gsm as headerless audio.
         if file.format == "RAW" or not file.seekable():
             raise ValueError(_unsupported(path))
-        if file.frames == 0:
-            raise ValueError(one_line(path, "holds no samples, or its header was never completed; export it again"))
-        if file.frames >= 2**62:  # FLAC from a pipe or an interrupted encoder
-            fix = f"ffmpeg -i {shlex.quote(str(path))} -c:a flac complete.flac"
-            raise ValueError(one_line(path, f"does not say how long it is; encode it again: {fix}"))
+        _check_length(path, file)
         yield file
 
 
+def _check_length(path: Path, file: soundfile.SoundFile) -> None:
+    """Raise unless the header declares a length that the file can have."""
+    if file.frames == 0:
+        raise ValueError(one_line(path, "holds no samples, or its header was never completed; export it again"))
+    if file.frames >= 2**62:  # FLAC from a pipe or an interrupted encoder
+        fix = f"ffmpeg -i {shlex.quote(str(path))} -c:a flac complete.flac"
+        raise ValueError(one_line(path, f"does not say how long it is; encode it again: {fix}"))
+    size = path.stat().st_size
+    if file.frames > size * _MOST_SAMPLES.get(file.format, _MOST_SAMPLES_ELSEWHERE):
+        got = f"says {file.frames} samples, more than its {size} bytes can hold"
+        raise ValueError(one_line(path, f"{got}; its header is damaged, copy or export it again"))
+
+
 def _missing(path: Path) -> str:
+    if path.is_symlink():
+        return one_line(path, f"is a link to {path.readlink()}, which does not exist; check the link")
     try:
         names = {name.lower(): name for name in os.listdir(path.parent) if name != path.name}  # noqa: PTH208 - the names are wanted
     except OSError:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from torchsep.audio.encoding import Encoding, Written, check_finite, level, write_encoded
-from torchsep.audio.formats import BLOCK, Overflow, StrPath, one_line, one_line_errors
+from torchsep.audio.formats import BLOCK, Compression, Overflow, StrPath, one_line, one_line_errors
 from torchsep.audio.writing import as_files, check_paths, check_samples
 
 __all__ = ["SourceWriter"]
@@ -29,6 +29,7 @@ class SourceWriter:
         sample_rate: sample rate in Hz.
         subtype: as for :func:`write_sources`.
         overflow: as for :func:`write_sources`.
+        compression: as for :func:`write_sources`.
 
     Raises:
         OSError: as for :func:`write_sources`; from any method, or when the context exits.
@@ -49,11 +50,16 @@ class SourceWriter:
     """Result of writing, available after the context has exited."""
 
     def __init__(
-        self, paths: Sequence[StrPath], sample_rate: int, subtype: str | None = None, overflow: Overflow | None = None
+        self,
+        paths: Sequence[StrPath],
+        sample_rate: int,
+        subtype: str | None = None,
+        overflow: Overflow | None = None,
+        compression: Compression | None = None,
     ) -> None:
         self._files = as_files(paths)
         check_paths(self._files, max(1, len(self._files)))
-        self._given = (sample_rate, subtype, overflow)
+        self._given = (sample_rate, subtype, overflow, compression)
         Encoding.of(self._files[0], 1, *self._given)  # raises early for options invalid for any number of channels
         self._buffer: _DiskBuffer | None = None
         self._peak, self._above = 0.0, 0

@@ -3,17 +3,23 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from torchsep.audio.encoding import Encoding, Written, check_finite, level, write_encoded
-from torchsep.audio.formats import BLOCK, UNBOUNDED, WRITTEN, Overflow, StrPath, one_line
+from torchsep.audio.formats import BLOCK, UNBOUNDED, WRITTEN, Compression, Overflow, StrPath, one_line
 
 __all__ = ["as_files", "check_paths", "check_samples", "write", "write_sources"]
 
 
 def write(
-    path: StrPath, waveform: Tensor, sample_rate: int, subtype: str | None = None, overflow: Overflow | None = None
+    path: StrPath,
+    waveform: Tensor,
+    sample_rate: int,
+    subtype: str | None = None,
+    overflow: Overflow | None = None,
+    compression: Compression | None = None,
 ) -> Written:
     """Write a waveform to an audio file, as :func:`write_sources` for a single source.
 
@@ -23,6 +29,7 @@ def write(
         sample_rate: sample rate in Hz.
         subtype: as for :func:`write_sources`.
         overflow: as for :func:`write_sources`.
+        compression: as for :func:`write_sources`.
 
     Raises:
         OSError: as for :func:`write_sources`.
@@ -35,7 +42,7 @@ def write(
         Written(subtype='PCM_24', gain=0.5, clipped=0)
     """
     check_samples(path, "waveform", waveform, ("channels", "samples"))
-    return _write([Path(path)], "waveform", [waveform.detach()], sample_rate, subtype, overflow)
+    return _write([Path(path)], "waveform", [waveform.detach()], (sample_rate, subtype, overflow, compression))
 
 
 def write_sources(
@@ -44,6 +51,7 @@ def write_sources(
     sample_rate: int,
     subtype: str | None = None,
     overflow: Overflow | None = None,
+    compression: Compression | None = None,
 ) -> Written:
     """Write each source to an audio file, and return the subtype, gain and number of clipped samples.
 
@@ -59,6 +67,7 @@ def write_sources(
         overflow: treatment of samples above 1.0 that the subtype cannot represent: ``float`` writes all sources in
             floating point, ``rescale`` scales all sources by one factor so that they sum to the scaled mixture, and
             ``clip`` clips. If None, ``float`` if the format supports it, otherwise ``rescale``.
+        compression: bit rate or quality of a lossy format; that of the encoder if None.
 
     Raises:
         OSError: if the folder is not writable or the disk is full; no files are left.
@@ -74,7 +83,7 @@ def write_sources(
     files = as_files(paths)
     check_samples(files[0] if files else Path(), "sources", sources, ("sources", "channels", "samples"))
     check_paths(files, len(sources))
-    return _write(files, "sources", list(sources.detach()), sample_rate, subtype, overflow)
+    return _write(files, "sources", list(sources.detach()), (sample_rate, subtype, overflow, compression))
 
 
 def as_files(paths: Sequence[StrPath]) -> list[Path]:
@@ -104,13 +113,11 @@ def check_samples(path: StrPath, name: str, samples: Tensor, axes: tuple[str, ..
         raise ValueError(one_line(path, f"{name} must {rule}, got shape {tuple(samples.shape)}"))
 
 
-def _write(
-    paths: list[Path], name: str, sources: list[Tensor], rate: int, subtype: str | None, overflow: Overflow | None
-) -> Written:
+def _write(paths: list[Path], name: str, sources: list[Tensor], options: tuple[Any, ...]) -> Written:
     for path, source in zip(paths, sources, strict=True):
         check_finite(path, name, source)
     channels, length = sources[0].shape
-    encoding = Encoding.of(paths[0], channels, rate, subtype, overflow)
+    encoding = Encoding.of(paths[0], channels, *options)
     peak, above = (0.0, 0) if encoding.subtype in UNBOUNDED else level(sources)
     written = encoding.fitted(peak, above)
     write_encoded(paths, [source.split(BLOCK, dim=1) for source in sources], length, encoding, written)

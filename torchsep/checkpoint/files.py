@@ -14,6 +14,7 @@ from torchsep.checkpoint.construction import check_integers, construct, fill
 from torchsep.checkpoint.container import FORMAT_VERSION, Container, to_bytes
 from torchsep.checkpoint.locations import find
 from torchsep.separators import Separator
+from torchsep.separators.bases.source_names import check_source_names
 
 __all__ = ["load", "read_header", "save"]
 
@@ -43,8 +44,8 @@ def save(
         The path of the file, which is written atomically.
 
     Raises:
-        ValueError: if the class is not registered, ``about`` is not JSON-serialisable, or a value is not finite or
-            too large for ``dtype``.
+        ValueError: if the class is not registered, the source names cannot name files, ``about`` is not
+            JSON-serialisable, or a value is not finite or too large for ``dtype``.
 
     Example:
         >>> import tempfile
@@ -60,6 +61,7 @@ def save(
     if dtype not in {None, *_HALVES}:
         raise ValueError(f"dtype must be one of {', '.join(map(str, _HALVES))} or None, got {dtype!r}")
     check_integers(config)
+    _check_names(separator)
     header = {
         "format_version": FORMAT_VERSION,
         "config": config,
@@ -107,8 +109,8 @@ def load(source: str | os.PathLike[str], expected: type[Separator] = Separator) 
 
     Raises:
         FileNotFoundError: if there is no such file, folder or name.
-        ValueError: if the file is damaged, is not a checkpoint, does not match the class in its header, or is not of
-            the expected class.
+        ValueError: if the file is damaged, is not a checkpoint, does not match the class in its header, is not of the
+            expected class, or has source names that cannot name files.
     """
     with Container(find(source)) as container:
         header = container.header
@@ -116,6 +118,7 @@ def load(source: str | os.PathLike[str], expected: type[Separator] = Separator) 
         declared = (header.get("names"), header.get("sample_rate"))
         if declared != (list(separator.names), separator.sample_rate):
             raise ValueError(f"{container.path} contradicts itself: its names or sample rate are not what it builds")
+        _check_names(separator, f"{container.path}: ")
         fill(separator, container.tensors(), container.path)
     if not isinstance(separator, expected):
         got = type(separator).__name__
@@ -128,6 +131,14 @@ def read_header(source: str | os.PathLike[str]) -> dict[str, Any]:
     with Container(find(source)) as container:
         container.tensors()
         return container.header
+
+
+def _check_names(separator: Separator, origin: str = "") -> None:
+    """Raise, with the origin in front, unless the names of the sources can name files."""
+    try:
+        check_source_names(separator.names)
+    except ValueError as error:
+        raise ValueError(f"{origin}{error}") from None
 
 
 def _stored(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:

@@ -12,7 +12,14 @@ __all__ = ["demo"]
 
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the WAV files.")] = Path("torchsep-demo"),
-    separator: Annotated[str, typer.Option("--separator", "-s", help="A separator of two sources.")] = "repet",
+    separator: Annotated[
+        str,
+        typer.Option(
+            "--separator",
+            "-s",
+            help="Of two sources: a name from `torchsep list`, a checkpoint, or your own module:Class.",
+        ),
+    ] = "repet",
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="name=value, repeatable.")] = None,
     duration: Annotated[float, typer.Option(help="Seconds to synthesise.")] = 10.0,
 ) -> None:
@@ -21,7 +28,7 @@ def demo(
 
     try:
         result = run_demo(output, separator, parse_parameters(parameter or []), duration)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         fail(error)
     typer.echo(f"A {duration:g} s stereo mixture of music and voice, separated by {separator}.")
     typer.echo(f"{'source':8}{'mixture':>10}{'estimate':>10}{'gain':>10}   SI-SDR in dB, higher is better")

@@ -13,7 +13,6 @@ app = typer.Typer(
     name="torchsep",
     help="Source separation: classical algorithms and deep models as one kind of module.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

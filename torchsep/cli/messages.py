@@ -1,19 +1,30 @@
 """Error messages and parsing shared by the commands."""
 
+import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import typer
 
-__all__ = ["INTERRUPTED", "fail", "parse_parameters"]
+__all__ = ["INTERRUPTED", "fail", "parse_parameters", "printable"]
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
 
 
+def printable(text: str) -> str:
+    r"""A text on one line, with control characters, line breaks and undecodable bytes as escapes.
+
+    Example:
+        >>> print(printable("a\nb.wav"))
+        a\nb.wav
+    """
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", lambda found: ascii(found[0])[1:-1], text)
+
+
 def fail(message: object, code: int = USAGE_ERROR) -> NoReturn:
     """End the command with one line on standard error."""
-    typer.echo(f"torchsep: {' '.join(str(message).split())}", err=True)
+    typer.echo(printable(f"torchsep: {' '.join(str(message).split())}"), err=True)
     raise typer.Exit(code)
 
 

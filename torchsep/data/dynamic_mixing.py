@@ -40,8 +40,8 @@ class DynamicMixing(Dataset[dict[str, Any]]):
             minimum and a maximum, with missing sources silent; None for one source of each group, named as the groups.
         num_items: number of items per epoch.
         channels: number of channels of the items; 1 averages the channels, and single-channel files are repeated.
-        gain_db: minimum and maximum level of a source in dB, relative to equal RMS; None to keep the recorded levels. An
-            excerpt with little but a pause is raised by at most 20 dB more than the active parts of its recording.
+        gain_db: minimum and maximum level of a source in dB, relative to equal RMS; None to keep the recorded levels.
+            An excerpt that is a pause is raised by at most 20 dB more than the active parts of its recording.
         offset: minimum and maximum start time of a source in seconds.
         augment: augmentation of each source, applied before its level is set.
         groups: names of the groups to use, or a text file of them, see :func:`torchsep.data.find_groups`.

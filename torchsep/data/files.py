@@ -49,6 +49,8 @@ class AudioFiles(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         path = self.files[index]
         try:
-            return {"path": path, "info": audio.probe(path)}
+            info = audio.probe(path)
+            audio.check_rate(path, info)
+            return {"path": path, "info": info}
         except (OSError, ValueError) as error:
             return {"path": path, "error": str(error)}

@@ -2,6 +2,7 @@
 
 from torchsep.engine.config import compose
 from torchsep.engine.demo import DemoResult, run_demo
+from torchsep.engine.description import describe
 from torchsep.engine.evaluate.evaluation import Evaluation, run_evaluation
 from torchsep.engine.evaluate.summary import Summary, summarise
 from torchsep.engine.evaluate.sweep import evaluations
@@ -14,8 +15,11 @@ from torchsep.engine.objectives import (
     WaveformObjective,
 )
 from torchsep.engine.run import configure
-from torchsep.engine.separate.separate_files import device_overrides, output_folders, separate_files
+from torchsep.engine.separate.inputs import Inputs, find_inputs
+from torchsep.engine.separate.output_folders import output_folders
+from torchsep.engine.separate.separate_files import device_overrides, separate_files
 from torchsep.engine.separate.source_file_writer import FileResult, WriteOptions
+from torchsep.engine.separate.standard_input import with_standard_input
 from torchsep.engine.separation_task import NonFiniteLossError, SeparationTask
 from torchsep.engine.separator_choice import SeparatorChoice
 from torchsep.engine.train.job import Trained, Training, training
@@ -28,6 +32,7 @@ __all__ = [
     "Evaluation",
     "ExportOptions",
     "FileResult",
+    "Inputs",
     "MaskObjective",
     "NonFiniteLossError",
     "Objective",
@@ -40,9 +45,11 @@ __all__ = [
     "WriteOptions",
     "compose",
     "configure",
+    "describe",
     "device_overrides",
     "evaluations",
     "export_model",
+    "find_inputs",
     "output_folders",
     "run_demo",
     "run_evaluation",
@@ -50,4 +57,5 @@ __all__ = [
     "separate_files",
     "summarise",
     "training",
+    "with_standard_input",
 ]

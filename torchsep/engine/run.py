@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,10 +18,10 @@ from torchsep.configurable import registry_name
 from torchsep.engine.config import compose, plain
 from torchsep.engine.overrides import parse_overrides
 from torchsep.engine.plain_yaml import parse_yaml
-from torchsep.engine.separator_choice import SeparatorChoice
+from torchsep.engine.separator_choice import SeparatorChoice, unknown_separator
 from torchsep.separators import Separator
 
-__all__ = ["Run", "configure"]
+__all__ = ["Run", "configure", "imported_class"]
 
 
 class Run(NamedTuple):
@@ -31,7 +32,10 @@ class Run(NamedTuple):
 
 
 def configure(
-    overrides: Sequence[str] = (), separator: str | None = None, parameters: Mapping[str, Any] | None = None
+    overrides: Sequence[str] = (),
+    separator: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    high_band: str = "drop",
 ) -> Run:
     """The configuration of a run and its separator, composed once.
 
@@ -41,6 +45,7 @@ def configure(
             YAML file of a name and arguments; or ``module:Class`` or ``file.py:Class`` for a class of your own, which
             is imported and registered.
         parameters: arguments of the separator, in addition to those of its preset.
+        high_band: of a checkpoint at a lower sample rate than the mixtures, as for :class:`Resampled`.
 
     Raises:
         FileNotFoundError: if a YAML, Python or checkpoint file is missing.
@@ -61,14 +66,19 @@ def configure(
         wrong = [line.partition("=")[0] for line in rest if line.startswith("separator.")] + list(parameters or {})
         if wrong:
             raise ValueError(f"parameters do not go with a checkpoint, got {', '.join(wrong)} for {chosen}")
-        return Run(compose(rest), SeparatorChoice(checkpoint, _checkpoint_label(chosen)))
+        return Run(compose(rest), SeparatorChoice(checkpoint, _checkpoint_label(chosen), high_band))
     elif chosen.endswith((".yaml", ".yml")):
         config = compose(rest, separator=_read(Path(chosen)))
     else:
-        name = registry_name(_imported(chosen)) if ":" in chosen else chosen
-        registry.separator_class(name)  # or raise, with the nearest name
+        name = registry_name(imported_class(chosen)) if ":" in chosen else chosen
+        if name not in registry.list_separators():
+            raise unknown_separator(name)
         config = compose([f"separator={name}", *rest])
-    return Run(config, SeparatorChoice({**plain(config.separator), **(parameters or {})}))
+    choice = SeparatorChoice({**plain(config.separator), **(parameters or {})}, high_band=high_band)
+    if high_band != "drop" and not choice.loaded:
+        rule = "be omitted for a separator that takes the sample rate of each file"
+        raise ValueError(f"high_band must {rule}, got {high_band}; -p high_band={high_band} is for `resampled`")
+    return Run(config, choice)
 
 
 def _is_separator(override: Override) -> bool:
@@ -91,8 +101,13 @@ def _checkpoint(choice: str) -> Separator | None:
 
 
 def _checkpoint_label(choice: str) -> str:
-    path = Path(choice)
-    return path.absolute().parent.name if path.name == "model.safetensors" else path.stem
+    """The name of a checkpoint: that of its file, or of the folder of a ``model.safetensors``."""
+    if choice.startswith("hub:"):
+        return choice.partition("/")[2].replace("/", "-")
+    path = Path(os.path.abspath(choice))  # noqa: PTH100 - which removes `..`
+    if path.name == "model.safetensors":
+        return path.parent.name
+    return path.stem if path.suffix == ".safetensors" else path.name
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -113,8 +128,8 @@ def _read(path: Path) -> dict[str, Any]:
     return config
 
 
-def _imported(choice: str) -> type[Separator]:
-    """A user-defined class, imported and registered."""
+def imported_class(choice: str) -> type[Separator]:
+    """A user-defined class, ``module:Class`` or ``file.py:Class``, imported and registered."""
     where, _, name = choice.rpartition(":")
     try:
         if where.endswith(".py"):

@@ -28,6 +28,7 @@ from torchsep.functional.filters import (
     rank_filter,
 )
 from torchsep.functional.hashing import hashed_uniform
+from torchsep.functional.high_band import share_high_band
 from torchsep.functional.ica import independent_rotation, linear_prediction_residual, unmixing_and_mixing
 from torchsep.functional.images import source_images
 from torchsep.functional.linalg import (
@@ -182,6 +183,7 @@ __all__ = [
     "rms",
     "salient_pitches",
     "select_melody",
+    "share_high_band",
     "silhouette_confidence",
     "similar_frames",
     "singular_value_threshold",

@@ -4,21 +4,26 @@ from typing import Any
 
 from torch import Tensor
 
-from torchsep.functional import resample
+from torchsep.checks import check_choice
+from torchsep.functional import resample, share_high_band
 from torchsep.separators.bases.separator import Separator
 from torchsep.typing import Estimates, Waveform
 
-__all__ = ["Resampled"]
+__all__ = ["HIGH_BANDS", "Resampled"]
+
+HIGH_BANDS = ("drop", "share")
 
 
 class Resampled(Separator):
     """Apply a separator at its own sample rate, such as that of a network's training data, or a lower one to save time.
 
-    The mixture is resampled to the rate of the separator, and the estimates back to that of the mixture. Frequencies
-    above half of the lower rate are lost.
+    The mixture is resampled to the rate of the separator, and the estimates back to that of the mixture. What the
+    mixture has above half of the lower rate is dropped, or shared between the sources without being separated.
 
     Args:
         separator: separator with its own sample rate.
+        high_band: treatment of the band that the rate of the separator lacks: ``drop``, or ``share``, by the energies
+            of the estimates below it, see :func:`torchsep.functional.share_high_band`.
         sample_rate: sample rate of the mixtures and the estimates, in Hz.
 
     Shape:
@@ -33,13 +38,14 @@ class Resampled(Separator):
         torch.Size([2, 2, 44100])
     """
 
-    conservative = False
-
-    def __init__(self, separator: Separator, *, sample_rate: int) -> None:
+    def __init__(self, separator: Separator, high_band: str = "drop", *, sample_rate: int) -> None:
         super().__init__(sample_rate=sample_rate)
         if not isinstance(separator, Separator):
             raise ValueError(f"separator must be a separator, got {separator!r}")
+        check_choice(high_band, HIGH_BANDS, "high_band")
         self.separator = separator
+        self.high_band = high_band
+        self.conservative = separator.conservative and high_band == "share"
         self.names = separator.names
         self.channels = separator.channels
         self.requires = separator.requires
@@ -56,4 +62,6 @@ class Resampled(Separator):
             return resample(waveform, self.sample_rate, inner_rate)
 
         estimates = self.separator(resampled(mixture), **{name: resampled(tensor) for name, tensor in required.items()})
+        if self.high_band == "share":
+            return share_high_band(estimates, mixture, inner_rate, self.sample_rate)
         return resample(estimates, inner_rate, self.sample_rate)[..., : mixture.shape[-1]]

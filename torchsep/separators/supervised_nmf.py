@@ -14,6 +14,7 @@ from torchsep.functional.masks import ratio_masks
 from torchsep.functional.nmf.nmf import check_nmf, concatenate_channels, fit_nmf, nmf_activations, split_channels
 from torchsep.separators.bases.mask_separator import MaskOptions, MaskSeparator
 from torchsep.separators.bases.nmf_model import templates_of
+from torchsep.separators.bases.source_names import check_source_names
 from torchsep.typing import Masks, Spectrogram, Waveform
 
 __all__ = ["SupervisedNMF"]
@@ -76,16 +77,13 @@ class SupervisedNMF(MaskSeparator):
         **options: Unpack[MaskOptions],
     ) -> None:
         super().__init__(**options)
-        if isinstance(names, str) or len(set(names)) < 2 or len(set(names)) < len(names):
+        if isinstance(names, str) or len(set(map(str, names))) < max(2, len(names)):
             raise ValueError(f"names must be at least two different names, got {names!r}")
-        for name in names:
-            if not (isinstance(name, str) and name.isidentifier()):
-                raise ValueError(f"names must be identifiers, got {name!r}")
         check_integer(n_components, "n_components", at_least=1)
         check_nmf(beta_loss, l1_ratio, alpha, max_iter, tol)
         check_choice(spectrum, ("magnitude", "power"), "spectrum")
         check_integer(seed, "seed", at_least=0)
-        self.names = tuple(names)
+        self.names = check_source_names(names)
         self.n_components = n_components
         self.beta_loss = beta_loss
         self.l1_ratio = l1_ratio
@@ -94,8 +92,15 @@ class SupervisedNMF(MaskSeparator):
         self.tol = tol
         self.spectrum = spectrum
         self.seed = seed
-        initial = hashed_uniform((len(self.names), self.stft.num_bins, n_components), seed)
-        self.templates = nn.Parameter((initial / initial.sum(-2, keepdim=True)).to(torch.get_default_dtype()))
+        self.templates = nn.Parameter(self._initial().to(torch.get_default_dtype()))
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the dictionaries are not the random initial ones, in whatever precision they were built and saved."""
+        initial, own = self._initial().to(self.templates.device), self.templates.dtype
+        built = [initial.to(kind) for kind in (torch.float64, torch.float32)]
+        saved = [start.to(kind).to(own) for start in built for kind in (start.dtype, torch.float16, torch.bfloat16)]
+        return not any(torch.equal(self.templates, templates) for templates in saved)
 
     @property
     def dictionaries(self) -> Float[Tensor, "S F K"]:
@@ -163,6 +168,11 @@ class SupervisedNMF(MaskSeparator):
         )
         own = split_channels(activations, spectrogram.shape[1]).unflatten(2, dictionaries.shape[::2])
         return ratio_masks((own.transpose(1, 2).mT @ dictionaries.mT[:, None]).mT)
+
+    def _initial(self) -> Float[Tensor, "S F K"]:
+        """Random dictionaries, the same for the same seed."""
+        initial = hashed_uniform((len(self.names), self.stft.num_bins, self.n_components), self.seed)
+        return initial / initial.sum(-2, keepdim=True)
 
     def _check_count(self, given: Sequence[Any], argument: str) -> None:
         if len(given) != len(self.names):

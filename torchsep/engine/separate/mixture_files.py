@@ -21,8 +21,8 @@ class MixtureFiles(AudioFiles):
     """Audio files to separate, each with what is needed to do so.
 
     An item has ``path``, ``sample_rate``, ``note`` (what the user should know) and ``started`` (when reading it began);
-    then ``mixture (C, T)``, or ``blocks``, an iterator over blocks ``(C, t)``, with ``window_duration`` in seconds. A
-    file that cannot be read has ``path`` and ``error``.
+    then ``mixture (C, T)``, or ``blocks``, an iterator over blocks ``(C, t)``, with ``window_duration`` in seconds and
+    ``num_samples`` of the file. A file that cannot be read has ``path`` and ``error``.
 
     Args:
         files: paths of audio files.
@@ -49,7 +49,12 @@ class MixtureFiles(AudioFiles):
             window_duration, note = self._window(info)
             known = {"path": path, "sample_rate": info.sample_rate, "note": note, "started": started}
             if window_duration is not None:
-                return {**known, "blocks": audio.read_blocks(path), "window_duration": window_duration}
+                return {
+                    **known,
+                    "blocks": audio.read_blocks(path),
+                    "num_samples": info.num_samples,
+                    "window_duration": window_duration,
+                }
             return {**known, "mixture": audio.read(path)[0]}
         except (OSError, ValueError, RuntimeError, MemoryError) as error:
             return {"path": path, "error": " ".join(str(error).split()) or type(error).__name__}

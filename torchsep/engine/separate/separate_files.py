@@ -1,7 +1,7 @@
 """Files and folders through a separator by ``Trainer.predict``."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,15 @@ from torchsep import audio
 from torchsep.checks import check_number
 from torchsep.engine.config import compose, instance
 from torchsep.engine.lightning import interruptible, quiet
+from torchsep.engine.separate.inputs import Inputs
 from torchsep.engine.separate.mixture_files import MixtureFiles
+from torchsep.engine.separate.output_folders import output_folders
 from torchsep.engine.separate.source_file_writer import FileResult, SourceFileWriter, WriteOptions
 from torchsep.engine.separation_task import SeparationTask
 from torchsep.engine.separator_choice import SeparatorChoice
 from torchsep.separators import OverlapAdd
 
-__all__ = ["device_overrides", "output_folders", "separate_files"]
+__all__ = ["device_overrides", "separate_files"]
 
 
 def device_overrides(device: str) -> list[str]:
@@ -39,51 +41,30 @@ def device_overrides(device: str) -> list[str]:
     return [f"trainer.accelerator={accelerators[kind]}", f"trainer.devices={f'[{index}]' if index else 1}"]
 
 
-def output_folders(files: Sequence[Path], folder: Path) -> dict[Path, Path]:
-    """A folder for the sources of each file, named after the file, with parent folders where names are not unique.
-
-    Example:
-        >>> folders = output_folders([Path("a/song.wav"), Path("b/song.wav"), Path("b/voice.wav")], Path("out"))
-        >>> [path.as_posix() for path in folders.values()]
-        ['out/a/song', 'out/b/song', 'out/voice']
-    """
-    whole = [file.absolute().with_suffix("") for file in files]
-    twins = Counter(whole)  # same name but for the suffix
-    whole = [file.absolute() if twins[name] > 1 else name for file, name in zip(files, whole, strict=True)]
-    depth = dict.fromkeys(range(len(files)), 1)
-    while True:
-        names = [Path(*name.parts[-depth[number] :]) for number, name in enumerate(whole)]
-        counts = Counter(names)
-        ambiguous = [number for number, name in enumerate(names) if counts[name] > 1]
-        if not ambiguous:
-            return {file: folder / name for file, name in zip(files, names, strict=True)}
-        for number in ambiguous:
-            depth[number] += 1
-
-
 def separate_files(
-    files: Sequence[Path],
+    files: Inputs | Sequence[Path],
     choice: SeparatorChoice,
     folder: Path,
     options: WriteOptions | None = None,
     *,
     window_duration: float | None = None,
     trainer: DictConfig | None = None,
-    receive: Callable[[FileResult], None] = lambda _: None,
+    receive: Callable[[FileResult | float], None] = lambda _: None,
 ) -> list[FileResult]:
-    """Separate files, and write the sources of each to a folder of its own.
+    """Separate files, and write the sources of each to ``folder/label/name``: the label of the choice, then the file.
 
     The sources keep the sample rate and number of channels of the file. A file that fails does not stop the others.
 
     Args:
-        files: audio files, each once.
+        files: audio files, each once; those of :func:`find_inputs` with the tree in which they were found.
         choice: of the separator.
-        folder: where the folders of the sources are created.
+        folder: where the folder of this separator is created, which holds the folders of the sources.
         options: how sources are written.
         window_duration: in seconds, of windows that are separated one after another and overlap by half, in memory
             that does not depend on the length of the files; if None whole files, or windows where memory is short.
         trainer: the part ``trainer`` of a configuration; the default if None.
-        receive: called with each result as it comes.
+        receive: called with each result as it comes, and in windows with the part of the current file, from 0 to 1,
+            that is separated.
 
     Returns:
         The result of each file: the sources written, or an error.
@@ -99,20 +80,27 @@ def separate_files(
         if issubclass(choice.kind, OverlapAdd):
             rule = "be omitted where the separator has its own window_duration"
             raise ValueError(f"window must {rule}, got {window_duration:g}")
-    folders = output_folders(files, folder)
-    inputs = {file.resolve() for file in files}
-    for file, target in folders.items():
-        if any(path.parent == target.resolve() for path in inputs):
-            raise ValueError(f"folder must not make the sources of {file} land beside a mixture, got {folder}")
-    _build_for_first(files, choice)
-    writer = SourceFileWriter(folders, options or WriteOptions(), receive)
+    inputs = files if isinstance(files, Inputs) else Inputs({file: file.parent for file in files})
+    results = folder / choice.label
+    folders = output_folders(inputs.files, results, inputs.roots)
+    _check_apart(folders, folder)
+    _build_for_first(inputs.files, choice)
+    writer = SourceFileWriter(folders, results, options or WriteOptions(), receive)
     runner = _trainer(compose().trainer if trainer is None else trainer, writer)
     task = SeparationTask(choice, catch_errors=True)
     # Each file is a batch of its own: files differ in length and sample rate.
-    mixtures = MixtureFiles(files, choice, window_duration, runner.strategy.root_device)
+    mixtures = MixtureFiles(inputs.files, choice, window_duration, runner.strategy.root_device)
     with quiet(), interruptible():
         runner.predict(task, DataLoader(mixtures, batch_size=None, shuffle=False), return_predictions=False)
     return writer.results
+
+
+def _check_apart(folders: Mapping[Path, Path], folder: Path) -> None:
+    """Raise if sources would be written beside a mixture, which one of them could overwrite."""
+    inputs = {os.path.dirname(os.path.realpath(file)) for file in folders}  # noqa: PTH120 - fast for many files
+    for file, target in folders.items():
+        if os.path.realpath(target) in inputs:
+            raise ValueError(f"folder must not make the sources of {file} land beside a mixture, got {folder}")
 
 
 def _build_for_first(files: Sequence[Path], choice: SeparatorChoice) -> None:
@@ -120,6 +108,7 @@ def _build_for_first(files: Sequence[Path], choice: SeparatorChoice) -> None:
     for file in files:
         try:
             info = audio.probe(file)
+            audio.check_rate(file, info)
         except (OSError, ValueError):
             continue
         choice.check(has_sources=False, built=choice.at(info.sample_rate))

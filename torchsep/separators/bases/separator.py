@@ -64,6 +64,14 @@ class Separator(Configurable, ABC):
     bytes_per_sample: float = 110.0
     """Approximate memory, in bytes, per sample and channel of a mixture in single precision, as measured."""
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether the separator does not depend on random initial values, as far as it can tell from its state.
+
+        A separator that learns from data overrides this; one with separators inside asks them.
+        """
+        return all(part.is_trained for part in self.modules() if part is not self and isinstance(part, Separator))
+
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
         for name in cls.__dict__.get("trainable_parameters", {}):
