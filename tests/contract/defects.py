@@ -160,6 +160,21 @@ class AbsoluteFloor(Control):
         return amplitude / (amplitude + amplitude.mean((-2, -1), keepdim=True) + 1e-3)
 
 
+class SquaresOverflow(Control):
+    def forward(self, mixture, **required):
+        if mixture.dim() not in {2, 3} or not mixture.is_floating_point():
+            return super().forward(mixture, **required)
+        level = mixture.detach().square().mean((-2, -1), keepdim=True).sqrt().clamp(min=1e-30)
+        return super().forward(mixture / level, **required) * level[..., None, :, :]
+
+
+class ScalesWithoutGradient(Control):
+    def forward(self, mixture, **required):
+        estimates = super().forward(mixture, **required)
+        peak = mixture.detach().abs().amax((-2, -1), keepdim=True)[..., None, :, :]
+        return torch.where(peak > 1e20, estimates.detach(), estimates)
+
+
 class DividesZeroByZero(Control):
     def mask(self, mixture):
         amplitude = mixture.abs()

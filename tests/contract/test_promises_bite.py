@@ -106,6 +106,11 @@ DEFECTS = [
     violates(defects.SinglePrecisionConstants, estimates_sum_to_the_mixture=r"sum of the estimates: off by .*e-0[78]"),
     violates(defects.LosesEnergy, estimates_sum_to_the_mixture=r"sum of the estimates: off by 0\.00"),
     violates(defects.AbsoluteFloor, scale_equivariant=r"gain of 0\.0001: off by"),
+    violates(defects.SquaresOverflow, extreme_levels_are_supported="estimates must be finite at any level"),
+    violates(
+        defects.ScalesWithoutGradient,
+        extreme_levels_are_supported="gradient of mixture at extreme levels: off by",
+    ),
     violates(defects.DividesZeroByZero, silence_stays_silent="estimates of silence must be zero"),
     violates(
         defects.LeaksIntoSilence,

@@ -57,6 +57,43 @@ def promise_scale_equivariant(case, device):
         assert_near(estimates, expected * gain, 1e-4, f"gain of {gain:g}")
 
 
+def per_item(tensor, factors):
+    return tensor * torch.tensor(factors, dtype=tensor.dtype, device=tensor.device).view(-1, *[1] * (tensor.dim() - 1))
+
+
+@promise
+def promise_extreme_levels_are_supported(case, device):
+    separator = case.build(device)
+    inputs = case.inputs(device)
+    # The squares of the first item overflow; the samples of the last are denormal, with fewer digits.
+    levels = [2.0**100, 1.0, 2.0**-133]
+    inverse = [1 / level for level in levels]
+
+    def extreme(tensor):
+        return per_item(tensor, levels)
+
+    def usual(tensor):
+        return per_item(extreme(tensor).double(), inverse).to(tensor.dtype)
+
+    estimates = run(separator, inputs, extreme)
+    assert estimates.isfinite().all(), "estimates must be finite at any level"
+    assert_near(per_item(estimates.double(), inverse), run(separator, inputs, usual), 1e-4, "extreme levels")
+    half = run(separator, inputs, lambda tensor: extreme(tensor).to(torch.bfloat16))
+    assert half.isfinite().all(), "estimates in half precision must be finite at any level"
+    if not separator.differentiable:
+        return
+    # That of parameters grows with the level, and underflows for the last item.
+    changes = (
+        (usual, extreme)
+        if not list(separator.parameters())
+        else (lambda tensor: tensor, lambda tensor: tensor * 2.0**60)
+    )
+    expected, grads = (gradients(separator, inputs, change)[1] for change in changes)
+    for name, grad in grads.items():
+        factor = 1.0 if name == "mixture" or name in separator.requires else 2.0**-60
+        assert_near(grad * factor, expected[name], 1e-4, f"gradient of {name} at extreme levels")
+
+
 @promise
 def promise_silence_stays_silent(case, device):
     separator = case.build(device)
