@@ -198,6 +198,15 @@ class NormalizesChannels(Control):
         return mixture.abs() / peak.masked_fill(silent, 1.0)
 
 
+class AmplifiesQuietChannels(Control):
+    def forward(self, mixture, **required):
+        if mixture.dim() not in {2, 3} or not mixture.is_floating_point() or not mixture.numel():
+            return super().forward(mixture, **required)
+        peak = mixture.detach().abs().amax(-1, keepdim=True)
+        peak = peak.masked_fill(peak == 0, 1.0)
+        return super().forward(mixture / peak, **required) * peak[..., None, :, :]
+
+
 class DetachesMixture(Control):
     def forward(self, mixture, **required):
         return super().forward(mixture.detach(), **required) + 0 * mixture.sum()

@@ -119,6 +119,10 @@ DEFECTS = [
     ),
     violates(defects.SquareRootAtZero, silence_stays_silent=NOT_FINITE, silent_parts_are_finite=NOT_FINITE),
     violates(defects.NormalizesChannels, silent_parts_are_finite="estimates must be finite"),
+    violates(
+        defects.AmplifiesQuietChannels,
+        nearly_silent_channels_are_silent="nearly silent channel: off by",
+    ),
     violates(defects.DetachesMixture, gradient_reaches_everything="gradient of mixture must not be zero"),
     violates(
         defects.FirstChannelOnly,

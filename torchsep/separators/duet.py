@@ -10,6 +10,7 @@ from torch import Tensor
 
 from torchsep.checks import check_integer, check_mixture, check_number, check_pair
 from torchsep.functional.magnitude import magnitude
+from torchsep.functional.spatial._floor import above_noise_floor
 from torchsep.functional.spatial.delay_histogram import histogram_peaks, phase_histogram, smoothed_histogram
 from torchsep.functional.spatial.features import symmetric_attenuation
 from torchsep.functional.spatial.likelihood_masks import likelihood_masks
@@ -135,7 +136,7 @@ class DUET(MaskSeparator):
         """The posterior probabilities of the sources at the peaks of the histogram."""
         attenuation, delay = self._peaks(spectrogram)
         dtype = spectrogram.real.dtype
-        return likelihood_masks(spectrogram, attenuation.to(dtype), delay.to(dtype))
+        return likelihood_masks(above_noise_floor(spectrogram), attenuation.to(dtype), delay.to(dtype))
 
     def _delays(self, spectrogram: Tensor) -> Float[Tensor, " D"]:
         return _centres(self.delay_range_samples, self.num_bins[1], spectrogram.device)
@@ -143,6 +144,7 @@ class DUET(MaskSeparator):
     @torch.no_grad()
     def _counted(self, spectrogram: Spectrogram) -> Float[Tensor, "B A F P"]:
         """The histogram over attenuation and phase in each frequency bin."""
+        spectrogram = above_noise_floor(spectrogram)
         level = magnitude(spectrogram)
         peak = level.amax((1, 2, 3), keepdim=True)
         first, second = (level / peak.masked_fill(peak == 0, 1.0)).unbind(1)

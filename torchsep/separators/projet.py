@@ -11,6 +11,7 @@ from torchsep.checks import check_integer, check_mixture, check_number
 from torchsep.functional._chunks import BlockSize
 from torchsep.functional.hashing import hashed_uniform
 from torchsep.functional.magnitude import magnitude
+from torchsep.functional.spatial._floor import above_noise_floor
 from torchsep.functional.spatial.delay_histogram import delay_weights, histogram_peaks, phase_histogram
 from torchsep.functional.spatial.projections import (
     fit_projections,
@@ -193,6 +194,7 @@ class PROJET(Separator):
     @torch.no_grad()
     def _initial_maps(self, spectrogram: Spectrogram) -> tuple[Tensor, Tensor, Tensor]:
         """Delays of locations ``(B, D)`` and of projections, and initial maps ``(B, L, S)``."""
+        spectrogram = above_noise_floor(spectrogram)
         level = magnitude(spectrogram)
         peak = level.amax((1, 2, 3), keepdim=True)
         first, second = (level / peak.masked_fill(peak == 0, 1.0)).unbind(1)

@@ -121,3 +121,30 @@ def promise_silent_parts_are_finite(case, device):
             assert (estimates[item] == 0).all(), "estimates of a silent item must be zero"
         if separator.differentiable:
             assert_finite(gradients(separator, inputs, lambda tensor, part=part: without(tensor, part))[1])
+
+
+@promise
+def promise_nearly_silent_channels_are_silent(case, device):
+    separator = case.build(device)
+    inputs = case.inputs(device)
+    if inputs[0].shape[1] < 2:
+        pytest.skip("needs channels to compare")
+    first = (..., 0, slice(None))
+
+    def quiet(tensor):
+        changed = tensor.clone()
+        changed[first] = per_item(tensor[first], (1e-37, 1e-39, 1e-42))
+        return changed
+
+    def useless(tensor):
+        """A large constant, a small one, and noise 80 dB below the other channels."""
+        changed = without(tensor, first)
+        changed[0][first], changed[1][first], changed[2][first] = 0.3, 1e-9, 1e-4 * tensor[2][first]
+        return changed
+
+    silent = run(separator, inputs, lambda tensor: without(tensor, first))
+    assert_near(run(separator, inputs, quiet), silent, 1e-5, "nearly silent channel")
+    assert run(separator, inputs, useless).isfinite().all(), "estimates must be finite beside a useless channel"
+    if separator.differentiable:
+        for change in (quiet, useless):
+            assert_finite(gradients(separator, inputs, change)[1])

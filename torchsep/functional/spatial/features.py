@@ -7,6 +7,7 @@ from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from torchsep.functional.magnitude import magnitude
+from torchsep.functional.spatial._floor import above_noise_floor
 from torchsep.functional.spatial.delay_histogram import delay_weights, phase_histogram, phase_kernel
 
 __all__ = ["level_difference", "spatial_features", "symmetric_attenuation", "unit_cross"]
@@ -88,7 +89,8 @@ def spatial_features(spectrogram: Complex[Tensor, "B C F N"], max_delay: float) 
     represented by the cosine and sine of an angle proportional to the delay, relative to the spread of all delays; for
     opposite polarity both are negated. The features thus do not depend on frequency.
 
-    Levels and delays are standardised with bins weighted by power; the standard deviation has a lower bound.
+    Channels 70 dB below the loudest one count as silent. Levels and delays are standardised with bins weighted by
+    power; the standard deviation has a lower bound.
 
     Args:
         spectrogram: spectrogram of at least two channels.
@@ -112,6 +114,7 @@ def spatial_features(spectrogram: Complex[Tensor, "B C F N"], max_delay: float) 
     one, other = zip(*combinations(range(channels), 2), strict=True)
     peak = magnitude(spectrogram.detach()).amax((1, 2, 3), keepdim=True)
     scaled = spectrogram / peak.masked_fill(peak == 0, 1.0)  # avoids underflow of the power
+    scaled = above_noise_floor(scaled)
     first, second = (scaled[:, list(numbers)].flatten(0, 1) for numbers in (one, other))
     own, others = (channel.real.square() + channel.imag.square() for channel in (first, second))
     power = own + others

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from torchsep.checks import check_integer, check_mixture, check_required, nearest
 from torchsep.configurable import Configurable
-from torchsep.separators.bases.levels import apply_gain, usual_level_gain
+from torchsep.functional._levels import apply_gain, usual_level_gain, without_inaudible
 from torchsep.separators.bases.trainable import Interval, install
 from torchsep.typing import Estimates, Waveform
 
@@ -84,7 +84,8 @@ class Separator(Configurable, ABC):
     def separate(self, mixture: Waveform, **required: Tensor) -> Estimates:
         """The estimates of the sources; the mixture has been checked and is batched, in single or double precision.
 
-        Items near the limits of floating-point numbers have been scaled to a usual level, about one.
+        Items near the limits of floating-point numbers have been scaled to a usual level, about one, and samples 271 dB
+        below the peak of an item are zero.
         """
 
     @final  # type: ignore[misc]  # torch declares forward as an attribute
@@ -107,13 +108,15 @@ class Separator(Configurable, ABC):
         ready = {name: tensor.to(dtype) if batched else tensor.to(dtype)[None] for name, tensor in required.items()}
         whole = mixture.to(dtype) if batched else mixture.to(dtype)[None]
         allowed = self.autocast and torch.is_autocast_enabled(mixture.device.type)
-        gain = usual_level_gain([whole, *ready.values()])
+        gain, peak = usual_level_gain([whole, *ready.values()])
         # Parameters have the true gradient of the estimates; without any, both gains cancel in that of the inputs.
         cancels = not any(parameter.requires_grad for parameter in self.parameters())
-        whole = apply_gain(whole, gain, keep_gradient=cancels)
-        ready = {name: apply_gain(tensor, gain, keep_gradient=cancels) for name, tensor in ready.items()}
+        whole, *others = (
+            without_inaudible(apply_gain(tensor, gain, keep_gradient=cancels), peak)
+            for tensor in (whole, *ready.values())
+        )
         with torch.autocast(mixture.device.type, enabled=allowed):
-            estimates = self.separate(whole, **ready)
+            estimates = self.separate(whole, **dict(zip(ready, others, strict=True)))
         if estimates.dim() != 4 or estimates.shape[0] != whole.shape[0] or estimates.shape[-1] != whole.shape[-1]:
             wanted = f"(B, S, C, T) with B={whole.shape[0]} and T={whole.shape[-1]}"
             raise ValueError(f"{type(self).__name__}.separate must return {wanted}, got {tuple(estimates.shape)}")
