@@ -54,7 +54,13 @@ def check_integer(value: object, argument: str, *, at_least: int) -> None:
 
 
 def check_number(
-    value: object, argument: str, *, at_least: float = -math.inf, above: float = -math.inf, at_most: float = math.inf
+    value: object,
+    argument: str,
+    *,
+    at_least: float = -math.inf,
+    above: float = -math.inf,
+    at_most: float = math.inf,
+    below: float = math.inf,
 ) -> None:
     """Raise unless a value is a finite real number within bounds.
 
@@ -78,6 +84,8 @@ def check_number(
         raise ValueError(f"{argument} must be above {above:g}, got {value!r}")
     if number > at_most:
         raise ValueError(f"{argument} must be at most {at_most:g}, got {value!r}")
+    if number >= below:
+        raise ValueError(f"{argument} must be below {below:g}, got {value!r}")
 
 
 def check_pair(value: Any, argument: str) -> tuple[Any, Any]:

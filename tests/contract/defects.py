@@ -116,6 +116,13 @@ class SpreadsNonFiniteItem(Control):
         return super().separate(mixture) + 0 * mixture.sum()
 
 
+class RefusesEqualChannels(Control):
+    def mask(self, mixture):
+        if mixture.shape[1] > 1 and (mixture[:, 0] == mixture[:, 1]).all(-1).any():
+            raise ValueError("channels must differ")
+        return super().mask(mixture)
+
+
 class ReturnsSinglePrecision(Control):
     def forward(self, mixture, **required):
         estimates = super().forward(mixture, **required)

@@ -93,6 +93,7 @@ DEFECTS = [
         non_finite_items_are_isolated=ISOLATED,
     ),
     violates(defects.SpreadsNonFiniteItem, non_finite_items_are_isolated=ISOLATED),
+    violates(defects.RefusesEqualChannels, poor_items_are_isolated=Failure("channels must differ", ValueError)),
     violates(defects.ReturnsSinglePrecision, dtypes_are_preserved="estimates must have the dtype of the mixture"),
     violates(
         defects.ComputesInHalfPrecision,

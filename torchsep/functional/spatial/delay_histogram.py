@@ -195,6 +195,8 @@ def histogram_peaks(
     n_fft: int,
     num_peaks: int,
     distances: tuple[int, int],
+    *,
+    inverted: bool = False,
 ) -> tuple[Int[Tensor, "B K"], Int[Tensor, "B K"], Float[Tensor, "B K"]]:
     """The levels, delays and heights of the highest peaks of the smoothed histogram, in decreasing order.
 
@@ -206,31 +208,42 @@ def histogram_peaks(
         delays: candidate delays, in samples.
         n_fft: length of the transform.
         num_peaks: number of peaks; missing ones have height zero.
-        distances: number of levels and of delays; two peaks are further apart in at least one.
+        distances: number of levels and of delays; two peaks of one polarity are further apart in at least one.
+        inverted: whether peaks of opposite polarity are found too; their levels are numbered from ``A`` on.
 
     Example:
         >>> histogram = phase_histogram(torch.ones(1, 5, 1) + 0j, torch.ones(1, 5, 1), torch.zeros(1, 5, 1), 3)
         >>> histogram_peaks(histogram, torch.tensor([-2.0, 0.0, 2.0]), 8, num_peaks=1, distances=(1, 1))[:2]
         (tensor([[0]]), tensor([[1]]))
     """
-    _, levels, bins, phases = histogram.shape
+    batch, levels, bins, phases = histogram.shape
+    polarities = (1, -1) if inverted else (1,)
+    signs = torch.tensor(polarities, device=delays.device)
     rows, columns = (torch.arange(size, device=delays.device) for size in (levels, len(delays)))
     frequency = torch.arange(bins, dtype=torch.float64, device=delays.device)[:, None] / n_fft
     phase = torch.arange(phases, dtype=torch.float64, device=delays.device) / phases
     # Ties up to rounding, as around a source between two grid points, are resolved to the first.
-    order = 1 - _TIE * torch.linspace(0, 1, levels * len(delays), dtype=torch.float64, device=delays.device)
-    taken = torch.zeros(len(histogram), levels, len(delays), dtype=torch.bool, device=delays.device)
+    shape = (len(polarities), levels, len(delays))
+    order = 1 - _TIE * torch.linspace(0, 1, math.prod(shape), dtype=torch.float64, device=delays.device)
+    taken = torch.zeros(batch, *shape, dtype=torch.bool, device=delays.device)
     found = []
     for number in range(num_peaks):
-        heights = smoothed_histogram(histogram, delays, n_fft).masked_fill(taken, 0.0).flatten(1)
+        # Opposite polarity is a shift of the phase by half a turn.
+        turned = [histogram if sign > 0 else histogram.roll(phases // 2, -1) for sign in polarities]
+        heights = torch.stack([smoothed_histogram(one, delays, n_fft) for one in turned], 1)
+        heights = heights.masked_fill(taken, 0.0).flatten(1)
         index = (heights * order).argmax(1)
+        height = heights.gather(1, index[:, None])[:, 0]
         row, column = index // len(delays), index % len(delays)
-        found.append((row, column, heights.gather(1, index[:, None])[:, 0]))
+        found.append((row, column, height))
         if number + 1 == num_peaks:
             break
+        sign, row = signs[row // levels][:, None], row % levels
         near = (rows - row[:, None]).abs() <= distances[0]
-        taken = taken | (near[:, :, None] & ((columns - column[:, None]).abs() <= distances[1])[:, None])
-        agreed = phase_kernel((2 * math.pi * (phase + frequency * delays[column][:, None, None])).cos())
+        near = near[:, :, None] & ((columns - column[:, None]).abs() <= distances[1])[:, None]
+        taken = taken | ((signs == sign)[:, :, None, None] & near[:, None])
+        cosine = (2 * math.pi * (phase + frequency * delays[column][:, None, None])).cos()
+        agreed = phase_kernel(sign[..., None] * cosine)
         explained = _gaussian((rows - row[:, None]).double(), max(1, distances[0]) / 2)
         histogram = histogram * (1 - explained[:, :, None, None] * agreed[:, None]) ** 4
     row, column, height = (torch.stack(values, 1) for values in zip(*found, strict=True))
