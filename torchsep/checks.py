@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensor
 
 __all__ = [
     "check_choice",
@@ -16,6 +17,7 @@ __all__ = [
     "check_number",
     "check_pair",
     "check_required",
+    "has_values",
     "nearest",
 ]
 
@@ -100,6 +102,16 @@ def check_pair(value: Any, argument: str) -> tuple[Any, Any]:
     return value[0], value[1]
 
 
+def has_values(tensor: Tensor) -> bool:
+    """Whether a tensor has values, or will have them in a compiled graph: not one of shapes only.
+
+    Example:
+        >>> has_values(torch.zeros(3)), has_values(torch.zeros(3, device="meta"))
+        (True, False)
+    """
+    return torch.compiler.is_compiling() or not (tensor.is_meta or isinstance(tensor, FakeTensor))
+
+
 def check_mixture(mixture: Tensor, channels: int | None = None) -> None:
     """Raise unless a tensor is a mixture ``(B, C, T)`` or ``(C, T)`` with at least one finite item.
 
@@ -109,6 +121,10 @@ def check_mixture(mixture: Tensor, channels: int | None = None) -> None:
         ...
         ValueError: mixture must have shape (B, C, T) or (C, T), got (16000,)
     """
+    if torch._C._functorch.is_batchedtensor(mixture):  # noqa: SLF001 - there is no public function
+        raise ValueError(
+            "mixture must be a batch (B, C, T), which separators take themselves, got one of torch.func.vmap"
+        )
     shape = tuple(mixture.shape)
     if mixture.dim() not in {2, 3}:
         raise ValueError(f"mixture must have shape (B, C, T) or (C, T), got {shape}")
@@ -120,7 +136,7 @@ def check_mixture(mixture: Tensor, channels: int | None = None) -> None:
         raise ValueError(f"mixture must have {channels} channels, got {shape[-2]}")
     # Non-finite items of a batch are isolated; a batch without a finite item is an error. A compiled graph cannot raise
     # depending on values.
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or not has_values(mixture):
         return
     detached = mixture.detach()
     # Minimum and maximum need no temporary tensor of the mixture's size, unlike magnitudes.

@@ -182,6 +182,28 @@ class ScalesWithoutGradient(Control):
         return torch.where(peak > 1e20, estimates.detach(), estimates)
 
 
+class DefaultDtypeConstants(Control):
+    def amplitude(self, mixture):
+        return mixture.abs() @ torch.eye(mixture.shape[-1], device=mixture.device)
+
+
+class DefaultDeviceConstants(Control):
+    def amplitude(self, mixture):
+        return mixture.abs() * torch.ones(mixture.shape[-1]).to(mixture)
+
+
+class DivergesWithoutValues(Control):
+    def separate(self, mixture, **required):
+        estimates = super().separate(mixture)
+        return estimates[:, :1] if mixture.is_meta else estimates
+
+
+class ReadsValuesAtConstruction(Control):
+    def __init__(self, power=2.0, *, sample_rate, trainable=()):
+        super().__init__(power, sample_rate=sample_rate, trainable=trainable)
+        self.gain = float(torch.ones(3).sum() / 3)
+
+
 class DividesZeroByZero(Control):
     def mask(self, mixture):
         amplitude = mixture.abs()

@@ -112,6 +112,22 @@ DEFECTS = [
         defects.ScalesWithoutGradient,
         extreme_levels_are_supported="gradient of mixture at extreme levels: off by",
     ),
+    violates(
+        defects.DefaultDtypeConstants,
+        state_of_the_process_does_not_matter=Failure("expected m1 and m2 to have the same dtype", RuntimeError),
+    ),
+    violates(
+        defects.DefaultDeviceConstants,
+        state_of_the_process_does_not_matter=Failure("Cannot copy out of meta tensor", NotImplementedError),
+    ),
+    violates(
+        defects.DivergesWithoutValues,
+        tensors_without_values_are_no_surprise="estimates without values must have the right shape",
+    ),
+    violates(
+        defects.ReadsValuesAtConstruction,
+        tensors_without_values_are_no_surprise=Failure("cannot be called on meta tensors", RuntimeError),
+    ),
     violates(defects.DividesZeroByZero, silence_stays_silent="estimates of silence must be zero"),
     violates(
         defects.LeaksIntoSilence,

@@ -1,11 +1,12 @@
 """Custom torch operators, opaque to the compiler, with their own backward passes."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import torch
 
-__all__ = ["operator", "register_gradient"]
+__all__ = ["operator", "register_gradient", "without_autocast"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -32,17 +33,22 @@ def operator(fake: Callable[..., Any]) -> Callable[[Function], Function]:
     return define
 
 
+def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Context in which autocast is disabled on a device; the meta device knows none."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
+
+
 def register_gradient(function: Callable[..., Any], setup: Callable[..., None], backward: Callable[..., Any]) -> None:
     """Register the backward pass of an operator, and the function that saves tensors for it.
 
     The backward pass keeps its precision if it runs within autocast.
     """
 
-    def without_autocast(ctx: Any, *gradients: Any) -> Any:
+    def in_own_precision(ctx: Any, *gradients: Any) -> Any:
         device = next(gradient.device for gradient in gradients if isinstance(gradient, torch.Tensor))
-        with torch.autocast(device.type, enabled=False):
+        with without_autocast(device):
             return backward(ctx, *gradients)
 
     torch.library.register_autograd(
-        f"torchsep::{function.__name__.lstrip('_')}", without_autocast, setup_context=setup, lib=_LIBRARY
+        f"torchsep::{function.__name__.lstrip('_')}", in_own_precision, setup_context=setup, lib=_LIBRARY
     )

@@ -55,7 +55,7 @@ class _Crossfade:
 
     def flush(self) -> Float[Tensor, "B S C t"]:
         """The remaining samples, after the last window."""
-        return torch.empty(0) if self.total is None else self.total / self.weight
+        return self.weights[:0] if self.total is None else self.total / self.weight
 
 
 def _reorder(window: Float[Tensor, "B S C L"], previous: Float[Tensor, "B S C t"]) -> Float[Tensor, "B S C L"]:

@@ -216,6 +216,6 @@ class PROJET(Separator):
         row, column, _ = histogram_peaks(counted, delays, self.stft.n_fft, self.num_sources, (0, 0))
         nearest = (chosen[:, None] - delays[column][:, :, None]).abs().argmin(-1)
         size = self.location_set_panning * chosen.shape[1]
-        maps = torch.full((len(chosen), self.num_sources, size), _ELSEWHERE / size, dtype=chosen.dtype).to(delays)
+        maps = chosen.new_full((len(chosen), self.num_sources, size), _ELSEWHERE / size)
         maps = maps.scatter(2, (row * chosen.shape[1] + nearest)[..., None], 1.0)
         return chosen, projected, (maps / maps.sum(-1, keepdim=True)).mT

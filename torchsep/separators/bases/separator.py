@@ -2,13 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, Required, TypedDict, final
 
 import torch
 from torch import Tensor
 
-from torchsep.checks import check_integer, check_mixture, check_required, nearest
-from torchsep.configurable import Configurable
+from torchsep.checks import check_integer, check_mixture, check_required, has_values, nearest
+from torchsep.configurable import Configurable, registry_name
+from torchsep.functional._custom_ops import without_autocast
 from torchsep.functional._levels import apply_gain, usual_level_gain, without_inaudible
 from torchsep.separators.bases.trainable import Interval, install
 from torchsep.typing import Estimates, Waveform
@@ -98,8 +100,8 @@ class Separator(Configurable, ABC):
             required: tensors named in ``requires``, each ``(B, S, C, T)`` or ``(S, C, T)``.
 
         Raises:
-            ValueError: if a tensor has the wrong shape or dtype, if no item of the mixture is finite, or if a required
-                tensor is missing.
+            ValueError: if a tensor has the wrong shape or dtype, if no item of the mixture is finite, if a required
+                tensor is missing, or if a tensor on the meta device does not suffice.
         """
         check_mixture(mixture, self.channels)
         check_required(required, self.requires, tuple(mixture.shape))
@@ -107,18 +109,30 @@ class Separator(Configurable, ABC):
         dtype = torch.float64 if mixture.dtype == torch.float64 else torch.float32
         ready = {name: tensor.to(dtype) if batched else tensor.to(dtype)[None] for name, tensor in required.items()}
         whole = mixture.to(dtype) if batched else mixture.to(dtype)[None]
-        allowed = self.autocast and torch.is_autocast_enabled(mixture.device.type)
-        gain, peak = usual_level_gain([whole, *ready.values()])
+        if has_values(mixture):
+            estimates = self._at_usual_level(whole, ready)
+        else:
+            try:
+                estimates = self._at_usual_level(whole, ready)
+            except (AssertionError, RuntimeError) as error:
+                rule = f"mixture must have values for {registry_name(type(self))}"
+                raise ValueError(f"{rule}, got a {'meta' if mixture.is_meta else 'fake'} tensor") from error
+        estimates = estimates.to(mixture.dtype)
+        return estimates if batched else estimates[0]
+
+    def _at_usual_level(self, mixture: Waveform, required: dict[str, Tensor]) -> Estimates:
+        """The estimates of items that are scaled to a usual level."""
+        gain, peak = usual_level_gain([mixture, *required.values()])
         # Parameters have the true gradient of the estimates; without any, both gains cancel in that of the inputs.
         cancels = not any(parameter.requires_grad for parameter in self.parameters())
-        whole, *others = (
+        scaled, *others = (
             without_inaudible(apply_gain(tensor, gain, keep_gradient=cancels), peak)
-            for tensor in (whole, *ready.values())
+            for tensor in (mixture, *required.values())
         )
-        with torch.autocast(mixture.device.type, enabled=allowed):
-            estimates = self.separate(whole, **dict(zip(ready, others, strict=True)))
-        if estimates.dim() != 4 or estimates.shape[0] != whole.shape[0] or estimates.shape[-1] != whole.shape[-1]:
-            wanted = f"(B, S, C, T) with B={whole.shape[0]} and T={whole.shape[-1]}"
+        with nullcontext() if self.autocast else without_autocast(mixture.device):
+            estimates = self.separate(scaled, **dict(zip(required, others, strict=True)))
+        batch, length = mixture.shape[0], mixture.shape[-1]
+        if estimates.dim() != 4 or estimates.shape[0] != batch or estimates.shape[-1] != length:
+            wanted = f"(B, S, C, T) with B={batch} and T={length}"
             raise ValueError(f"{type(self).__name__}.separate must return {wanted}, got {tuple(estimates.shape)}")
-        estimates = apply_gain(estimates, gain.reciprocal(), keep_gradient=cancels).to(mixture.dtype)
-        return estimates if batched else estimates[0]
+        return apply_gain(estimates, gain.reciprocal(), keep_gradient=cancels)
