@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import wraps
 from typing import Any, TypeVar
 
 import torch
@@ -25,12 +26,30 @@ def operator(fake: Callable[..., Any]) -> Callable[[Function], Function]:
     def define(function: Function) -> Function:
         name = function.__name__.lstrip("_")
         _LIBRARY.define(name + torch.library.infer_schema(function, mutates_args=()))
-        _LIBRARY.impl(name, function, "CompositeExplicitAutograd")
+        _LIBRARY.impl(name, _with_lazy_views(function), "CompositeExplicitAutograd")
         torch.library.register_fake(f"torchsep::{name}", fake, lib=_LIBRARY)
         registered: Function = getattr(torch.ops.torchsep, name)
         return registered
 
     return define
+
+
+def _with_lazy_views(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function within which lazily conjugated and negated tensors have their values.
+
+    A compiled graph runs operators with the dispatch keys excluded that apply the conjugation and the negation.
+    """
+
+    @wraps(function)
+    def call(*arguments: Any) -> Any:
+        excluded = torch._C._dispatch_tls_local_exclude_set()  # noqa: SLF001 - there is no public function
+        for key in (torch._C.DispatchKey.Conjugate, torch._C.DispatchKey.Negative):  # noqa: SLF001
+            excluded = excluded.remove(key)
+        included = torch._C._dispatch_tls_local_include_set()  # noqa: SLF001
+        with torch._C._ForceDispatchKeyGuard(included, excluded):  # noqa: SLF001
+            return function(*arguments)
+
+    return call
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
