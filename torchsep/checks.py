@@ -121,10 +121,7 @@ def check_mixture(mixture: Tensor, channels: int | None = None) -> None:
         ...
         ValueError: mixture must have shape (B, C, T) or (C, T), got (16000,)
     """
-    if torch._C._functorch.is_batchedtensor(mixture):  # noqa: SLF001 - there is no public function
-        raise ValueError(
-            "mixture must be a batch (B, C, T), which separators take themselves, got one of torch.func.vmap"
-        )
+    _check_unmapped(mixture, "mixture")
     shape = tuple(mixture.shape)
     if mixture.dim() not in {2, 3}:
         raise ValueError(f"mixture must have shape (B, C, T) or (C, T), got {shape}")
@@ -145,12 +142,25 @@ def check_mixture(mixture: Tensor, channels: int | None = None) -> None:
         raise ValueError(f"mixture must have finite samples, got NaN or infinity in shape {shape}")
 
 
+def _check_unmapped(tensor: Tensor, argument: str) -> None:
+    """Raise if a tensor stands for the items of a batch of ``torch.func.vmap``."""
+    if torch.compiler.is_compiling():
+        return
+    functorch = torch._C._functorch  # noqa: SLF001 - there are no public functions
+    while functorch.is_functorch_wrapped_tensor(tensor):
+        if functorch.is_batchedtensor(tensor):
+            rule = "be given as a batch, (B, ...), since separators process batches themselves"
+            raise ValueError(f"{argument} must {rule}, got a tensor of torch.func.vmap")
+        tensor = functorch.get_unwrapped(tensor)
+
+
 def check_required(given: Mapping[str, Tensor], names: Collection[str], shape: tuple[int, ...]) -> None:
     """Raise unless the tensors given besides a mixture of that shape are the required ones, ``(B, S, C, T)``."""
     if set(given) != set(names):
         wanted, got = ", ".join(names) or "no tensor", ", ".join(given) or "none"
         raise ValueError(f"a call must be given {wanted} besides the mixture, got {got}")
     for name, tensor in given.items():
+        _check_unmapped(tensor, name)
         if tensor.dim() != len(shape) + 1 or (*tensor.shape[:-3], *tensor.shape[-2:]) != shape or not tensor.numel():
             wanted = ("B, " if len(shape) == 3 else "") + "S, C, T"
             raise ValueError(f"{name} must have shape ({wanted}) for mixture {shape}, got {tuple(tensor.shape)}")

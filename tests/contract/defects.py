@@ -38,6 +38,13 @@ class AcceptsIntegers(Control):
         return super().forward(mixture if mixture.is_floating_point() else mixture.float(), **required)
 
 
+class AcceptsVmap(Control):
+    def forward(self, mixture, **required):
+        if torch._C._functorch.is_functorch_wrapped_tensor(mixture):
+            return self.separate(mixture[None])[0]
+        return super().forward(mixture, **required)
+
+
 class AcceptsUnknownTensors(Control):
     def forward(self, mixture, **required):
         return super().forward(mixture)

@@ -65,6 +65,7 @@ DEFECTS = [
     violates(defects.SwapsAxes, channels=r"shape must be \(B, S, C, T\)"),
     violates(defects.GuessesAxes, wrong_shapes_are_refused=accepted("mixture of the wrong rank")),
     violates(defects.AcceptsIntegers, wrong_dtypes_are_refused=accepted("mixture of torch.int16")),
+    violates(defects.AcceptsVmap, vmap_is_refused=accepted("torch.func.vmap")),
     violates(defects.AcceptsUnknownTensors, required_tensors_are_checked=accepted("unknown tensor")),
     violates(defects.AcceptsMissingSources, required_tensors_are_checked=accepted("missing sources")),
     violates(

@@ -90,3 +90,25 @@ def promise_non_finite_mixtures_are_refused(case, device):
         for wrong in (every_sample, one_sample_per_item):
             with refused("mixture without finite items", r"finite"):
                 separator(wrong, **required)
+
+
+@promise
+def promise_vmap_is_refused(case, device):
+    separator = case.build(device)
+    mixture, required = case.inputs(device)
+    names = list(required)
+
+    def call(mixture, *tensors):
+        return separator(mixture, **dict(zip(names, tensors, strict=True)))
+
+    def summed(*tensors):
+        return call(*tensors).sum()
+
+    for function in (call, torch.func.grad(summed)):
+        with refused("torch.func.vmap", r"mixture must .* separators process batches themselves, got .*vmap"):
+            torch.func.vmap(function)(mixture, *required.values())
+    for number, name in enumerate(names):
+        only = (None, *(0 if number == other else None for other in range(len(names))))
+        single = [tensor if number == other else tensor[0] for other, tensor in enumerate(required.values())]
+        with refused("torch.func.vmap", rf"{name} must .* separators process batches themselves, got .*vmap"):
+            torch.func.vmap(call, in_dims=only)(mixture[0], *single)
