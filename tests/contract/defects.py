@@ -33,6 +33,23 @@ class GuessesAxes(Control):
         return super().forward(mixture.reshape(-1, *mixture.shape[-2:]) if mixture.dim() > 3 else mixture, **required)
 
 
+class ExchangesAxes(Control):
+    def forward(self, mixture, **required):
+        if torch.is_tensor(mixture) and mixture.dim() == 3 and mixture.shape[1] > mixture.shape[2]:
+            return super().forward(mixture.mT, **required).mT
+        return super().forward(mixture, **required)
+
+
+class AcceptsArrays(Control):
+    def forward(self, mixture, **required):
+        return super().forward(torch.as_tensor(mixture), **required)
+
+
+class LosesShapeOfEmptyBatch(Control):
+    def forward(self, mixture, **required):
+        return super().forward(mixture, **required) if mixture.numel() or len(mixture) else mixture
+
+
 class AcceptsIntegers(Control):
     def forward(self, mixture, **required):
         return super().forward(mixture if mixture.is_floating_point() else mixture.float(), **required)

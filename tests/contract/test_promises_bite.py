@@ -64,6 +64,12 @@ DEFECTS = [
     violates(defects.ReadsChannelsAsItems, unbatched="unbatched mixture: shapes differ"),
     violates(defects.SwapsAxes, channels=r"shape must be \(B, S, C, T\)"),
     violates(defects.GuessesAxes, wrong_shapes_are_refused=accepted("mixture of the wrong rank")),
+    violates(defects.ExchangesAxes, samples_before_channels_are_refused=accepted("samples before channels")),
+    violates(defects.AcceptsArrays, samples_before_channels_are_refused=accepted("input that is no tensor")),
+    violates(
+        defects.LosesShapeOfEmptyBatch,
+        empty_batches_are_supported="estimates of an empty batch must be empty",
+    ),
     violates(defects.AcceptsIntegers, wrong_dtypes_are_refused=accepted("mixture of torch.int16")),
     violates(defects.AcceptsVmap, vmap_is_refused=accepted("torch.func.vmap")),
     violates(defects.AcceptsUnknownTensors, required_tensors_are_checked=accepted("unknown tensor")),

@@ -1,6 +1,8 @@
 """Band-limited resampling of waveforms."""
 
 import math
+from numbers import Integral
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,9 +37,11 @@ def resample(waveform: Tensor, from_rate: int, to_rate: int) -> Tensor:
     if not waveform.is_floating_point() or not waveform.ndim or not waveform.numel():
         got = f"{waveform.dtype} of shape {tuple(waveform.shape)}"
         raise ValueError(f"waveform must be floating point with samples on its last axis, got {got}")
-    for name, rate in (("from_rate", from_rate), ("to_rate", to_rate)):
-        if isinstance(rate, bool) or not isinstance(rate, int) or rate < 1:
-            raise ValueError(f"{name} must be a positive integer, got {rate}")
+    rates: dict[str, Any] = {"from_rate": from_rate, "to_rate": to_rate}
+    for name, rate in rates.items():
+        if isinstance(rate, bool) or not isinstance(rate, Integral) or rate < 1:
+            raise ValueError(f"{name} must be a positive integer, got {rate!r}")
+    from_rate, to_rate = int(from_rate), int(to_rate)
     if from_rate == to_rate:
         return waveform
     from torchaudio.functional import resample as torchaudio_resample

@@ -178,6 +178,8 @@ class STFT(Configurable):
 
     def forward(self, waveform: Float[Tensor, "*any T"]) -> Complex[Tensor, "*any F N"]:
         """The spectrogram of a waveform; half precision is computed in single."""
+        if not waveform.is_floating_point():
+            raise ValueError(f"waveform must be floating point, got {waveform.dtype}; divide integers by full scale")
         if waveform.dim() == 0 or waveform.numel() == 0:
             raise ValueError(f"waveform must have at least one sample, got shape {tuple(waveform.shape)}")
         length = waveform.shape[-1]
@@ -217,6 +219,8 @@ class STFT(Configurable):
         Raises:
             ValueError: if bins or frames do not match ``n_fft`` and ``length``.
         """
+        if not spectrogram.is_complex():
+            raise ValueError(f"spectrogram must be complex, got {spectrogram.dtype}")
         bins, frames = spectrogram.shape[-2:]
         if bins != self.num_bins or frames != self.num_frames(length):
             wanted = (self.num_bins, self.num_frames(length))

@@ -95,15 +95,17 @@ class Separator(Configurable, ABC):
         """The estimates of the sources of one mixture or of a batch.
 
         Args:
-            mixture: ``(B, C, T)`` or ``(C, T)``, floating point, of any level. Half precision is computed in single. An
-                item with NaN or infinite samples returns NaN and does not affect the other items.
+            mixture: ``(B, C, T)``, of any number of items, or ``(C, T)``; floating point, of any level. Half precision
+                is computed in single. An item with NaN or infinite samples returns NaN and does not affect the other
+                items.
             required: tensors named in ``requires``, each ``(B, S, C, T)`` or ``(S, C, T)``.
 
         Raises:
+            TypeError: if an input is not a tensor.
             ValueError: if a tensor has the wrong shape or dtype, if no item of the mixture is finite, if a required
                 tensor is missing, or if a tensor on the meta device does not suffice.
         """
-        check_mixture(mixture, self.channels)
+        check_mixture(mixture, self.channels, may_be_empty=True)
         check_required(required, self.requires, tuple(mixture.shape))
         batched = mixture.dim() == 3
         dtype = torch.float64 if mixture.dtype == torch.float64 else torch.float32
@@ -122,6 +124,9 @@ class Separator(Configurable, ABC):
 
     def _at_usual_level(self, mixture: Waveform, required: dict[str, Tensor]) -> Estimates:
         """The estimates of items that are scaled to a usual level."""
+        if len(mixture) == 0:  # the estimates of a silent item have the right shape
+            one = {name: _with_silent_item(tensor) for name, tensor in required.items()}
+            return self._at_usual_level(_with_silent_item(mixture), one)[:0]
         gain, peak = usual_level_gain([mixture, *required.values()])
         # Parameters have the true gradient of the estimates; without any, both gains cancel in that of the inputs.
         cancels = not any(parameter.requires_grad for parameter in self.parameters())
@@ -136,3 +141,8 @@ class Separator(Configurable, ABC):
             wanted = f"(B, S, C, T) with B={batch} and T={length}"
             raise ValueError(f"{type(self).__name__}.separate must return {wanted}, got {tuple(estimates.shape)}")
         return apply_gain(estimates, gain.reciprocal(), keep_gradient=cancels)
+
+
+def _with_silent_item(tensor: Tensor) -> Tensor:
+    """A batch followed by an item of zeros."""
+    return torch.cat((tensor, tensor.new_zeros(1, *tensor.shape[1:])))
