@@ -11,6 +11,7 @@ from torch import Tensor
 from torch._subclasses import FakeTensor
 
 __all__ = [
+    "check_boolean",
     "check_choice",
     "check_integer",
     "check_mixture",
@@ -31,6 +32,19 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """
     found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"; did you mean {found[0]}?" if found else ""
+
+
+def check_boolean(value: object, argument: str) -> None:
+    """Raise unless a value is a boolean.
+
+    Example:
+        >>> check_boolean("no", "bidirectional")
+        Traceback (most recent call last):
+        ...
+        ValueError: bidirectional must be True or False, got 'no'
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{argument} must be True or False, got {value!r}")
 
 
 def check_choice(value: object, choices: Collection[str], argument: str) -> None:

@@ -115,7 +115,8 @@ def normalized_mfcc(
         tensor([ 0.7900, -0.5500, -0.2700])
     """
     coefficients = mfcc(power, mel_filters(power.shape[-1], sample_rate), n_mfcc)
-    silent = (power.detach() == 0).all(-1, keepdim=True)
+    # Silence, and spectra without a bin within a filter, have no coefficients.
+    silent = (coefficients.detach() == 0).all(-1, keepdim=True)
     length = torch.linalg.vector_norm(coefficients.masked_fill(silent, 1.0), dim=-1, keepdim=True)
     return (coefficients / length).masked_fill(silent, 0.0)
 

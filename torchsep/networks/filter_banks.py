@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from torchsep.checks import check_choice, check_integer
+from torchsep.checks import check_boolean, check_choice, check_integer
 from torchsep.configurable import Configurable
 
 __all__ = ["FilterBank", "LearnedFilterBank", "STFTFilterBank"]
@@ -215,6 +215,7 @@ class STFTFilterBank(FilterBank):
         trainable: bool = False,
     ) -> None:
         super().__init__(kernel_size, kernel_size, stride)
+        check_boolean(trainable, "trainable")
         check_choice(window, WINDOWS, "window")
         self.window = window
         self.trainable = trainable

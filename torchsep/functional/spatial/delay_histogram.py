@@ -123,6 +123,7 @@ def delay_weights(
     n_fft: int,
     num_iterations: int = 30,
     outliers: float = 0.05,
+    resolution: int | None = None,
 ) -> Float[Tensor, "B 2 D"]:
     """The maximum-likelihood weights of a mixture model of delays, with either polarity, given the phases.
 
@@ -134,6 +135,8 @@ def delay_weights(
         n_fft: length of the transform.
         num_iterations: number of EM iterations.
         outliers: proportion of outliers, uniform in phase.
+        resolution: number of steps of a grid per sample of which all delays are points; then sums over delays are
+            computed by FFT, whose cost does not grow with their number.
 
     Gradient:
         Exact, through all iterations.
@@ -149,17 +152,18 @@ def delay_weights(
                 [0., 0., 0.]], dtype=torch.float64)
     """
     bins = histogram.shape[-2]
-    basis = _delay_basis(torch.arange(bins, device=delays.device), delays, n_fft).flatten(0, 1)
+    basis: _DelayGrid | _DelayMatrix
+    basis = _DelayMatrix(delays, bins, n_fft) if resolution is None else _DelayGrid(delays, bins, n_fft, resolution)
     harmonics = _harmonics(_phase_axis(histogram))
     signs = 1.0 - 2.0 * (torch.arange(_POWER + 1, dtype=torch.float64, device=delays.device) % 2)
     signs = torch.stack((torch.ones_like(signs), signs)).repeat(1, 2)  # a shift by pi negates odd harmonics
     mean = harmonics[0].mean()  # mean of the kernel over all phases, which normalises it to a density
     weights = histogram.new_full((len(histogram), 2, len(delays)), 0.5 / len(delays))
     for _ in range(num_iterations):
-        expected = ((weights @ basis.T).unflatten(-1, (bins, -1)) * signs[:, None]).sum(1) @ harmonics
+        expected = (basis.harmonics(weights) * signs[:, None]).sum(1) @ harmonics
         density = (1 - outliers) * expected / mean + outliers
         moments = (histogram / density) @ harmonics.T
-        agreed = (moments[:, None] * signs[:, None]).flatten(-2) @ basis
+        agreed = basis.delays(moments[:, None] * signs[:, None])
         weighed = weights * agreed.clamp(min=0)
         total = weighed.sum((-2, -1), keepdim=True)
         weights = torch.where(total > 0, weighed / total.masked_fill(total == 0, 1.0), weights)
@@ -248,6 +252,44 @@ def histogram_peaks(
         histogram = histogram * (1 - explained[:, :, None, None] * agreed[:, None]) ** 4
     row, column, height = (torch.stack(values, 1) for values in zip(*found, strict=True))
     return row, column, height
+
+
+class _DelayMatrix:
+    """Sums over any delays, and over the terms of the kernel's Fourier series, by products with their phase factors."""
+
+    def __init__(self, delays: Float[Tensor, " D"], bins: int, n_fft: int) -> None:
+        self._basis = _delay_basis(torch.arange(bins, device=delays.device), delays, n_fft)
+
+    def harmonics(self, weights: Float[Tensor, "B 2 D"]) -> Float[Tensor, "B 2 F H"]:
+        """The terms of the sum of the kernels of weighted delays."""
+        return (weights @ self._basis.flatten(0, 1).T).unflatten(-1, self._basis.shape[:2])
+
+    def delays(self, moments: Float[Tensor, "B 2 F H"]) -> Float[Tensor, "B 2 D"]:
+        """The response at each delay of given terms."""
+        return moments.flatten(-2) @ self._basis.flatten(0, 1)
+
+
+class _DelayGrid:
+    """The same for the points of a grid, by FFT: the phase of harmonic n at bin f and point k is a multiple of nfk."""
+
+    def __init__(self, delays: Float[Tensor, " D"], bins: int, n_fft: int, resolution: int) -> None:
+        self._length = n_fft * resolution
+        self._point = (delays * resolution).round().long() % self._length
+        order = torch.arange(_POWER + 1, device=delays.device)
+        self._frequency = (torch.arange(bins, device=delays.device)[:, None] * order) % self._length
+
+    def harmonics(self, weights: Tensor) -> Tensor:
+        """See :class:`_DelayMatrix`."""
+        spread = weights.new_zeros(*weights.shape[:-1], self._length).index_add(-1, self._point, weights)
+        terms = torch.fft.fft(spread)[..., self._frequency]
+        return torch.cat((terms.real, terms.imag), -1)
+
+    def delays(self, moments: Tensor) -> Tensor:
+        """See :class:`_DelayMatrix`."""
+        terms = torch.complex(*moments.chunk(2, -1)).flatten(-2)
+        total = terms.new_zeros(*terms.shape[:-1], self._length).index_add(-1, self._frequency.flatten(), terms)
+        response: Tensor = torch.fft.ifft(total, norm="forward").real[..., self._point]
+        return response
 
 
 def _gaussian(distance: Tensor, width: float) -> Tensor:
