@@ -2,6 +2,9 @@
 
 import inspect
 import re
+from collections.abc import Callable
+from functools import wraps
+from numbers import Integral, Real
 from typing import Any
 
 from torch import Tensor, nn
@@ -20,8 +23,35 @@ def registry_name(kind: type) -> str:
     return words.lower()
 
 
+def _plain_numbers(value: Any) -> Any:
+    """An argument with numbers of other libraries, such as NumPy's, as those of Python."""
+    if isinstance(value, (bool, int, float, str, Tensor, nn.Module)):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    if type(value) in {list, tuple}:
+        return type(value)(_plain_numbers(item) for item in value)
+    if type(value) is dict:
+        return {key: _plain_numbers(item) for key, item in value.items()}
+    return value
+
+
+def _with_plain_numbers(function: Callable[..., None]) -> Callable[..., None]:
+    """A constructor whose arguments are passed through :func:`_plain_numbers`."""
+
+    @wraps(function)
+    def construct(module: Any, *arguments: Any, **options: Any) -> None:
+        plain = {name: _plain_numbers(value) for name, value in options.items()}
+        function(module, *map(_plain_numbers, arguments), **plain)
+
+    return construct
+
+
 def _plain(value: Any) -> Any:
     """An argument as a JSON value."""
+    value = _plain_numbers(value)
     if isinstance(value, Configurable):
         return value.config
     if isinstance(value, Tensor):
@@ -35,7 +65,13 @@ class Configurable(nn.Module):
     """A module whose constructor stores every argument under the argument's own name.
 
     Its ``repr`` and its ``config``, from which the registry builds an equal module, are derived from these attributes.
+    Numbers of other libraries, such as NumPy's, are stored as those of Python.
     """
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if "__init__" in vars(cls):
+            cls.__init__ = _with_plain_numbers(cls.__init__)  # type: ignore[method-assign]
 
     @classmethod
     def arguments(cls) -> dict[str, inspect.Parameter]:

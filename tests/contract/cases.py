@@ -77,11 +77,9 @@ CASES = [
         {**SMALL, "network": {**_MASKS, "mask_activation": "sigmoid", "body": _GRU}},
         "sigmoid",
     ),
-    Case("duet", {**SMALL, "num_sources": 2}, "binary", min_length=2),
-    Case("duet", {**_DUET, "mask_type": "soft"}, "soft", min_length=2),
-    Case(
-        "duet", {**_DUET, "num_sources": 3, "p": 0.5, "q": 1.0, "mask_type": "soft"}, "several", min_length=2, slow=True
-    ),
+    Case("duet", {**SMALL, "num_sources": 2}, "binary"),
+    Case("duet", {**_DUET, "mask_type": "soft"}, "soft"),
+    Case("duet", {**_DUET, "num_sources": 3, "p": 0.5, "q": 1.0, "mask_type": "soft"}, "several", slow=True),
     Case("ensemble_clustering", _ENSEMBLE, "soft"),
     Case("ensemble_clustering", {**_ENSEMBLE, "mask_type": "binary", "source_indices": [[0], [1]]}, "binary"),
     Case(

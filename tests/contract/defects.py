@@ -33,9 +33,33 @@ class GuessesAxes(Control):
         return super().forward(mixture.reshape(-1, *mixture.shape[-2:]) if mixture.dim() > 3 else mixture, **required)
 
 
+class ExchangesAxes(Control):
+    def forward(self, mixture, **required):
+        if torch.is_tensor(mixture) and mixture.dim() == 3 and mixture.shape[1] > mixture.shape[2]:
+            return super().forward(mixture.mT, **required).mT
+        return super().forward(mixture, **required)
+
+
+class AcceptsArrays(Control):
+    def forward(self, mixture, **required):
+        return super().forward(torch.as_tensor(mixture), **required)
+
+
+class LosesShapeOfEmptyBatch(Control):
+    def forward(self, mixture, **required):
+        return super().forward(mixture, **required) if mixture.numel() or len(mixture) else mixture
+
+
 class AcceptsIntegers(Control):
     def forward(self, mixture, **required):
         return super().forward(mixture if mixture.is_floating_point() else mixture.float(), **required)
+
+
+class AcceptsVmap(Control):
+    def forward(self, mixture, **required):
+        if torch._C._functorch.is_functorch_wrapped_tensor(mixture):
+            return self.separate(mixture[None])[0]
+        return super().forward(mixture, **required)
 
 
 class AcceptsUnknownTensors(Control):
@@ -116,6 +140,13 @@ class SpreadsNonFiniteItem(Control):
         return super().separate(mixture) + 0 * mixture.sum()
 
 
+class RefusesEqualChannels(Control):
+    def mask(self, mixture):
+        if mixture.shape[1] > 1 and (mixture[:, 0] == mixture[:, 1]).all(-1).any():
+            raise ValueError("channels must differ")
+        return super().mask(mixture)
+
+
 class ReturnsSinglePrecision(Control):
     def forward(self, mixture, **required):
         estimates = super().forward(mixture, **required)
@@ -160,6 +191,43 @@ class AbsoluteFloor(Control):
         return amplitude / (amplitude + amplitude.mean((-2, -1), keepdim=True) + 1e-3)
 
 
+class SquaresOverflow(Control):
+    def forward(self, mixture, **required):
+        if mixture.dim() not in {2, 3} or not mixture.is_floating_point():
+            return super().forward(mixture, **required)
+        level = mixture.detach().square().mean((-2, -1), keepdim=True).sqrt().clamp(min=1e-30)
+        return super().forward(mixture / level, **required) * level[..., None, :, :]
+
+
+class ScalesWithoutGradient(Control):
+    def forward(self, mixture, **required):
+        estimates = super().forward(mixture, **required)
+        peak = mixture.detach().abs().amax((-2, -1), keepdim=True)[..., None, :, :]
+        return torch.where(peak > 1e20, estimates.detach(), estimates)
+
+
+class DefaultDtypeConstants(Control):
+    def amplitude(self, mixture):
+        return mixture.abs() @ torch.eye(mixture.shape[-1], device=mixture.device)
+
+
+class DefaultDeviceConstants(Control):
+    def amplitude(self, mixture):
+        return mixture.abs() * torch.ones(mixture.shape[-1]).to(mixture)
+
+
+class DivergesWithoutValues(Control):
+    def separate(self, mixture, **required):
+        estimates = super().separate(mixture)
+        return estimates[:, :1] if mixture.is_meta else estimates
+
+
+class ReadsValuesAtConstruction(Control):
+    def __init__(self, power=2.0, *, sample_rate, trainable=()):
+        super().__init__(power, sample_rate=sample_rate, trainable=trainable)
+        self.gain = float(torch.ones(3).sum() / 3)
+
+
 class DividesZeroByZero(Control):
     def mask(self, mixture):
         amplitude = mixture.abs()
@@ -181,6 +249,15 @@ class NormalizesChannels(Control):
         peak = mixture.detach().abs().amax(-1, keepdim=True)
         silent = (peak == 0).all(1, keepdim=True)
         return mixture.abs() / peak.masked_fill(silent, 1.0)
+
+
+class AmplifiesQuietChannels(Control):
+    def forward(self, mixture, **required):
+        if mixture.dim() not in {2, 3} or not mixture.is_floating_point() or not mixture.numel():
+            return super().forward(mixture, **required)
+        peak = mixture.detach().abs().amax(-1, keepdim=True)
+        peak = peak.masked_fill(peak == 0, 1.0)
+        return super().forward(mixture / peak, **required) * peak[..., None, :, :]
 
 
 class DetachesMixture(Control):

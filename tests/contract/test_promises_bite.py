@@ -64,7 +64,14 @@ DEFECTS = [
     violates(defects.ReadsChannelsAsItems, unbatched="unbatched mixture: shapes differ"),
     violates(defects.SwapsAxes, channels=r"shape must be \(B, S, C, T\)"),
     violates(defects.GuessesAxes, wrong_shapes_are_refused=accepted("mixture of the wrong rank")),
+    violates(defects.ExchangesAxes, samples_before_channels_are_refused=accepted("samples before channels")),
+    violates(defects.AcceptsArrays, samples_before_channels_are_refused=accepted("input that is no tensor")),
+    violates(
+        defects.LosesShapeOfEmptyBatch,
+        empty_batches_are_supported="estimates of an empty batch must be empty",
+    ),
     violates(defects.AcceptsIntegers, wrong_dtypes_are_refused=accepted("mixture of torch.int16")),
+    violates(defects.AcceptsVmap, vmap_is_refused=accepted("torch.func.vmap")),
     violates(defects.AcceptsUnknownTensors, required_tensors_are_checked=accepted("unknown tensor")),
     violates(defects.AcceptsMissingSources, required_tensors_are_checked=accepted("missing sources")),
     violates(
@@ -93,6 +100,7 @@ DEFECTS = [
         non_finite_items_are_isolated=ISOLATED,
     ),
     violates(defects.SpreadsNonFiniteItem, non_finite_items_are_isolated=ISOLATED),
+    violates(defects.RefusesEqualChannels, poor_items_are_isolated=Failure("channels must differ", ValueError)),
     violates(defects.ReturnsSinglePrecision, dtypes_are_preserved="estimates must have the dtype of the mixture"),
     violates(
         defects.ComputesInHalfPrecision,
@@ -106,6 +114,27 @@ DEFECTS = [
     violates(defects.SinglePrecisionConstants, estimates_sum_to_the_mixture=r"sum of the estimates: off by .*e-0[78]"),
     violates(defects.LosesEnergy, estimates_sum_to_the_mixture=r"sum of the estimates: off by 0\.00"),
     violates(defects.AbsoluteFloor, scale_equivariant=r"gain of 0\.0001: off by"),
+    violates(defects.SquaresOverflow, extreme_levels_are_supported="estimates must be finite at any level"),
+    violates(
+        defects.ScalesWithoutGradient,
+        extreme_levels_are_supported="gradient of mixture at extreme levels: off by",
+    ),
+    violates(
+        defects.DefaultDtypeConstants,
+        state_of_the_process_does_not_matter=Failure("expected m1 and m2 to have the same dtype", RuntimeError),
+    ),
+    violates(
+        defects.DefaultDeviceConstants,
+        state_of_the_process_does_not_matter=Failure("Cannot copy out of meta tensor", NotImplementedError),
+    ),
+    violates(
+        defects.DivergesWithoutValues,
+        tensors_without_values_are_no_surprise="estimates without values must have the right shape",
+    ),
+    violates(
+        defects.ReadsValuesAtConstruction,
+        tensors_without_values_are_no_surprise=Failure("cannot be called on meta tensors", RuntimeError),
+    ),
     violates(defects.DividesZeroByZero, silence_stays_silent="estimates of silence must be zero"),
     violates(
         defects.LeaksIntoSilence,
@@ -114,6 +143,10 @@ DEFECTS = [
     ),
     violates(defects.SquareRootAtZero, silence_stays_silent=NOT_FINITE, silent_parts_are_finite=NOT_FINITE),
     violates(defects.NormalizesChannels, silent_parts_are_finite="estimates must be finite"),
+    violates(
+        defects.AmplifiesQuietChannels,
+        nearly_silent_channels_are_silent="nearly silent channel: off by",
+    ),
     violates(defects.DetachesMixture, gradient_reaches_everything="gradient of mixture must not be zero"),
     violates(
         defects.FirstChannelOnly,

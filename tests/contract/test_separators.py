@@ -26,6 +26,12 @@ def test_promise(promise, case, device):
     promise(case, device)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [case for case in CASES if str(case) in {"mix_as_estimate", "hpss-soft"}], ids=str)
+def test_default_compiler(case, device):
+    PROMISES["compiles_as_one_graph"](dataclasses.replace(case, compile_backend="inductor"), device)
+
+
 def test_every_separator_has_a_case():
     assert {case.name for case in CASES} == set(list_separators())
 

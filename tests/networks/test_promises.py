@@ -44,6 +44,22 @@ def test_in_training_too(network):
     assert result.isfinite().all()
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_shapes_on_the_meta_device(name):
+    with torch.device("meta"):
+        built = NETWORKS[name]()
+    network = NETWORKS[name]()
+    mixture = inputs(network, 37).to("meta")
+    for other in (built.to("meta"), network.to("meta")):
+        if name.startswith("h_demucs"):  # torchaudio's compares values
+            with pytest.raises(NotImplementedError, match="aten::equal"):
+                other.eval()(mixture)
+            continue
+        result = other.eval()(mixture)
+        assert result.is_meta
+        assert result.shape == shape_of_result(network, 37)
+
+
 def test_double_precision(network):
     single = network(inputs(network, 53))
     double = network.double()(inputs(network, 53, dtype=torch.float64))

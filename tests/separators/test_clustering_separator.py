@@ -156,7 +156,7 @@ FULL = {"weights": [0.5, 0.5], "means": [[0.0, 1.0], [1.0, 0.0]], "covariances":
     [
         ({"num_sources": 1}, "num_sources must be at least 2, got 1"),
         ({"clustering_type": "KMeans"}, "clustering_type must be one of kmeans, .* did you mean kmeans"),
-        ({"percentile": 101}, "percentile must be at most 100, got 101"),
+        ({"percentile": 101}, "percentile must be below 100, got 101"),
         ({"beta": -1.0}, "beta must be at least 0, got -1.0"),
         ({"covariance_type": "round"}, "covariance_type must be one of full, tied, diag, spherical, got 'round'"),
         ({"fit_clusterer": False}, "init must be given where fit_clusterer is False, got None"),

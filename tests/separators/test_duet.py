@@ -6,7 +6,8 @@ import pytest
 import torch
 from scenes import RATE, bursts, delayed, improvement, noise
 
-from torchsep.functional import likelihood_masks
+from torchsep.functional import likelihood_masks, optimal_assignment
+from torchsep.separators import OverlapAdd
 from torchsep.separators.duet import DUET
 
 
@@ -71,15 +72,64 @@ def test_the_histogram_has_the_axes_asked_for():
     assert {rows[:10].argmax().item(), 10 + rows[10:].argmax().item()} == {3, 15}
 
 
-def test_fewer_peaks_than_sources_are_refused():
-    mixture = scene((0.7, 1.0))[0]
-    with pytest.raises(ValueError, match=r"num_sources must be at most the number of peaks .* is 1 for mixture 1"):
-        DUET(2, sample_rate=RATE)(torch.stack((scene(*PANNED).sum(0), mixture)))
-    # Where nothing is heard there is nothing to find.
-    beside = torch.stack((scene(*PANNED).sum(0), torch.zeros(2, 16000), torch.full((2, 16000), math.nan)))
-    estimates = DUET(2, sample_rate=RATE)(beside)
+def test_a_source_without_a_peak_is_empty_and_leaves_the_batch_alone():
+    good, one_source = scene(*PANNED).sum(0), scene((0.7, 1.0))[0]
+    separator = DUET(2, sample_rate=RATE)
+    estimates = separator(torch.stack((good, one_source)))
+    assert torch.equal(estimates[0], separator(good))
+    assert torch.equal(estimates[1], separator(one_source))
+    assert torch.allclose(estimates[1, 0], one_source, atol=1e-5)
+    assert (estimates[1, 1] == 0).all()
+    assert separator.peaks(one_source).isnan().tolist() == [[False, False], [True, True]]
+    beside = torch.stack((good, torch.zeros(2, 16000), torch.full((2, 16000), math.nan)))
+    estimates = separator(beside)
     assert (estimates[1] == 0).all()
-    assert torch.equal(estimates[0], DUET(2, sample_rate=RATE)(beside[0]))
+    assert torch.equal(estimates[0], separator(good))
+
+
+def test_windows_with_fewer_peaks_than_sources_are_separated():
+    mixture = scene(*PANNED).sum(0)
+    mixture[1, 8000:] = mixture[0, 8000:]
+    windows = OverlapAdd(DUET(2, sample_rate=RATE), window_duration=0.25, sample_rate=RATE)
+    assert torch.allclose(windows(mixture).sum(0), mixture, atol=1e-5)
+
+
+def ratios(sources, estimates):
+    """The SNR in dB of each source over both channels, in the best order."""
+    errors = (
+        (estimates[None] - sources[:, None]).square().sum((-2, -1)) / sources.square().sum((-2, -1))[:, None]
+    ).log10()
+    order = optimal_assignment(errors)
+    return -10 * errors.gather(1, order[:, None])[:, 0]
+
+
+@pytest.mark.parametrize("polarity", [1.0, -1.0])
+@pytest.mark.parametrize("left", [0.0, 1e-4, 0.01])
+@pytest.mark.parametrize("right", [0.0, 0.003, 0.01])
+def test_sources_panned_hard_are_no_worse_than_those_panned_at_26_db(left, right, polarity):
+    first, second = (bursts(seed) for seed in range(2))
+
+    def panned(low, high):
+        return torch.stack((torch.stack((first, polarity * low * first)), torch.stack((high * second, second))))
+
+    separator = DUET(2, sample_rate=RATE)
+    reference = ratios(panned(0.05, 0.05), separator(panned(0.05, 0.05).sum(0)))
+    sources = panned(left, right)
+    assert (ratios(sources, separator(sources.sum(0))) > reference - 1.0).all()
+    ends = separator.peaks(sources.sum(0))[:, 0].abs().sort().values
+    assert ends[0] < 0.35
+    assert ends[1] > 1 / 0.35
+
+
+@pytest.mark.parametrize(
+    "places",
+    [((-0.6, 0.0), (-1.8, 0.0)), ((1.0, 0.0), (-1.0, 0.0)), ((-0.9, -5.3), (-1.1, 3.6)), ((0.0, 0.0), (-1.0, 1.0))],
+)
+def test_sources_inverted_in_one_channel_are_found(places):
+    sources = scene(*places)
+    separator = DUET(2, sample_rate=RATE)
+    assert (ratios(sources, separator(sources.sum(0))) > 10).all()
+    assert (separator.peaks(sources.sum(0))[:, 0] < 0).sum() == sum(gain < 0 for gain, _ in places)
 
 
 def test_exchanged_channels_exchange_attenuations():
@@ -98,7 +148,8 @@ def test_exchanged_channels_exchange_attenuations():
         ({"attenuation_range": 3.0}, "attenuation_range must be a pair, got 3.0"),
         ({"min_peak_distance": (5, -1)}, "min_peak_distance must be at least 0"),
         ({"num_bins": (50, 0)}, "num_bins must be at least 1"),
-        ({"peak_threshold": 2.0}, "peak_threshold must be at most 1"),
+        ({"peak_threshold": 2.0}, "peak_threshold must be below 1"),
+        ({"peak_threshold": 1.0}, "peak_threshold must be below 1"),
         ({"p": -1.0}, "p must be at least 0"),
     ],
 )

@@ -54,8 +54,8 @@ def test_tones_and_clicks_are_separated(arguments):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n_components": 0}, "n_components must be at least 1, got 0"),
-        ({"n_mfcc": 0}, "n_mfcc must be at least 1, got 0"),
+        ({"n_components": 0}, "n_components must be at least 2, got 0"),
+        ({"n_mfcc": 0}, "n_mfcc must be at least 2, got 0"),
         ({"n_mfcc": 129}, "n_mfcc must be at most 128, got 129"),
         ({"beta_loss": "euclid"}, "beta_loss must be one of"),
         ({"max_iter": 0}, "max_iter must be at least 1"),

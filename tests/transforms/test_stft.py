@@ -211,3 +211,14 @@ def test_compiled_equals_eager():
 def test_bins_below_a_frequency(cutoff, count):
     below = STFT(64, 16).bins_below(cutoff, 8000)  # bins of 125 Hz
     assert below.tolist() == [True] * count + [False] * (33 - count)
+
+
+@pytest.mark.parametrize("dtype", [torch.int16, torch.int32, torch.int64, torch.bool, torch.complex64])
+def test_waveforms_that_are_not_floating_point_are_refused(dtype):
+    with pytest.raises(ValueError, match=rf"waveform must be floating point, got {dtype}"):
+        STFT(64)((1000 * noise(1, 500)).to(dtype))
+
+
+def test_spectrograms_that_are_not_complex_are_refused():
+    with pytest.raises(ValueError, match=r"spectrogram must be complex, got torch.float32"):
+        STFT(64).inverse(torch.ones(1, 33, 33), 500)

@@ -1,11 +1,13 @@
 """Custom torch operators, opaque to the compiler, with their own backward passes."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import wraps
 from typing import Any, TypeVar
 
 import torch
 
-__all__ = ["operator", "register_gradient"]
+__all__ = ["operator", "register_gradient", "without_autocast"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -24,12 +26,35 @@ def operator(fake: Callable[..., Any]) -> Callable[[Function], Function]:
     def define(function: Function) -> Function:
         name = function.__name__.lstrip("_")
         _LIBRARY.define(name + torch.library.infer_schema(function, mutates_args=()))
-        _LIBRARY.impl(name, function, "CompositeExplicitAutograd")
+        _LIBRARY.impl(name, _with_lazy_views(function), "CompositeExplicitAutograd")
         torch.library.register_fake(f"torchsep::{name}", fake, lib=_LIBRARY)
         registered: Function = getattr(torch.ops.torchsep, name)
         return registered
 
     return define
+
+
+def _with_lazy_views(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function within which lazily conjugated and negated tensors have their values.
+
+    A compiled graph runs operators with the dispatch keys excluded that apply the conjugation and the negation.
+    """
+
+    @wraps(function)
+    def call(*arguments: Any) -> Any:
+        excluded = torch._C._dispatch_tls_local_exclude_set()  # noqa: SLF001 - there is no public function
+        for key in (torch._C.DispatchKey.Conjugate, torch._C.DispatchKey.Negative):  # noqa: SLF001
+            excluded = excluded.remove(key)
+        included = torch._C._dispatch_tls_local_include_set()  # noqa: SLF001
+        with torch._C._ForceDispatchKeyGuard(included, excluded):  # noqa: SLF001
+            return function(*arguments)
+
+    return call
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Context in which autocast is disabled on a device; the meta device knows none."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 def register_gradient(function: Callable[..., Any], setup: Callable[..., None], backward: Callable[..., Any]) -> None:
@@ -38,11 +63,11 @@ def register_gradient(function: Callable[..., Any], setup: Callable[..., None], 
     The backward pass keeps its precision if it runs within autocast.
     """
 
-    def without_autocast(ctx: Any, *gradients: Any) -> Any:
+    def in_own_precision(ctx: Any, *gradients: Any) -> Any:
         device = next(gradient.device for gradient in gradients if isinstance(gradient, torch.Tensor))
-        with torch.autocast(device.type, enabled=False):
+        with without_autocast(device):
             return backward(ctx, *gradients)
 
     torch.library.register_autograd(
-        f"torchsep::{function.__name__.lstrip('_')}", without_autocast, setup_context=setup, lib=_LIBRARY
+        f"torchsep::{function.__name__.lstrip('_')}", in_own_precision, setup_context=setup, lib=_LIBRARY
     )

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from torchsep.functional._custom_ops import operator
+from torchsep.functional._custom_ops import operator, without_autocast
 
 __all__ = ["best_permutation", "optimal_assignment"]
 
@@ -63,7 +63,7 @@ def best_permutation(reference: Float[Tensor, "B S *any"], estimates: Float[Tens
         >>> best_permutation(reference, 2 * reference[:, [2, 0, 1]])
         tensor([[1, 2, 0]])
     """
-    with torch.no_grad(), torch.autocast(estimates.device.type, enabled=False):
+    with torch.no_grad(), without_autocast(estimates.device):
         wanted, found = (_unit(tensor.detach().flatten(2)) for tensor in (reference, estimates))
         return optimal_assignment(-(wanted @ found.mT))
 

@@ -208,7 +208,7 @@ def high_pass_mask(frequencies_hz: Float[Tensor, " F"], cutoff_hz: float | Tenso
         >>> high_pass_mask(torch.tensor([0.0, 100.0, 1000.0]), cutoff_hz=100.0)
         tensor([0.0000, 0.5000, 1.0000])
     """
-    cutoff = torch.as_tensor(cutoff_hz).to(frequencies_hz)
+    cutoff = torch.as_tensor(cutoff_hz, device=frequencies_hz.device).to(frequencies_hz)
     return soft_mask(frequencies_hz, cutoff.expand_as(frequencies_hz), power=8.0)
 
 

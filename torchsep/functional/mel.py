@@ -28,7 +28,7 @@ def mel_filters(
     min_frequency_hz: float = 0.0,
     max_frequency_hz: float | None = None,
 ) -> Float[Tensor, "M F"]:
-    """Triangular filters evenly spaced on the mel scale, each with unit area over Hz, in float64.
+    """Triangular filters evenly spaced on the mel scale, each with unit area over Hz, in float64 on the CPU.
 
     Args:
         num_bins: number of bins of spectra, from 0 Hz to half of the sample rate.
@@ -50,12 +50,12 @@ def mel_filters(
     check_number(min_frequency_hz, "min_frequency_hz", at_least=0.0)
     top = sample_rate / 2 if max_frequency_hz is None else max_frequency_hz
     check_number(top, "max_frequency_hz", above=min_frequency_hz)
-    edges = torch.linspace(_mel(min_frequency_hz), _mel(top), n_mels + 2, dtype=torch.float64)
+    edges = torch.linspace(_mel(min_frequency_hz), _mel(top), n_mels + 2, dtype=torch.float64, device="cpu")
     corner = _CORNER_HZ / _HZ_PER_MEL
     linear = edges * _HZ_PER_MEL
     hertz = torch.where(edges < corner, linear, _CORNER_HZ * ((edges - corner) / _MELS_PER_LOG).exp())
     lower, centre, upper = hertz[:-2, None], hertz[1:-1, None], hertz[2:, None]
-    bins = torch.linspace(0, sample_rate / 2, num_bins, dtype=torch.float64)
+    bins = torch.linspace(0, sample_rate / 2, num_bins, dtype=torch.float64, device="cpu")
     rising, falling = (bins - lower) / (centre - lower), (upper - bins) / (upper - centre)
     return torch.minimum(rising, falling).clamp(min=0) * (2 / (upper - lower))
 
@@ -115,7 +115,8 @@ def normalized_mfcc(
         tensor([ 0.7900, -0.5500, -0.2700])
     """
     coefficients = mfcc(power, mel_filters(power.shape[-1], sample_rate), n_mfcc)
-    silent = (power.detach() == 0).all(-1, keepdim=True)
+    # Silence, and spectra without a bin within a filter, have no coefficients.
+    silent = (coefficients.detach() == 0).all(-1, keepdim=True)
     length = torch.linalg.vector_norm(coefficients.masked_fill(silent, 1.0), dim=-1, keepdim=True)
     return (coefficients / length).masked_fill(silent, 0.0)
 

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from torchsep.checks import check_choice, check_integer
+from torchsep.checks import check_boolean, check_choice, check_integer
 from torchsep.networks.filter_banks import FilterBank, LearnedFilterBank
 from torchsep.networks.network import WaveformNetwork
 from torchsep.networks.recurrent_body import RecurrentBody
@@ -100,6 +100,7 @@ class DPRNN(WaveformNetwork):
         mask_activation: str = "sigmoid",
     ) -> None:
         super().__init__()
+        check_boolean(bidirectional, "bidirectional")
         check_integer(num_sources, "num_sources", at_least=1)
         check_integer(bottleneck_size, "bottleneck_size", at_least=1)
         check_integer(chunk_size, "chunk_size", at_least=2)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from torchsep.checks import check_choice, check_integer
+from torchsep.checks import check_boolean, check_choice, check_integer
 from torchsep.configurable import Configurable
 
 __all__ = ["FilterBank", "LearnedFilterBank", "STFTFilterBank"]
@@ -215,6 +215,7 @@ class STFTFilterBank(FilterBank):
         trainable: bool = False,
     ) -> None:
         super().__init__(kernel_size, kernel_size, stride)
+        check_boolean(trainable, "trainable")
         check_choice(window, WINDOWS, "window")
         self.window = window
         self.trainable = trainable
@@ -242,7 +243,7 @@ class STFTFilterBank(FilterBank):
         return self
 
     def _fourier(self) -> tuple[Kernels, Kernels]:
-        """The filters in float64."""
+        """The filters in float64, on the CPU."""
         length = self.kernel_size
         window = self._window()
         period = nn.functional.pad(window.square(), (0, self._reach * self.stride - length))
@@ -252,8 +253,8 @@ class STFTFilterBank(FilterBank):
                 f"stride must let the squared windows overlap everywhere (NOLA), got {self.stride} "
                 f"with window={self.window!r} of {length} samples"
             )
-        time = torch.arange(length, dtype=torch.float64)
-        angles = 2 * math.pi / length * torch.outer(torch.arange(length // 2 + 1, dtype=torch.float64), time)
+        time = torch.arange(length, dtype=torch.float64, device=window.device)
+        angles = 2 * math.pi / length * torch.outer(time[: length // 2 + 1], time)
         cosines, sines = angles.cos(), -angles[1 : (length + 1) // 2].sin()
         cosines[0] *= 0.5**0.5
         if length % 2 == 0:
@@ -264,7 +265,7 @@ class STFTFilterBank(FilterBank):
 
     def _window(self) -> Float[Tensor, " L"]:
         if self.window == "rectangular":
-            return torch.ones(self.kernel_size, dtype=torch.float64)
+            return torch.ones(self.kernel_size, dtype=torch.float64, device="cpu")
         make = getattr(torch, f"{self.window.removeprefix('sqrt_')}_window")
-        window: Tensor = make(self.kernel_size, dtype=torch.float64)
+        window: Tensor = make(self.kernel_size, dtype=torch.float64, device="cpu")
         return window.clamp(min=0).sqrt() if self.window.startswith("sqrt_") else window

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from torchsep.checks import check_integer, check_number
+from torchsep.checks import check_boolean, check_integer, check_number
 from torchsep.networks.network import Magnitude, MaskNetwork
 from torchsep.networks.recurrent_body import RecurrentBody, feature_norm
 from torchsep.typing import Masks
@@ -85,6 +85,7 @@ class OpenUnmix(MaskNetwork):
         dropout: float = 0.4,
     ) -> None:
         super().__init__()
+        check_boolean(bidirectional, "bidirectional")
         check_integer(num_bins, "num_bins", at_least=1)
         check_integer(num_sources, "num_sources", at_least=1)
         check_integer(channels, "channels", at_least=1)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from torchsep.checks import check_choice, check_integer, check_number
+from torchsep.checks import check_boolean, check_choice, check_integer, check_number
 from torchsep.networks.network import Network
 
 __all__ = ["NORMS", "RecurrentBody", "feature_norm"]
@@ -104,6 +104,7 @@ class RecurrentBody(Network):
         norm: str | None = "batch",
     ) -> None:
         super().__init__()
+        check_boolean(bidirectional, "bidirectional")
         check_integer(num_features, "num_features", at_least=1)
         check_integer(hidden_size, "hidden_size", at_least=1)
         check_integer(num_layers, "num_layers", at_least=1)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from torchsep.checks import check_integer, check_mixture, check_number, check_pair
 from torchsep.functional.magnitude import magnitude
+from torchsep.functional.spatial._floor import above_noise_floor
 from torchsep.functional.spatial.delay_histogram import histogram_peaks, phase_histogram, smoothed_histogram
 from torchsep.functional.spatial.features import symmetric_attenuation
 from torchsep.functional.spatial.likelihood_masks import likelihood_masks
@@ -19,6 +20,8 @@ from torchsep.separators.bases.source_names import numbered_names
 from torchsep.typing import Masks, Spectrogram, Waveform
 
 __all__ = ["DUET"]
+
+_LEAST_RATIO = 0.05  # amplitude of the quieter channel relative to the louder one (26 dB) that gives a bin its weight
 
 
 class DUET(MaskSeparator):
@@ -31,7 +34,9 @@ class DUET(MaskSeparator):
 
     The histogram is smoothed over all delays consistent with the phase of a bin, so delays beyond the spatial aliasing
     limit are found as well. Peaks are picked in decreasing order; the bins explained by one peak are removed before
-    the next, since its flanks would mask weaker sources. Attenuations are clipped to their range.
+    the next, since its flanks would mask weaker sources. Peaks of opposite polarity, of sources that are inverted in
+    one channel, are found as well. Attenuations beyond their range count at its ends, so that sources panned hard to
+    either side are found there. A source for which there is no peak is empty.
 
     Args:
         num_sources: number of sources, at least two.
@@ -40,7 +45,7 @@ class DUET(MaskSeparator):
         num_bins: number of histogram bins in attenuation and in delay. With an odd number of delay bins over a
             symmetric range, one bin is centred at zero.
         min_peak_distance: number of bins in attenuation and in delay; two peaks are further apart in at least one.
-        peak_threshold: minimum height of a peak relative to the highest, from 0 to 1.
+        peak_threshold: height relative to the highest peak above which there is a peak, from 0 to less than 1.
         p: exponent of the power in the weight of a bin.
         q: exponent of the frequency in the weight of a bin.
         mask_type: ``soft``, the posterior probabilities of the sources, or ``binary``, the most likely source.
@@ -48,9 +53,6 @@ class DUET(MaskSeparator):
 
     Shape:
         ``(B, 2, T) -> (B, num_sources, 2, T)``, from the highest peak to the lowest.
-
-    Raises:
-        ValueError: if a mixture has fewer peaks than sources, unless one of its channels is silent.
 
     Gradient:
         Exact, with the peaks held fixed.
@@ -94,7 +96,7 @@ class DUET(MaskSeparator):
         for name, pair, least in (("num_bins", num_bins, 1), ("min_peak_distance", min_peak_distance, 0)):
             for value in check_pair(pair, name):
                 check_integer(value, name, at_least=least)
-        check_number(peak_threshold, "peak_threshold", at_least=0.0, at_most=1.0)
+        check_number(peak_threshold, "peak_threshold", at_least=0.0, below=1.0)
         check_number(p, "p", at_least=0.0)
         check_number(q, "q", at_least=0.0)
         self.num_sources = num_sources
@@ -117,7 +119,10 @@ class DUET(MaskSeparator):
         return relative if mixture.dim() == 3 else relative[0]
 
     def peaks(self, mixture: Waveform) -> Float[Tensor, "B S 2"]:
-        """The attenuation (amplitude ratio of the second to the first channel) and delay in samples of each source."""
+        """The attenuation and the delay in samples of each source; NaN for a source without a peak.
+
+        The attenuation is the amplitude ratio of the second to the first channel, negative for opposite polarity.
+        """
         check_mixture(mixture, self.channels)
         attenuation, delay = self._peaks(self.stft(mixture if mixture.dim() == 3 else mixture[None]))
         both = torch.stack((attenuation, delay), -1)
@@ -135,7 +140,7 @@ class DUET(MaskSeparator):
         """The posterior probabilities of the sources at the peaks of the histogram."""
         attenuation, delay = self._peaks(spectrogram)
         dtype = spectrogram.real.dtype
-        return likelihood_masks(spectrogram, attenuation.to(dtype), delay.to(dtype))
+        return likelihood_masks(above_noise_floor(spectrogram), attenuation.to(dtype), delay.to(dtype))
 
     def _delays(self, spectrogram: Tensor) -> Float[Tensor, " D"]:
         return _centres(self.delay_range_samples, self.num_bins[1], spectrogram.device)
@@ -143,17 +148,23 @@ class DUET(MaskSeparator):
     @torch.no_grad()
     def _counted(self, spectrogram: Spectrogram) -> Float[Tensor, "B A F P"]:
         """The histogram over attenuation and phase in each frequency bin."""
+        spectrogram = above_noise_floor(spectrogram)
         level = magnitude(spectrogram)
         peak = level.amax((1, 2, 3), keepdim=True)
         first, second = (level / peak.masked_fill(peak == 0, 1.0)).unbind(1)
         low, high = self.attenuation_range
         position = (symmetric_attenuation(first, second) - low) * (self.num_bins[0] / (high - low)) - 0.5
         omega = torch.arange(first.shape[-2], device=first.device)[:, None] * (2 * math.pi / self.stft.n_fft)
-        # The first bin, which has no phase, and bins with a silent channel have zero weight.
-        weights = (first * second).double()
-        weights = torch.where((weights > 0) & (omega > 0), weights**self.p, 0.0) * omega**self.q
         cross = spectrogram[:, 1] / peak[:, 0] * (spectrogram[:, 0] / peak[:, 0]).conj()
-        return phase_histogram(cross, weights, position, self.num_bins[0])
+        # Levels beyond those of a clearly panned source have no less weight, but no phase: their delay is zero.
+        loudest = torch.maximum(first, second).double().square()
+        coherent, least = self._raised((first * second).double()), self._raised(_LEAST_RATIO * loudest)
+        scale = (omega > 0) * omega**self.q  # the first bin has no phase
+        panned = phase_histogram(torch.ones_like(cross), scale * (least - coherent).relu(), position, self.num_bins[0])
+        return phase_histogram(cross, scale * coherent, position, self.num_bins[0]) + panned
+
+    def _raised(self, weights: Tensor) -> Tensor:
+        return torch.where(weights > 0, weights**self.p, 0.0)
 
     @torch.no_grad()
     def _peaks(self, spectrogram: Spectrogram) -> tuple[Float[Tensor, "B S"], Float[Tensor, "B S"]]:
@@ -161,23 +172,15 @@ class DUET(MaskSeparator):
         delays = self._delays(spectrogram)
         distances = (self.min_peak_distance[0], self.min_peak_distance[1])
         counted = self._counted(spectrogram)
-        row, column, height = histogram_peaks(counted, delays, self.stft.n_fft, self.num_sources, distances)
-        self._check_peaks(height)
-        symmetric = _centres(self.attenuation_range, self.num_bins[0], delays.device)[row]
-        return (symmetric + (symmetric.square() + 4).sqrt()) / 2, delays[column]
-
-    def _check_peaks(self, heights: Float[Tensor, "B S"]) -> None:
-        """Raise if an item without a silent channel has fewer peaks than sources."""
-        if torch.compiler.is_compiling():
-            return
-        count = (heights > self.peak_threshold * heights[:, :1]).sum(1)
-        few = (heights[:, 0] > 0) & (count < self.num_sources)
-        if few.any():
-            item = int(few.byte().argmax())
-            raise ValueError(
-                f"num_sources must be at most the number of peaks in the histogram, which is {int(count[item])} "
-                f"for mixture {item} of the batch, got {self.num_sources}"
-            )
+        row, column, height = histogram_peaks(
+            counted, delays, self.stft.n_fft, self.num_sources, distances, inverted=True
+        )
+        symmetric = _centres(self.attenuation_range, self.num_bins[0], delays.device)[row % self.num_bins[0]]
+        polarity = torch.where(row < self.num_bins[0], 1, -1)
+        found = height > self.peak_threshold * height[:, :1]
+        found[:, 0] = True
+        attenuation = polarity * (symmetric + (symmetric.square() + 4).sqrt()) / 2
+        return attenuation.masked_fill(~found, torch.nan), delays[column].masked_fill(~found, torch.nan)
 
 
 def _centres(bounds: Sequence[float], count: int, device: torch.device) -> Float[Tensor, " n"]:

@@ -156,6 +156,8 @@ def _check_weights(weights: Sequence[float] | None, parts: Sequence[Separator]) 
         raise ValueError(f"weights must be {len(parts)} numbers, one for each separator, got {weights!r}")
     for weight in weights:
         check_number(weight, "weights", at_least=0.0)
+    if not any(weights):
+        raise ValueError(f"weights must include one above 0, got {weights!r}")
 
 
 def _check_source_indices(source_indices: Sequence[Sequence[int]] | None, parts: Sequence[Separator]) -> None:

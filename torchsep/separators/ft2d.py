@@ -6,7 +6,7 @@ from typing import Unpack
 from jaxtyping import Float
 from torch import Tensor
 
-from torchsep.checks import check_choice, check_integer
+from torchsep.checks import check_boolean, check_choice, check_integer
 from torchsep.functional.magnitude import magnitude
 from torchsep.functional.repetition.fourier_2d import ft2d_mask
 from torchsep.separators.bases.background_separator import BackgroundOptions, BackgroundSeparator
@@ -69,8 +69,7 @@ class FT2D(BackgroundSeparator):
             check_integer(length, "neighborhood_size", at_least=1)
         check_choice(filter_approach, ("local_std", "original"), "filter_approach")
         _check_quadrants(quadrants_to_keep)
-        if not isinstance(use_bg_2dft, bool):
-            raise ValueError(f"use_bg_2dft must be True or False, got {use_bg_2dft!r}")
+        check_boolean(use_bg_2dft, "use_bg_2dft")
         self.neighborhood_size = neighborhood_size
         self.quadrants_to_keep = quadrants_to_keep
         self.filter_approach = filter_approach

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from torchsep.checks import check_integer, check_mixture, check_number
+from torchsep.checks import check_boolean, check_integer, check_mixture, check_number
 from torchsep.functional._chunks import map_frames
 from torchsep.functional.filters.box_filter import box_filter
 from torchsep.functional.masks import complementary_masks
@@ -100,8 +100,7 @@ class Melodia(MaskSeparator):
         self.num_overtones = num_overtones
         self.smooth_length = smooth_length
         for name, value in (("add_lower_octave", add_lower_octave), ("apply_vowel_filter", apply_vowel_filter)):
-            if not isinstance(value, bool):
-                raise ValueError(f"{name} must be True or False, got {value!r}")
+            check_boolean(value, name)
         self.add_lower_octave = add_lower_octave
         self.apply_vowel_filter = apply_vowel_filter
         self._half_width = _main_lobe(self.stft) * self.sample_rate

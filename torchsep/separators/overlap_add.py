@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from torchsep.checks import check_choice, check_integer, check_mixture, check_number
+from torchsep.checks import check_boolean, check_choice, check_integer, check_mixture, check_number
 from torchsep.functional.assignment import best_permutation
 from torchsep.separators.bases.separator import Separator
 from torchsep.transforms.stft import WINDOWS, window_values
@@ -55,13 +55,18 @@ class _Crossfade:
 
     def flush(self) -> Float[Tensor, "B S C t"]:
         """The remaining samples, after the last window."""
-        return torch.empty(0) if self.total is None else self.total / self.weight
+        return self.weights[:0] if self.total is None else self.total / self.weight
 
 
 def _reorder(window: Float[Tensor, "B S C L"], previous: Float[Tensor, "B S C t"]) -> Float[Tensor, "B S C L"]:
     """A window with its sources permuted to match the overlapping end of the previous window."""
     order = best_permutation(previous, window[..., : previous.shape[-1]])
     return window[torch.arange(len(window), device=window.device)[:, None], order]
+
+
+# Shorter windows, and more windows over a sample, would take hundreds of times the time of the separator.
+_SHORTEST = 0.005  # seconds
+_MOST_OVERLAP = 32
 
 
 class OverlapAdd(Separator):
@@ -79,8 +84,9 @@ class OverlapAdd(Separator):
 
     Args:
         separator: separator that is applied to the windows; a separator, or its config or name.
-        window_duration: length of a window, in seconds.
-        hop_duration: hop between windows, in seconds, at most ``window_duration``; half of it if None.
+        window_duration: length of a window, in seconds, at least 0.005.
+        hop_duration: hop between windows, in seconds, at most ``window_duration`` and at least a 32nd of it; half of it
+            if None.
         window: window function of the crossfade: ``bartlett``, ``blackman``, ``cosine``, ``hamming``, ``hann``,
             ``nuttall`` or ``rectangular``.
         find_permutation: whether the sources of each window are permuted to correlate best with those of the previous
@@ -130,8 +136,7 @@ class OverlapAdd(Separator):
         if hop_duration is not None:
             check_number(hop_duration, "hop_duration", above=0.0, at_most=window_duration)
         check_choice(window, _WINDOW_TYPES, "window")
-        if not isinstance(find_permutation, bool):
-            raise ValueError(f"find_permutation must be True or False, got {find_permutation!r}")
+        check_boolean(find_permutation, "find_permutation")
         check_integer(batch_size, "batch_size", at_least=1)
         self.separator = separator
         self.window_duration = window_duration
@@ -139,6 +144,7 @@ class OverlapAdd(Separator):
         self.window = window
         self.find_permutation = find_permutation
         self.batch_size = batch_size
+        _check_lengths(self)
         if find_permutation and self.hop_length == self.window_length:
             rule = f"less than window_duration={window_duration} to find the permutation"
             raise ValueError(f"hop_duration must be {rule}, got {hop_duration}")
@@ -253,3 +259,12 @@ class OverlapAdd(Separator):
 
         estimates = self.separator(windows(mixture), **{name: windows(tensor) for name, tensor in required.items()})
         return estimates.unflatten(0, (len(mixture), len(starts)))
+
+
+def _check_lengths(separator: OverlapAdd) -> None:
+    """Raise where windows are too short or too many."""
+    if separator.window_duration < _SHORTEST:
+        raise ValueError(f"window_duration must be at least {_SHORTEST}, got {separator.window_duration}")
+    if separator.window_length > _MOST_OVERLAP * separator.hop_length:
+        rule = f"at least window_duration / {_MOST_OVERLAP}"
+        raise ValueError(f"hop_duration must be {rule}, got {separator.hop_duration}")

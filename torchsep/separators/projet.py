@@ -11,6 +11,7 @@ from torchsep.checks import check_integer, check_mixture, check_number
 from torchsep.functional._chunks import BlockSize
 from torchsep.functional.hashing import hashed_uniform
 from torchsep.functional.magnitude import magnitude
+from torchsep.functional.spatial._floor import above_noise_floor
 from torchsep.functional.spatial.delay_histogram import delay_weights, histogram_peaks, phase_histogram
 from torchsep.functional.spatial.projections import (
     fit_projections,
@@ -193,6 +194,7 @@ class PROJET(Separator):
     @torch.no_grad()
     def _initial_maps(self, spectrogram: Spectrogram) -> tuple[Tensor, Tensor, Tensor]:
         """Delays of locations ``(B, D)`` and of projections, and initial maps ``(B, L, S)``."""
+        spectrogram = above_noise_floor(spectrogram)
         level = magnitude(spectrogram)
         peak = level.amax((1, 2, 3), keepdim=True)
         first, second = (level / peak.masked_fill(peak == 0, 1.0)).unbind(1)
@@ -214,6 +216,6 @@ class PROJET(Separator):
         row, column, _ = histogram_peaks(counted, delays, self.stft.n_fft, self.num_sources, (0, 0))
         nearest = (chosen[:, None] - delays[column][:, :, None]).abs().argmin(-1)
         size = self.location_set_panning * chosen.shape[1]
-        maps = torch.full((len(chosen), self.num_sources, size), _ELSEWHERE / size, dtype=chosen.dtype).to(delays)
+        maps = chosen.new_full((len(chosen), self.num_sources, size), _ELSEWHERE / size)
         maps = maps.scatter(2, (row * chosen.shape[1] + nearest)[..., None], 1.0)
         return chosen, projected, (maps / maps.sum(-1, keepdim=True)).mT

@@ -17,7 +17,7 @@ class SpatialClustering(ClusteringSeparator):
 
     The features of a bin are the level difference in dB and the delay, as a cosine and a sine, of each pair of
     channels; see :func:`torchsep.functional.spatial_features`. It suits any number of sources that are panned, delayed
-    or recorded with closely spaced microphones. Unlike :class:`DUET` it also handles channels of opposite polarity.
+    or recorded with closely spaced microphones, including sources of opposite polarity in two channels.
 
     Args:
         num_sources: number of sources, at least two.

@@ -24,8 +24,9 @@ class TimbreClustering(ClusteringSeparator):
 
     Args:
         num_sources: number of clusters, at least two.
-        n_components: number of NMF components.
-        n_mfcc: number of mel-frequency cepstral coefficients, from 1 to 128.
+        n_components: number of NMF components, at least two.
+        n_mfcc: number of mel-frequency cepstral coefficients, from 2 to 128; they are normalised, so a single one would
+            not differ.
         beta_loss: divergence of the factorisation: ``frobenius``, ``kullback_leibler``, ``itakura_saito``, or a number.
         max_iter: maximum number of updates of the factorisation.
         tol: tolerance of the factorisation, see :func:`torchsep.functional.fit_nmf`.
@@ -59,8 +60,8 @@ class TimbreClustering(ClusteringSeparator):
         **options: Unpack[ClusteringOptions],
     ) -> None:
         super().__init__(num_sources, **options)
-        check_integer(n_components, "n_components", at_least=1)
-        check_integer(n_mfcc, "n_mfcc", at_least=1)
+        check_integer(n_components, "n_components", at_least=2)
+        check_integer(n_mfcc, "n_mfcc", at_least=2)
         check_number(n_mfcc, "n_mfcc", at_most=N_MELS)
         check_nmf(beta_loss, 0.0, 0.0, max_iter, tol)
         self.n_components = n_components

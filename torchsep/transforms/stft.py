@@ -41,7 +41,7 @@ Window = str | Sequence[str | float | Sequence[float]]
 
 
 def window_values(window: Window, length: int) -> Float[Tensor, " n"]:
-    """The values of a periodic window, in float64.
+    """The values of a periodic window, in float64 on the CPU.
 
     Args:
         window: name in ``torch.signal.windows`` or ``rectangular``, with the prefix ``sqrt_`` for the square root; or
@@ -66,11 +66,11 @@ def window_values(window: Window, length: int) -> Float[Tensor, " n"]:
     if not parameters and kind in _INCOMPLETE:
         raise ValueError(f"window must come with its {wanted}, as ({name!r}, {wanted}), got {window!r}")
     if kind == "rectangular":
-        return torch.ones(length, dtype=torch.float64)
+        return torch.ones(length, dtype=torch.float64, device="cpu")
     arguments = {wanted: parameters[0]} if wanted and parameters else {}
     try:
         make = getattr(torch.signal.windows, kind)
-        values: Tensor = make(length, sym=False, dtype=torch.float64, **arguments)
+        values: Tensor = make(length, sym=False, dtype=torch.float64, device="cpu", **arguments)
     except (TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"window must have a valid {wanted}, got {window!r}: {reason}") from None
@@ -164,8 +164,8 @@ class STFT(Configurable):
         return 1 + math.ceil(length / self.hop_length)
 
     def frequencies(self, sample_rate: float) -> Float[Tensor, " F"]:
-        """The centre frequency of each bin in Hz, in float64."""
-        return torch.arange(self.num_bins, dtype=torch.float64) * (sample_rate / self.n_fft)
+        """The centre frequency of each bin in Hz, in float64 on the CPU."""
+        return torch.arange(self.num_bins, dtype=torch.float64, device="cpu") * (sample_rate / self.n_fft)
 
     def bins_below(self, frequency_hz: float, sample_rate: float) -> Bool[Tensor, " F"]:
         """Whether each bin lies below the one nearest to a frequency.
@@ -174,10 +174,12 @@ class STFT(Configurable):
             >>> STFT(n_fft=8).bins_below(1400.0, sample_rate=8000)
             tensor([ True, False, False, False, False])
         """
-        return torch.arange(self.num_bins) < math.floor(frequency_hz * self.n_fft / sample_rate + 0.5)
+        return torch.arange(self.num_bins, device="cpu") < math.floor(frequency_hz * self.n_fft / sample_rate + 0.5)
 
     def forward(self, waveform: Float[Tensor, "*any T"]) -> Complex[Tensor, "*any F N"]:
         """The spectrogram of a waveform; half precision is computed in single."""
+        if not waveform.is_floating_point():
+            raise ValueError(f"waveform must be floating point, got {waveform.dtype}; divide integers by full scale")
         if waveform.dim() == 0 or waveform.numel() == 0:
             raise ValueError(f"waveform must have at least one sample, got shape {tuple(waveform.shape)}")
         length = waveform.shape[-1]
@@ -217,6 +219,8 @@ class STFT(Configurable):
         Raises:
             ValueError: if bins or frames do not match ``n_fft`` and ``length``.
         """
+        if not spectrogram.is_complex():
+            raise ValueError(f"spectrogram must be complex, got {spectrogram.dtype}")
         bins, frames = spectrogram.shape[-2:]
         if bins != self.num_bins or frames != self.num_frames(length):
             wanted = (self.num_bins, self.num_frames(length))
@@ -262,7 +266,7 @@ class STFT(Configurable):
             total[..., hop : hop + count, : piece.shape[-1]] += piece
 
     def _check_overlap(self) -> None:
-        period = torch.zeros(self._reach * self.hop_length, dtype=torch.float64)
+        period = self._window.new_zeros(self._reach * self.hop_length)
         period[: self.n_fft] = self._window.square()
         overlap = period.view(self._reach, self.hop_length).sum(0)
         if overlap.min() < _LEAST_OVERLAP * overlap.max() or overlap.max() == 0:

@@ -4,7 +4,14 @@ To test another separator, register it, define a :class:`contract.case.Case`, an
 ``PARAMETERS``. A promise that does not apply to the separator skips the test.
 """
 
-from contract.promises import differentiation, modules, precision, purity, shapes  # noqa: F401 - they register promises
+from contract.promises import (  # noqa: F401 - they register promises
+    differentiation,
+    modules,
+    precision,
+    process,
+    purity,
+    shapes,
+)
 from contract.promises.checking import PARAMETERS, PROMISES, assert_near, run
 
 __all__ = ["PARAMETERS", "PROMISES", "assert_near", "run"]

@@ -57,6 +57,43 @@ def promise_scale_equivariant(case, device):
         assert_near(estimates, expected * gain, 1e-4, f"gain of {gain:g}")
 
 
+def per_item(tensor, factors):
+    return tensor * torch.tensor(factors, dtype=tensor.dtype, device=tensor.device).view(-1, *[1] * (tensor.dim() - 1))
+
+
+@promise
+def promise_extreme_levels_are_supported(case, device):
+    separator = case.build(device)
+    inputs = case.inputs(device)
+    # The squares of the first item overflow; the samples of the last are denormal, with fewer digits.
+    levels = [2.0**100, 1.0, 2.0**-133]
+    inverse = [1 / level for level in levels]
+
+    def extreme(tensor):
+        return per_item(tensor, levels)
+
+    def usual(tensor):
+        return per_item(extreme(tensor).double(), inverse).to(tensor.dtype)
+
+    estimates = run(separator, inputs, extreme)
+    assert estimates.isfinite().all(), "estimates must be finite at any level"
+    assert_near(per_item(estimates.double(), inverse), run(separator, inputs, usual), 1e-4, "extreme levels")
+    half = run(separator, inputs, lambda tensor: extreme(tensor).to(torch.bfloat16))
+    assert half.isfinite().all(), "estimates in half precision must be finite at any level"
+    if not separator.differentiable:
+        return
+    # That of parameters grows with the level, and underflows for the last item.
+    changes = (
+        (usual, extreme)
+        if not list(separator.parameters())
+        else (lambda tensor: tensor, lambda tensor: tensor * 2.0**60)
+    )
+    expected, grads = (gradients(separator, inputs, change)[1] for change in changes)
+    for name, grad in grads.items():
+        factor = 1.0 if name == "mixture" or name in separator.requires else 2.0**-60
+        assert_near(grad * factor, expected[name], 1e-4, f"gradient of {name} at extreme levels")
+
+
 @promise
 def promise_silence_stays_silent(case, device):
     separator = case.build(device)
@@ -84,3 +121,30 @@ def promise_silent_parts_are_finite(case, device):
             assert (estimates[item] == 0).all(), "estimates of a silent item must be zero"
         if separator.differentiable:
             assert_finite(gradients(separator, inputs, lambda tensor, part=part: without(tensor, part))[1])
+
+
+@promise
+def promise_nearly_silent_channels_are_silent(case, device):
+    separator = case.build(device)
+    inputs = case.inputs(device)
+    if inputs[0].shape[1] < 2:
+        pytest.skip("needs channels to compare")
+    first = (..., 0, slice(None))
+
+    def quiet(tensor):
+        changed = tensor.clone()
+        changed[first] = per_item(tensor[first], (1e-37, 1e-39, 1e-42))
+        return changed
+
+    def useless(tensor):
+        """A large constant, a small one, and noise 80 dB below the other channels."""
+        changed = without(tensor, first)
+        changed[0][first], changed[1][first], changed[2][first] = 0.3, 1e-9, 1e-4 * tensor[2][first]
+        return changed
+
+    silent = run(separator, inputs, lambda tensor: without(tensor, first))
+    assert_near(run(separator, inputs, quiet), silent, 1e-5, "nearly silent channel")
+    assert run(separator, inputs, useless).isfinite().all(), "estimates must be finite beside a useless channel"
+    if separator.differentiable:
+        for change in (quiet, useless):
+            assert_finite(gradients(separator, inputs, change)[1])

@@ -130,3 +130,21 @@ def promise_non_finite_items_are_isolated(case, device):
         if grads:
             changed_grads = gradients(separator, (changed, required))[1]["mixture"]
             assert_near(changed_grads[::2], grads["mixture"][::2], 1e-10, "gradient beside a non-finite item")
+
+
+def poor(tensor):
+    """Items with little to separate, after an ordinary one: equal channels, a click, a constant, and silence."""
+    items = [tensor[:1], *(torch.zeros_like(tensor[:1]) for _ in range(4))]
+    items[1][:] = tensor[:1, ..., :1, :]
+    items[2][..., 100] = tensor[:1, ..., 100]
+    items[3][:] = tensor[:1].mean(-1, keepdim=True)
+    return torch.cat(items)
+
+
+@promise
+def promise_poor_items_are_isolated(case, device):
+    separator = case.build(device)
+    inputs = case.inputs(device)
+    estimates = run(separator, inputs, poor)
+    assert estimates.isfinite().all(), "estimates of items with little to separate must be finite"
+    assert_near(estimates[:1], run(separator, inputs, lambda tensor: tensor[:1]), 1e-5, "item beside poor ones")

@@ -1,5 +1,6 @@
 """Promises about inputs and outputs."""
 
+import pytest
 import torch
 from contract.promises.checking import assert_near, promise, refused, run
 
@@ -49,9 +50,36 @@ def promise_wrong_shapes_are_refused(case, device):
     for wrong in (mixture[0, 0], mixture[None], mixture[0, 0, 0]):
         with refused("mixture of the wrong rank", r"\(B, C, T\) or \(C, T\)"):
             separator(wrong, **required)
-    for wrong in (mixture[:0], mixture[:, :0], mixture[..., :0]):
+    for wrong in (mixture[:, :0], mixture[..., :0], mixture[0, :0], mixture[0, :, :0], mixture[:0, :0]):
         with refused("empty mixture", r"at least one item, channel and sample"):
             separator(wrong, **required)
+
+
+@promise
+def promise_samples_before_channels_are_refused(case, device):
+    separator = case.build(device)
+    mixture, required = case.inputs(device)
+    swapped = {name: tensor.mT for name, tensor in required.items()}
+    with refused("samples before channels", r"must have channels before samples, .* got \(3, 401, \d\)"):
+        separator(mixture.mT, **swapped)
+    for wrong in (mixture.cpu().numpy(), mixture.tolist()):
+        try:
+            separator(wrong, **required)
+        except TypeError as error:
+            if "mixture must be a torch.Tensor, got" not in str(error):
+                raise
+        else:
+            pytest.fail("input that is no tensor must be refused")
+
+
+@promise
+def promise_empty_batches_are_supported(case, device):
+    separator = case.build(device)
+    inputs = case.inputs(device)
+    expected = run(separator, inputs)[:0]
+    empty = run(separator, inputs, lambda tensor: tensor[:0])
+    assert empty.shape == expected.shape, "estimates of an empty batch must be empty"
+    assert empty.dtype == expected.dtype, "estimates of an empty batch must have the dtype of the mixture"
 
 
 @promise
@@ -90,3 +118,25 @@ def promise_non_finite_mixtures_are_refused(case, device):
         for wrong in (every_sample, one_sample_per_item):
             with refused("mixture without finite items", r"finite"):
                 separator(wrong, **required)
+
+
+@promise
+def promise_vmap_is_refused(case, device):
+    separator = case.build(device)
+    mixture, required = case.inputs(device)
+    names = list(required)
+
+    def call(mixture, *tensors):
+        return separator(mixture, **dict(zip(names, tensors, strict=True)))
+
+    def summed(*tensors):
+        return call(*tensors).sum()
+
+    for function in (call, torch.func.grad(summed)):
+        with refused("torch.func.vmap", r"mixture must .* separators process batches themselves, got .*vmap"):
+            torch.func.vmap(function)(mixture, *required.values())
+    for number, name in enumerate(names):
+        only = (None, *(0 if number == other else None for other in range(len(names))))
+        single = [tensor if number == other else tensor[0] for other, tensor in enumerate(required.values())]
+        with refused("torch.func.vmap", rf"{name} must .* separators process batches themselves, got .*vmap"):
+            torch.func.vmap(call, in_dims=only)(mixture[0], *single)

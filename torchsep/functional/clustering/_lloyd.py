@@ -186,15 +186,32 @@ def _step(points: PackedPoints, centres: Float[Tensor, "B K D"]) -> Float[Tensor
     return torch.where(empty[..., None], points.values[item, index // size, index % size], moved)
 
 
-def _final_step(points: PackedPoints, centres: Float[Tensor, "B K D"]) -> Fit:
-    """The fit after a last step: all points, also those of weight zero, are assigned to the closest centre."""
+def _assigned(
+    points: PackedPoints, centres: Float[Tensor, "B K D"]
+) -> tuple[Float[Tensor, "B C 1 n"], Float[Tensor, "B K E"]]:
+    """The closest centre of each point, and the weighted sums of the points and of the weights of each cluster."""
     count = centres.shape[1]
     labels, summed = [], centres.new_zeros((), dtype=torch.float64)
     for block in points.blocks(3 * count):
         part = points.values[:, block]
         labels.append(labels_of(scores(part, centres)))
         summed = summed + moments(part, members(labels[-1], count).mul_(points.weights[:, block, None]))
-    label, total = torch.cat(labels, 1), summed[..., -1:]
+    return torch.cat(labels, 1), summed
+
+
+def _final_step(points: PackedPoints, centres: Float[Tensor, "B K D"]) -> Fit:
+    """The fit after a last step: all points, also those of weight zero, are assigned to the closest centre.
+
+    Items with an empty cluster first take further steps, which fill it if there are distinct points enough.
+    """
+    label, summed = _assigned(points, centres)
+    for _ in range(centres.shape[1]):
+        lacking = (summed[..., -1] == 0).any(-1)
+        if not lacking.any():
+            break
+        centres = torch.where(lacking[:, None, None], _step(points, centres), centres)
+        label, summed = _assigned(points, centres)
+    total = summed[..., -1:]
     empty = total == 0
     means = (summed[..., :-1] / total.masked_fill(empty, 1.0)).to(centres.dtype)
     index = torch.full_like(means[..., 0], -1, dtype=torch.long)

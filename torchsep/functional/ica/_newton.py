@@ -106,7 +106,8 @@ def _step(residual: Tensor, derivative: Tensor, algorithm: str) -> tuple[Tensor,
     values, vectors = eigh(0.5 * (derivative + derivative.mT))
     largest = values.abs().amax(-1, keepdim=True)
     ascending = values[:, -1:] > 1e-3 * largest
-    least = torch.where(ascending, 1e-3, values.shape[-1] * torch.finfo(values.dtype).eps) * largest
+    least = largest * (values.shape[-1] * torch.finfo(values.dtype).eps)
+    least = torch.where(ascending, 1e-3 * largest, least)
     size = torch.maximum(values.abs(), least)
     ascent = vectors @ (vectors.mT @ residual[..., None] / size.masked_fill(size == 0, 1.0)[..., None])
     return ascent[..., 0], ascending[:, 0]

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from torchsep.functional._levels import INAUDIBLE
 from torchsep.functional.hashing import hashed_uniform
 from torchsep.functional.ica.fastica import independent_rotation
 from torchsep.functional.ica.linear_prediction import linear_prediction_residual
@@ -27,7 +28,8 @@ def unmixing_and_mixing(
     """The unmixing matrices, from channels to independent sources, and the mixing matrices.
 
     The sources are scaled so that the largest element of each column of the mixing matrix is one, and ordered by the
-    power of their images in all channels, the largest first. Linearly dependent channels give sources that are zero.
+    power of their images in all channels, the largest first. Linearly dependent channels, and those
+    271 dB below the loudest one, give sources that are zero.
 
     Args:
         mixture: signals of at least two channels.
@@ -52,7 +54,10 @@ def unmixing_and_mixing(
     mean = mixture.mean(-1, keepdim=True)
     # Each channel is normalised by its own level, treated as constant, so that quiet and loud ones weigh the same.
     peak = torch.maximum(highest - mean.detach(), mean.detach() - lowest)
-    silent = peak <= 8 * torch.finfo(mixture.dtype).eps * torch.maximum(highest.abs(), lowest.abs())
+    largest = torch.maximum(highest.abs(), lowest.abs())
+    silent = peak <= torch.maximum(
+        8 * torch.finfo(mixture.dtype).eps * largest, INAUDIBLE * largest.amax(1, keepdim=True)
+    )
     gain = peak.reciprocal().masked_fill(silent, 0.0)
     centred = torch.addcmul(-mean * gain, mixture, gain)
     signals = centred

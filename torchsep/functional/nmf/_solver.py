@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from torchsep.functional._custom_ops import operator, register_gradient
+from torchsep.functional._custom_ops import operator, register_gradient, without_autocast
 from torchsep.functional.nmf._backward import Gradients, backpropagate
 from torchsep.functional.nmf._updates import Updates, grouped, min_factor
 
@@ -69,7 +69,7 @@ def multiplicative_updates(  # noqa: PLR0913, PLR0917 - an operator takes tensor
     minimum = min_factor(beta)
     activations, templates = activations.clamp(min=minimum).contiguous(), templates.clamp(min=minimum).contiguous()
     count = torch.zeros(len(data), dtype=torch.long, device=data.device)
-    with torch.autocast(data.device.type, enabled=False):
+    with without_autocast(data.device):
         for items, updates in grouped(data, penalties, beta, learn=learn):
             _run(updates, (activations[items], templates[items]), count[items], max_iter, tol)
     return activations, templates, count
@@ -118,7 +118,7 @@ def _gradient_of_updates(  # noqa: PLR0913, PLR0917
     zeros = (torch.zeros_like(tensor, memory_format=torch.contiguous_format) for tensor in (data, penalties))
     copies = (tensor.clone(memory_format=torch.contiguous_format) for tensor in (into_activations, into_templates))
     gradients = Gradients(*zeros, *copies)
-    with torch.autocast(data.device.type, enabled=False):
+    with without_autocast(data.device):
         for items, updates in grouped(data, penalties, beta, learn=learn):
             initial = activations[items].clamp(min=minimum), templates[items].clamp(min=minimum)
             backpropagate(updates, initial, count[items], Gradients(*(gradient[items] for gradient in gradients)))

@@ -146,5 +146,6 @@ def _in_quadrants(weights: Tensor, quadrants: Sequence[int]) -> Float[Tensor, "F
     rows, columns = weights.shape[-2:]
     lower = torch.arange(rows, device=weights.device) >= rows // 2
     right = torch.arange(columns, device=weights.device) >= columns // 2
-    kept = torch.tensor([[0 in quadrants, 1 in quadrants], [2 in quadrants, 3 in quadrants]]).to(weights)
+    chosen = [[0 in quadrants, 1 in quadrants], [2 in quadrants, 3 in quadrants]]
+    kept = torch.tensor(chosen, device=weights.device).to(weights)
     return kept[:, right.long()].mT[:, lower.long()].mT

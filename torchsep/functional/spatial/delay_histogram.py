@@ -123,6 +123,7 @@ def delay_weights(
     n_fft: int,
     num_iterations: int = 30,
     outliers: float = 0.05,
+    resolution: int | None = None,
 ) -> Float[Tensor, "B 2 D"]:
     """The maximum-likelihood weights of a mixture model of delays, with either polarity, given the phases.
 
@@ -134,6 +135,8 @@ def delay_weights(
         n_fft: length of the transform.
         num_iterations: number of EM iterations.
         outliers: proportion of outliers, uniform in phase.
+        resolution: number of steps of a grid per sample of which all delays are points; then sums over delays are
+            computed by FFT, whose cost does not grow with their number.
 
     Gradient:
         Exact, through all iterations.
@@ -149,17 +152,18 @@ def delay_weights(
                 [0., 0., 0.]], dtype=torch.float64)
     """
     bins = histogram.shape[-2]
-    basis = _delay_basis(torch.arange(bins, device=delays.device), delays, n_fft).flatten(0, 1)
+    basis: _DelayGrid | _DelayMatrix
+    basis = _DelayMatrix(delays, bins, n_fft) if resolution is None else _DelayGrid(delays, bins, n_fft, resolution)
     harmonics = _harmonics(_phase_axis(histogram))
     signs = 1.0 - 2.0 * (torch.arange(_POWER + 1, dtype=torch.float64, device=delays.device) % 2)
     signs = torch.stack((torch.ones_like(signs), signs)).repeat(1, 2)  # a shift by pi negates odd harmonics
     mean = harmonics[0].mean()  # mean of the kernel over all phases, which normalises it to a density
     weights = histogram.new_full((len(histogram), 2, len(delays)), 0.5 / len(delays))
     for _ in range(num_iterations):
-        expected = ((weights @ basis.T).unflatten(-1, (bins, -1)) * signs[:, None]).sum(1) @ harmonics
+        expected = (basis.harmonics(weights) * signs[:, None]).sum(1) @ harmonics
         density = (1 - outliers) * expected / mean + outliers
         moments = (histogram / density) @ harmonics.T
-        agreed = (moments[:, None] * signs[:, None]).flatten(-2) @ basis
+        agreed = basis.delays(moments[:, None] * signs[:, None])
         weighed = weights * agreed.clamp(min=0)
         total = weighed.sum((-2, -1), keepdim=True)
         weights = torch.where(total > 0, weighed / total.masked_fill(total == 0, 1.0), weights)
@@ -195,6 +199,8 @@ def histogram_peaks(
     n_fft: int,
     num_peaks: int,
     distances: tuple[int, int],
+    *,
+    inverted: bool = False,
 ) -> tuple[Int[Tensor, "B K"], Int[Tensor, "B K"], Float[Tensor, "B K"]]:
     """The levels, delays and heights of the highest peaks of the smoothed histogram, in decreasing order.
 
@@ -206,35 +212,84 @@ def histogram_peaks(
         delays: candidate delays, in samples.
         n_fft: length of the transform.
         num_peaks: number of peaks; missing ones have height zero.
-        distances: number of levels and of delays; two peaks are further apart in at least one.
+        distances: number of levels and of delays; two peaks of one polarity are further apart in at least one.
+        inverted: whether peaks of opposite polarity are found too; their levels are numbered from ``A`` on.
 
     Example:
         >>> histogram = phase_histogram(torch.ones(1, 5, 1) + 0j, torch.ones(1, 5, 1), torch.zeros(1, 5, 1), 3)
         >>> histogram_peaks(histogram, torch.tensor([-2.0, 0.0, 2.0]), 8, num_peaks=1, distances=(1, 1))[:2]
         (tensor([[0]]), tensor([[1]]))
     """
-    _, levels, bins, phases = histogram.shape
+    batch, levels, bins, phases = histogram.shape
+    polarities = (1, -1) if inverted else (1,)
+    signs = torch.tensor(polarities, device=delays.device)
     rows, columns = (torch.arange(size, device=delays.device) for size in (levels, len(delays)))
     frequency = torch.arange(bins, dtype=torch.float64, device=delays.device)[:, None] / n_fft
     phase = torch.arange(phases, dtype=torch.float64, device=delays.device) / phases
     # Ties up to rounding, as around a source between two grid points, are resolved to the first.
-    order = 1 - _TIE * torch.linspace(0, 1, levels * len(delays), dtype=torch.float64, device=delays.device)
-    taken = torch.zeros(len(histogram), levels, len(delays), dtype=torch.bool, device=delays.device)
+    shape = (len(polarities), levels, len(delays))
+    order = 1 - _TIE * torch.linspace(0, 1, math.prod(shape), dtype=torch.float64, device=delays.device)
+    taken = torch.zeros(batch, *shape, dtype=torch.bool, device=delays.device)
     found = []
     for number in range(num_peaks):
-        heights = smoothed_histogram(histogram, delays, n_fft).masked_fill(taken, 0.0).flatten(1)
+        # Opposite polarity is a shift of the phase by half a turn.
+        turned = [histogram if sign > 0 else histogram.roll(phases // 2, -1) for sign in polarities]
+        heights = torch.stack([smoothed_histogram(one, delays, n_fft) for one in turned], 1)
+        heights = heights.masked_fill(taken, 0.0).flatten(1)
         index = (heights * order).argmax(1)
+        height = heights.gather(1, index[:, None])[:, 0]
         row, column = index // len(delays), index % len(delays)
-        found.append((row, column, heights.gather(1, index[:, None])[:, 0]))
+        found.append((row, column, height))
         if number + 1 == num_peaks:
             break
+        sign, row = signs[row // levels][:, None], row % levels
         near = (rows - row[:, None]).abs() <= distances[0]
-        taken = taken | (near[:, :, None] & ((columns - column[:, None]).abs() <= distances[1])[:, None])
-        agreed = phase_kernel((2 * math.pi * (phase + frequency * delays[column][:, None, None])).cos())
+        near = near[:, :, None] & ((columns - column[:, None]).abs() <= distances[1])[:, None]
+        taken = taken | ((signs == sign)[:, :, None, None] & near[:, None])
+        cosine = (2 * math.pi * (phase + frequency * delays[column][:, None, None])).cos()
+        agreed = phase_kernel(sign[..., None] * cosine)
         explained = _gaussian((rows - row[:, None]).double(), max(1, distances[0]) / 2)
         histogram = histogram * (1 - explained[:, :, None, None] * agreed[:, None]) ** 4
     row, column, height = (torch.stack(values, 1) for values in zip(*found, strict=True))
     return row, column, height
+
+
+class _DelayMatrix:
+    """Sums over any delays, and over the terms of the kernel's Fourier series, by products with their phase factors."""
+
+    def __init__(self, delays: Float[Tensor, " D"], bins: int, n_fft: int) -> None:
+        self._basis = _delay_basis(torch.arange(bins, device=delays.device), delays, n_fft)
+
+    def harmonics(self, weights: Float[Tensor, "B 2 D"]) -> Float[Tensor, "B 2 F H"]:
+        """The terms of the sum of the kernels of weighted delays."""
+        return (weights @ self._basis.flatten(0, 1).T).unflatten(-1, self._basis.shape[:2])
+
+    def delays(self, moments: Float[Tensor, "B 2 F H"]) -> Float[Tensor, "B 2 D"]:
+        """The response at each delay of given terms."""
+        return moments.flatten(-2) @ self._basis.flatten(0, 1)
+
+
+class _DelayGrid:
+    """The same for the points of a grid, by FFT: the phase of harmonic n at bin f and point k is a multiple of nfk."""
+
+    def __init__(self, delays: Float[Tensor, " D"], bins: int, n_fft: int, resolution: int) -> None:
+        self._length = n_fft * resolution
+        self._point = (delays * resolution).round().long() % self._length
+        order = torch.arange(_POWER + 1, device=delays.device)
+        self._frequency = (torch.arange(bins, device=delays.device)[:, None] * order) % self._length
+
+    def harmonics(self, weights: Tensor) -> Tensor:
+        """See :class:`_DelayMatrix`."""
+        spread = weights.new_zeros(*weights.shape[:-1], self._length).index_add(-1, self._point, weights)
+        terms = torch.fft.fft(spread)[..., self._frequency]
+        return torch.cat((terms.real, terms.imag), -1)
+
+    def delays(self, moments: Tensor) -> Tensor:
+        """See :class:`_DelayMatrix`."""
+        terms = torch.complex(*moments.chunk(2, -1)).flatten(-2)
+        total = terms.new_zeros(*terms.shape[:-1], self._length).index_add(-1, self._frequency.flatten(), terms)
+        response: Tensor = torch.fft.ifft(total, norm="forward").real[..., self._point]
+        return response
 
 
 def _gaussian(distance: Tensor, width: float) -> Tensor:

@@ -7,11 +7,12 @@ from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from torchsep.functional.magnitude import magnitude
+from torchsep.functional.spatial._floor import above_noise_floor
 from torchsep.functional.spatial.delay_histogram import delay_weights, phase_histogram, phase_kernel
 
 __all__ = ["level_difference", "spatial_features", "symmetric_attenuation", "unit_cross"]
 
-_DELAY_STEP = 0.25  # samples between candidate delays
+_RESOLUTION = 4  # number of candidate delays per sample
 _MODES = 16  # number of delays in the mixture model
 
 # Minimum standard deviations for standardisation: smaller differences are no cue and are not amplified.
@@ -88,11 +89,12 @@ def spatial_features(spectrogram: Complex[Tensor, "B C F N"], max_delay: float) 
     represented by the cosine and sine of an angle proportional to the delay, relative to the spread of all delays; for
     opposite polarity both are negated. The features thus do not depend on frequency.
 
-    Levels and delays are standardised with bins weighted by power; the standard deviation has a lower bound.
+    Channels 70 dB below the loudest one count as silent. Levels and delays are standardised with bins weighted by
+    power; the standard deviation has a lower bound.
 
     Args:
         spectrogram: spectrogram of at least two channels.
-        max_delay: maximum delay between two channels, in samples.
+        max_delay: maximum delay between two channels, in samples; limited to half of the transform's length.
 
     Gradient:
         Exact, with the choice of the most likely delays held fixed.
@@ -112,6 +114,7 @@ def spatial_features(spectrogram: Complex[Tensor, "B C F N"], max_delay: float) 
     one, other = zip(*combinations(range(channels), 2), strict=True)
     peak = magnitude(spectrogram.detach()).amax((1, 2, 3), keepdim=True)
     scaled = spectrogram / peak.masked_fill(peak == 0, 1.0)  # avoids underflow of the power
+    scaled = above_noise_floor(scaled)
     first, second = (scaled[:, list(numbers)].flatten(0, 1) for numbers in (one, other))
     own, others = (channel.real.square() + channel.imag.square() for channel in (first, second))
     power = own + others
@@ -150,13 +153,13 @@ def _modes(
     cross: Complex[Tensor, "P F N"], power: Float[Tensor, "P F N"], n_fft: int, max_delay: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The most likely delays ``(P, K)``, their signs and weights, and the mean and standard deviation of all."""
-    steps = max(1, round(max_delay / _DELAY_STEP))
-    delays = torch.arange(-steps, steps + 1, dtype=torch.float64, device=cross.device) * _DELAY_STEP
+    steps = max(1, round(min(max_delay, n_fft / 2) * _RESOLUTION))
+    delays = torch.arange(-steps, steps + 1, dtype=torch.float64, device=cross.device) / _RESOLUTION
     inner = torch.arange(power.shape[1], device=power.device)[:, None]
     power = power.where((inner > 0) & (inner < power.shape[1] - 1), 0.0)  # real bins have no phase
     histogram = phase_histogram(cross, power)[:, 0]
     total = histogram.sum((-2, -1), keepdim=True)
-    weights = delay_weights(histogram / total.masked_fill(total == 0, 1.0), delays, n_fft)
+    weights = delay_weights(histogram / total.masked_fill(total == 0, 1.0), delays, n_fft, resolution=_RESOLUTION)
     either = weights.sum(1)
     centre = (either * delays).sum(-1, keepdim=True)
     variance = (either * (delays - centre).square()).sum(-1, keepdim=True)

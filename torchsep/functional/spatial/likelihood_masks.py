@@ -24,7 +24,8 @@ def likelihood_masks(spectrogram: Spectrogram, attenuation: Float[Tensor, "B S"]
 
     Args:
         spectrogram: spectrogram of two channels.
-        attenuation: amplitude ratio :math:`a_s` of the second to the first channel.
+        attenuation: amplitude ratio :math:`a_s` of the second to the first channel; negative for opposite polarity, and
+            NaN for a source that is not there, whose mask is zero.
         delay: delay :math:`\delta_s` of the second channel, in samples.
 
     Gradient:
@@ -42,15 +43,21 @@ def likelihood_masks(spectrogram: Spectrogram, attenuation: Float[Tensor, "B S"]
     silent = power == 0
     bins = torch.arange(first.shape[-2], dtype=power.dtype, device=power.device)
     omega = bins * (math.pi / max(1, first.shape[-2] - 1))
+    absent = attenuation.isnan()
+    places = (values.masked_fill(absent, 0.0).unbind(1) for values in (attenuation, delay))
     errors = []
-    for factor, lag in zip(attenuation.unbind(1), delay.unbind(1), strict=True):
+    for factor, lag in zip(*places, strict=True):
         angle = omega[:, None] * lag[:, None, None].to(omega)
-        mixing = torch.polar(factor[:, None, None].to(angle).expand_as(angle), -angle).to(first.dtype)
+        mixing = (factor[:, None, None] * torch.polar(torch.ones_like(angle), -angle)).to(first.dtype)
         difference = mixing * first - second
         errors.append((difference.real.square() + difference.imag.square()) / (1 + factor.square())[:, None, None])
     error = torch.stack(errors, 1)
     total = power.sum((-2, -1), keepdim=True)
-    least = error.amin(1).sum((-2, -1), keepdim=True) / total.masked_fill(total == 0, 1.0)
+    absent = absent[:, :, None, None]
+    least = error.masked_fill(absent, torch.inf).amin(1).sum((-2, -1), keepdim=True) / total.masked_fill(
+        total == 0, 1.0
+    )
     variance = least.clamp(min=torch.finfo(power.dtype).eps)
     relative = (error / power.masked_fill(silent, 1.0)[:, None]).masked_fill(silent[:, None], 0.0)
-    return (-relative / (2 * variance[:, None])).softmax(1)[:, :, None]
+    likelihood = (-relative / (2 * variance[:, None])).masked_fill(absent, -torch.inf)
+    return likelihood.softmax(1)[:, :, None]

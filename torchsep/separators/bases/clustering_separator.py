@@ -6,7 +6,7 @@ from typing import Any, Unpack, final
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from torchsep.checks import check_choice, check_integer, check_mixture, check_number, check_required
+from torchsep.checks import check_boolean, check_choice, check_integer, check_mixture, check_number, check_required
 from torchsep.functional.clustering.confidence import CONFIDENCES
 from torchsep.functional.clustering.gaussian_mixture import fit_gaussian_mixture, responsibilities
 from torchsep.functional.clustering.kmeans import kmeans, minibatch_kmeans, soft_assignment
@@ -48,7 +48,7 @@ class ClusteringSeparator(MaskSeparator):
     Args:
         num_sources: number of clusters, at least two.
         clustering_type: ``kmeans``, ``minibatch_kmeans`` or ``gaussian_mixture``.
-        percentile: percentile of the power, from 0 to 100; clusters are fitted to the bins at or above it.
+        percentile: percentile of the power, from 0 to less than 100; clusters are fitted to the bins at or above it.
         beta: inverse temperature of the k-means masks; at zero all masks are equal.
         covariance_type: covariance type of the Gaussian mixture: ``full``, ``tied``, ``diag`` or ``spherical``.
         fit_clusterer: whether clusters are fitted to each mixture; otherwise those of ``init`` are used unchanged.
@@ -82,8 +82,9 @@ class ClusteringSeparator(MaskSeparator):
         super().__init__(**options)
         check_integer(num_sources, "num_sources", at_least=2)
         check_choice(clustering_type, _TYPES, "clustering_type")
-        check_number(percentile, "percentile", at_least=0.0, at_most=100.0)
+        check_number(percentile, "percentile", at_least=0.0, below=100.0)
         check_number(beta, "beta", at_least=0.0)
+        check_boolean(fit_clusterer, "fit_clusterer")
         check_choice(covariance_type, _COVARIANCES, "covariance_type")
         check_integer(seed, "seed", at_least=0)
         self.num_sources = num_sources

@@ -84,7 +84,7 @@ def _check_size(centres: Tensor, points: Tensor) -> None:
 
 def _checked(value: Any, shape: Sequence[int | None], what: str) -> Tensor:
     try:
-        tensor = torch.as_tensor(value, dtype=torch.float64)
+        tensor = torch.as_tensor(value, dtype=torch.float64, device="cpu")
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"{what} must be numbers, got {value!r}") from None
     wanted = "(" + ", ".join("D" if size is None else str(size) for size in shape) + ")"

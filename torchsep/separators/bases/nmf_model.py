@@ -28,7 +28,7 @@ def templates_of(model: Any, num_bins: int, n_components: int) -> Float[Tensor, 
     if isinstance(model, NMFModel):
         templates = model.dictionary.detach()
     elif hasattr(model, "components_"):
-        templates = torch.as_tensor(model.components_).T
+        templates = torch.as_tensor(model.components_, device="cpu").T
     else:
         templates = torch.as_tensor(model).detach()
     if templates.shape != (num_bins, n_components):

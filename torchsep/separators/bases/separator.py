@@ -2,13 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, Required, TypedDict, final
 
 import torch
 from torch import Tensor
 
-from torchsep.checks import check_integer, check_mixture, check_required, nearest
-from torchsep.configurable import Configurable
+from torchsep.checks import check_integer, check_mixture, check_required, has_values, nearest
+from torchsep.configurable import Configurable, registry_name
+from torchsep.functional._custom_ops import without_autocast
+from torchsep.functional._levels import apply_gain, usual_level_gain, without_inaudible
 from torchsep.separators.bases.trainable import Interval, install
 from torchsep.typing import Estimates, Waveform
 
@@ -92,32 +95,65 @@ class Separator(Configurable, ABC):
 
     @abstractmethod
     def separate(self, mixture: Waveform, **required: Tensor) -> Estimates:
-        """The estimates of the sources; the mixture has been checked and is batched, in single or double precision."""
+        """The estimates of the sources; the mixture has been checked and is batched, in single or double precision.
+
+        Items near the limits of floating-point numbers have been scaled to a usual level, about one, and samples 271 dB
+        below the peak of an item are zero.
+        """
 
     @final  # type: ignore[misc]  # torch declares forward as an attribute
     def forward(self, mixture: Tensor, **required: Tensor) -> Tensor:
         """The estimates of the sources of one mixture or of a batch.
 
         Args:
-            mixture: ``(B, C, T)`` or ``(C, T)``, floating point. Half precision is computed in single. An item with
-                NaN or infinite samples returns NaN and does not affect the other items.
+            mixture: ``(B, C, T)``, of any number of items, or ``(C, T)``; floating point, of any level. Half precision
+                is computed in single. An item with NaN or infinite samples returns NaN and does not affect the other
+                items.
             required: tensors named in ``requires``, each ``(B, S, C, T)`` or ``(S, C, T)``.
 
         Raises:
-            ValueError: if a tensor has the wrong shape or dtype, if no item of the mixture is finite, or if a required
-                tensor is missing.
+            TypeError: if an input is not a tensor.
+            ValueError: if a tensor has the wrong shape or dtype, if no item of the mixture is finite, if a required
+                tensor is missing, or if a tensor on the meta device does not suffice.
         """
-        check_mixture(mixture, self.channels)
+        check_mixture(mixture, self.channels, may_be_empty=True)
         check_required(required, self.requires, tuple(mixture.shape))
         batched = mixture.dim() == 3
         dtype = torch.float64 if mixture.dtype == torch.float64 else torch.float32
         ready = {name: tensor.to(dtype) if batched else tensor.to(dtype)[None] for name, tensor in required.items()}
         whole = mixture.to(dtype) if batched else mixture.to(dtype)[None]
-        allowed = self.autocast and torch.is_autocast_enabled(mixture.device.type)
-        with torch.autocast(mixture.device.type, enabled=allowed):
-            estimates = self.separate(whole, **ready)
-        if estimates.dim() != 4 or estimates.shape[0] != whole.shape[0] or estimates.shape[-1] != whole.shape[-1]:
-            wanted = f"(B, S, C, T) with B={whole.shape[0]} and T={whole.shape[-1]}"
-            raise ValueError(f"{type(self).__name__}.separate must return {wanted}, got {tuple(estimates.shape)}")
+        if has_values(mixture):
+            estimates = self._at_usual_level(whole, ready)
+        else:
+            try:
+                estimates = self._at_usual_level(whole, ready)
+            except (AssertionError, RuntimeError) as error:
+                rule = f"mixture must have values for {registry_name(type(self))}"
+                raise ValueError(f"{rule}, got a {'meta' if mixture.is_meta else 'fake'} tensor") from error
         estimates = estimates.to(mixture.dtype)
         return estimates if batched else estimates[0]
+
+    def _at_usual_level(self, mixture: Waveform, required: dict[str, Tensor]) -> Estimates:
+        """The estimates of items that are scaled to a usual level."""
+        if len(mixture) == 0:  # the estimates of a silent item have the right shape
+            one = {name: _with_silent_item(tensor) for name, tensor in required.items()}
+            return self._at_usual_level(_with_silent_item(mixture), one)[:0]
+        gain, peak = usual_level_gain([mixture, *required.values()])
+        # Parameters have the true gradient of the estimates; without any, both gains cancel in that of the inputs.
+        cancels = not any(parameter.requires_grad for parameter in self.parameters())
+        scaled, *others = (
+            without_inaudible(apply_gain(tensor, gain, keep_gradient=cancels), peak)
+            for tensor in (mixture, *required.values())
+        )
+        with nullcontext() if self.autocast else without_autocast(mixture.device):
+            estimates = self.separate(scaled, **dict(zip(required, others, strict=True)))
+        batch, length = mixture.shape[0], mixture.shape[-1]
+        if estimates.dim() != 4 or estimates.shape[0] != batch or estimates.shape[-1] != length:
+            wanted = f"(B, S, C, T) with B={batch} and T={length}"
+            raise ValueError(f"{type(self).__name__}.separate must return {wanted}, got {tuple(estimates.shape)}")
+        return apply_gain(estimates, gain.reciprocal(), keep_gradient=cancels)
+
+
+def _with_silent_item(tensor: Tensor) -> Tensor:
+    """A batch followed by an item of zeros."""
+    return torch.cat((tensor, tensor.new_zeros(1, *tensor.shape[1:])))

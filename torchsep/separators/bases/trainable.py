@@ -36,7 +36,7 @@ class Interval:
 
     def to_free(self, value: float | Sequence[float], name: str) -> Tensor:
         """The unconstrained parameter of a value."""
-        given = torch.as_tensor(value, dtype=torch.float64)
+        given = torch.as_tensor(value, dtype=torch.float64, device="cpu")
         if not ((given > self.low) & (given < self.high)).all():
             bounds = f"above {self.low:g}" + ("" if math.isinf(self.high) else f" and below {self.high:g}")
             raise ValueError(f"{name} must be {bounds} to be trainable, got {value!r}")
@@ -45,7 +45,7 @@ class Interval:
             free = above + (-(-above).expm1()).log()  # the inverse of softplus, without overflow
         else:
             free = ((given - self.low) / (self.high - self.low)).logit()
-        return free.to(torch.get_default_dtype())
+        return free.to(torch.get_default_device(), torch.get_default_dtype())
 
     def from_free(self, free: Tensor) -> Tensor:
         """The value of an unconstrained parameter: softplus above a lower bound, or sigmoid between two bounds."""
