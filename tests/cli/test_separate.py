@@ -204,7 +204,7 @@ def test_mixtures_are_never_overwritten(tmp_path):
 )
 def test_what_happens_above_full_scale_is_said(tmp_path, overflow, note, subtype):
     mixture = write_noise(tmp_path / "loud.wav", level=2.0, subtype="FLOAT")
-    arguments = ["-s", "mix_as_estimate", "--overflow", overflow, "-o", tmp_path / "out"]
+    arguments = ["-s", "mix_as_estimate", "-p", "scale=null", "--overflow", overflow, "-o", tmp_path / "out"]
     result = separate(tmp_path / "loud.wav", *arguments)
     assert result.exit_code == 0, result.output
     assert note in result.output

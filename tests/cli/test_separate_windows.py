@@ -80,7 +80,16 @@ def test_windows_are_chosen_where_memory_is_short(tmp_path, monkeypatch):
     mixture = write_noise(tmp_path / "long.wav", seconds=40.0, channels=1)
     write_noise(tmp_path / "short.wav", seconds=14.0, channels=1)
     monkeypatch.setattr(mixture_files, "available_memory", lambda device: 10**7)
-    result = separate(tmp_path / "long.wav", tmp_path / "short.wav", "-s", "mix_as_estimate", "-o", tmp_path / "out")
+    result = separate(
+        tmp_path / "long.wav",
+        tmp_path / "short.wav",
+        "-s",
+        "mix_as_estimate",
+        "-p",
+        "scale=null",
+        "-o",
+        tmp_path / "out",
+    )
     assert result.exit_code == 0, result.output
     long, short = result.output.strip().splitlines()
     assert long.endswith("(in windows of 15 s, since 0.0 GB would be needed at once)")
@@ -88,7 +97,7 @@ def test_windows_are_chosen_where_memory_is_short(tmp_path, monkeypatch):
     total = sum(samples for samples, _ in read_sources(tmp_path / "out/mix_as_estimate/long").values())
     assert np.abs(total - mixture).max() < 1e-5
     monkeypatch.setattr(mixture_files, "available_memory", lambda device: None)
-    result = separate(tmp_path / "long.wav", "-s", "mix_as_estimate", "-o", tmp_path / "out")
+    result = separate(tmp_path / "long.wav", "-s", "mix_as_estimate", "-p", "scale=null", "-o", tmp_path / "out")
     assert "in windows" not in result.output
 
 
@@ -115,7 +124,18 @@ def test_nothing_is_left_of_a_file_that_turns_out_bad(tmp_path):
 
 def test_the_level_of_the_whole_file_counts_in_windows(tmp_path):
     write_noise(tmp_path / "loud.wav", level=2.0, subtype="FLOAT")
-    arguments = ["-s", "mix_as_estimate", "--window", "0.2", "--overflow", "rescale", "-o", tmp_path / "out"]
+    arguments = [
+        "-s",
+        "mix_as_estimate",
+        "-p",
+        "scale=null",
+        "--window",
+        "0.2",
+        "--overflow",
+        "rescale",
+        "-o",
+        tmp_path / "out",
+    ]
     result = separate(tmp_path / "loud.wav", *arguments)
     assert "all sources were scaled by" in result.output
     assert np.isclose(

@@ -64,7 +64,7 @@ def test_checkpoints_are_taken_inside_wrappers(tmp_path):
         (
             {"name": "refine", "separator": "speech8k"},
             ValueError,
-            "separator must be a registered name, got 'speech8k'",
+            "got 'speech8k'; did you mean speech8k_dpcl",
         ),
     ],
 )
