@@ -16,7 +16,13 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 pytest.register_assert_rewrite("contract.promises")
 
 # Imported by tests under their full names; the collector would import them again under other names.
-collect_ignore = ["contract/cases.py", "contract/controls.py", "contract/defects.py", "contract/promises"]
+collect_ignore = [
+    "contract/cases.py",
+    "contract/controls.py",
+    "contract/defects.py",
+    "contract/module_defects.py",
+    "contract/promises",
+]
 
 
 def pytest_addoption(parser):

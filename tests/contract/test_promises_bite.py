@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import pytest
 from contract import controls, defects
+from contract import module_defects as modules
 from contract.case import Case, registered
 from contract.cases import SMALL
 from contract.promises import PARAMETERS, PROMISES, run
@@ -147,57 +148,59 @@ DEFECTS = [
         defects.AmplifiesQuietChannels,
         nearly_silent_channels_are_silent="nearly silent channel: off by",
     ),
-    violates(defects.DetachesMixture, gradient_reaches_everything="gradient of mixture must not be zero"),
+    violates(modules.DetachesMixture, gradient_reaches_everything="gradient of mixture must not be zero"),
     violates(
-        defects.FirstChannelOnly,
+        modules.FirstChannelOnly,
         gradient_reaches_everything="gradient must reach every channel of every item",
         estimates_sum_to_the_mixture=r"sum of the estimates: off by \d\.\d+ of",
     ),
-    violates(defects.UnusedParameter, gradient_reaches_everything="unused must have a gradient"),
-    violates(defects.DetachesMasks, TRAINABLE, gradient_reaches_everything="free_power must have a gradient"),
-    violates(defects.DetachesMasks, gradient_is_correct=Failure("Jacobian mismatch for output 0", GradcheckError)),
+    violates(modules.UnusedParameter, gradient_reaches_everything="unused must have a gradient"),
+    violates(modules.DetachesMasks, TRAINABLE, gradient_reaches_everything="free_power must have a gradient"),
+    violates(modules.DetachesMasks, gradient_is_correct=Failure("Jacobian mismatch for output 0", GradcheckError)),
     violates(
-        defects.MasksWithoutStraightThrough,
+        modules.MasksWithoutStraightThrough,
         BINARY,
         gradient_is_correct="straight-through gradient of mixture: off by",
     ),
-    violates(defects.RenamedArgument, arguments_are_stored=UNSTORED, config_round_trip=UNSTORED),
+    violates(modules.RenamedArgument, arguments_are_stored=UNSTORED, config_round_trip=UNSTORED),
     violates(
-        defects.AdjustedArgument,
+        modules.AdjustedArgument,
         arguments_are_stored="sharpness must be stored as given",
         config_round_trip="config must build the same config",
     ),
-    violates(defects.TensorArgument, arguments_are_stored=NOT_JSON, config_round_trip=NOT_JSON),
+    violates(modules.TensorArgument, arguments_are_stored=NOT_JSON, config_round_trip=NOT_JSON),
     violates(
-        defects.RandomAtConstruction,
+        modules.RandomAtConstruction,
         config_round_trip="config must build the same estimates",
         checkpoint_round_trip="checkpoint must restore the estimates",
     ),
-    violates(defects.PersistentWindow, state_dict_round_trip="state without parameters must be empty: window"),
+    violates(modules.PersistentWindow, state_dict_round_trip="state without parameters must be empty: window"),
     violates(
-        defects.EmptyState,
+        modules.EmptyState,
         TRAINABLE,
         state_dict_round_trip="state must have all parameters",
         checkpoint_round_trip=Failure(r'Missing key\(s\) in state_dict: "free_power"', RuntimeError),
     ),
-    violates(defects.StoresFunction, copies_are_equal=Failure("Can't pickle local object", AttributeError)),
-    violates(defects.EmptyRepr, repr_shows_all_arguments="repr must show power"),
+    violates(modules.StoresFunction, copies_are_equal=Failure("Can't pickle local object", AttributeError)),
+    violates(modules.EmptyRepr, repr_shows_all_arguments="repr must show power"),
     violates(
-        defects.TooManyNames,
+        modules.TooManyNames,
         names_match_the_estimates="names must match the number of estimates",
         channels=r"shape must be \(B, S, C, T\)",
     ),
     violates(
-        defects.NoNames,
+        modules.NoNames,
         names_match_the_estimates="only a separator that requires the sources may have no names",
     ),
-    violates(defects.MasksAboveOne, SMALL, masks_sum_to_one="masks must not exceed one"),
-    violates(defects.MasksBelowOne, SMALL, masks_sum_to_one=r"sum of the masks: off by 0\.01"),
+    violates(modules.MasksAboveOne, SMALL, masks_sum_to_one="masks must not exceed one"),
+    violates(modules.MasksBelowOne, SMALL, masks_sum_to_one=r"sum of the masks: off by 0\.01"),
     violates(
-        defects.OverlappingBinaryMasks, BINARY, masks_sum_to_one="binary masks must assign each bin to one source"
+        modules.OverlappingBinaryMasks,
+        BINARY,
+        masks_sum_to_one="binary masks must assign each bin to one source",
     ),
-    violates(defects.BranchesOnData, compiles_as_one_graph=Failure("Data-dependent branching", Unsupported)),
-    violates(defects.LowPrecisionWindow, casts_preserve_precision="cast to half: off by"),
+    violates(modules.BranchesOnData, compiles_as_one_graph=Failure("Data-dependent branching", Unsupported)),
+    violates(modules.LowPrecisionWindow, casts_preserve_precision="cast to half: off by"),
 ]
 
 

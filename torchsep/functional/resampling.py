@@ -1,6 +1,7 @@
 """Band-limited resampling of waveforms."""
 
 import math
+from contextlib import nullcontext
 from numbers import Integral
 
 import torch
@@ -56,6 +57,7 @@ def resample(waveform: Tensor, from_rate: int, to_rate: int) -> Tensor:
     extra = old * (1 + waveform.shape[-1] // (2**22 * old)) if max(length, waveform.shape[-1]) >= 2**24 else 0
     padded = torch.nn.functional.pad(waveform, (0, extra)).contiguous()
     single = padded if padded.dtype == torch.float64 else padded.float()
-    with single.device:  # torchaudio computes its filter on the default device
+    # torchaudio computes its filter on the default device; the compiler cannot change that.
+    with nullcontext() if torch.compiler.is_compiling() else single.device:
         out: Tensor = torchaudio_resample(single, old, new, width, rolloff, "sinc_interp_kaiser", 14.769656459379492)
     return out[..., :length].to(waveform.dtype)

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
+from torchsep.functional.spatial._delay_sums import KERNEL_POWER, DelayGrid, DelayMatrix, delay_basis
+
 __all__ = [
     "delay_weights",
     "histogram_peaks",
@@ -15,8 +17,6 @@ __all__ = [
     "steered_response",
 ]
 
-# The kernel ((1 + cos x) / 2)^16 falls to a half at 0.42 rad, about the phase deviation of bins with several sources.
-_POWER = 16
 
 _PHASES = 64  # phase bins of a histogram: far finer than the kernel
 
@@ -36,7 +36,7 @@ def phase_kernel(cosine: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
         tensor([1.0000, 0.4400, 0.0000])
     """
     agreed = (1 + cosine) / 2
-    for _ in range(round(math.log2(_POWER))):
+    for _ in range(round(math.log2(KERNEL_POWER))):
         agreed = agreed.square()
     return agreed
 
@@ -109,10 +109,10 @@ def steered_response(
     moments = histogram @ _harmonics(_phase_axis(histogram)).T
     total = 0.0 * moments[..., 0, :1]
     bins = histogram.shape[-2]
-    together = max(1, _BLOCK // (2 * (_POWER + 1) * len(delays)))
+    together = max(1, _BLOCK // (2 * (KERNEL_POWER + 1) * len(delays)))
     for first in range(0, bins, together):
         part = slice(first, min(first + together, bins))
-        basis = _delay_basis(torch.arange(part.start, part.stop, device=delays.device), delays, n_fft)
+        basis = delay_basis(torch.arange(part.start, part.stop, device=delays.device), delays, n_fft)
         total = total + moments[..., part, :].flatten(-2) @ basis.flatten(0, 1)
     return total
 
@@ -152,10 +152,10 @@ def delay_weights(
                 [0., 0., 0.]], dtype=torch.float64)
     """
     bins = histogram.shape[-2]
-    basis: _DelayGrid | _DelayMatrix
-    basis = _DelayMatrix(delays, bins, n_fft) if resolution is None else _DelayGrid(delays, bins, n_fft, resolution)
+    basis: DelayGrid | DelayMatrix
+    basis = DelayMatrix(delays, bins, n_fft) if resolution is None else DelayGrid(delays, bins, n_fft, resolution)
     harmonics = _harmonics(_phase_axis(histogram))
-    signs = 1.0 - 2.0 * (torch.arange(_POWER + 1, dtype=torch.float64, device=delays.device) % 2)
+    signs = 1.0 - 2.0 * (torch.arange(KERNEL_POWER + 1, dtype=torch.float64, device=delays.device) % 2)
     signs = torch.stack((torch.ones_like(signs), signs)).repeat(1, 2)  # a shift by pi negates odd harmonics
     mean = harmonics[0].mean()  # mean of the kernel over all phases, which normalises it to a density
     weights = histogram.new_full((len(histogram), 2, len(delays)), 0.5 / len(delays))
@@ -254,44 +254,6 @@ def histogram_peaks(
     return row, column, height
 
 
-class _DelayMatrix:
-    """Sums over any delays, and over the terms of the kernel's Fourier series, by products with their phase factors."""
-
-    def __init__(self, delays: Float[Tensor, " D"], bins: int, n_fft: int) -> None:
-        self._basis = _delay_basis(torch.arange(bins, device=delays.device), delays, n_fft)
-
-    def harmonics(self, weights: Float[Tensor, "B 2 D"]) -> Float[Tensor, "B 2 F H"]:
-        """The terms of the sum of the kernels of weighted delays."""
-        return (weights @ self._basis.flatten(0, 1).T).unflatten(-1, self._basis.shape[:2])
-
-    def delays(self, moments: Float[Tensor, "B 2 F H"]) -> Float[Tensor, "B 2 D"]:
-        """The response at each delay of given terms."""
-        return moments.flatten(-2) @ self._basis.flatten(0, 1)
-
-
-class _DelayGrid:
-    """The same for the points of a grid, by FFT: the phase of harmonic n at bin f and point k is a multiple of nfk."""
-
-    def __init__(self, delays: Float[Tensor, " D"], bins: int, n_fft: int, resolution: int) -> None:
-        self._length = n_fft * resolution
-        self._point = (delays * resolution).round().long() % self._length
-        order = torch.arange(_POWER + 1, device=delays.device)
-        self._frequency = (torch.arange(bins, device=delays.device)[:, None] * order) % self._length
-
-    def harmonics(self, weights: Tensor) -> Tensor:
-        """See :class:`_DelayMatrix`."""
-        spread = weights.new_zeros(*weights.shape[:-1], self._length).index_add(-1, self._point, weights)
-        terms = torch.fft.fft(spread)[..., self._frequency]
-        return torch.cat((terms.real, terms.imag), -1)
-
-    def delays(self, moments: Tensor) -> Tensor:
-        """See :class:`_DelayMatrix`."""
-        terms = torch.complex(*moments.chunk(2, -1)).flatten(-2)
-        total = terms.new_zeros(*terms.shape[:-1], self._length).index_add(-1, self._frequency.flatten(), terms)
-        response: Tensor = torch.fft.ifft(total, norm="forward").real[..., self._point]
-        return response
-
-
 def _gaussian(distance: Tensor, width: float) -> Tensor:
     return (-0.5 * (distance / width).square()).exp()
 
@@ -310,23 +272,10 @@ def _phase_axis(histogram: Tensor) -> Float[Tensor, " P"]:
 
 def _harmonics(phase: Float[Tensor, " P"]) -> Float[Tensor, "H P"]:
     """The terms of the kernel's Fourier series at phases: all cosines, then all sines."""
-    order = torch.arange(_POWER + 1, dtype=torch.float64, device=phase.device)
-    series = [math.comb(2 * _POWER, _POWER + n) * (1 if n == 0 else 2) / 4**_POWER for n in range(_POWER + 1)]
+    order = torch.arange(KERNEL_POWER + 1, dtype=torch.float64, device=phase.device)
+    series = [
+        math.comb(2 * KERNEL_POWER, KERNEL_POWER + n) * (1 if n == 0 else 2) / 4**KERNEL_POWER
+        for n in range(KERNEL_POWER + 1)
+    ]
     angles = order[:, None] * phase
     return torch.cat((angles.cos(), angles.sin())) * phase.new_tensor(series).repeat(2)[:, None]
-
-
-def _delay_basis(frequency: Tensor, delays: Float[Tensor, " D"], n_fft: int) -> Float[Tensor, "F H D"]:
-    """The phase factors of the terms of the kernel's Fourier series: all cosines, then all sines."""
-    angles = (-2 * math.pi / n_fft) * frequency.double()[:, None] * delays.double()
-    basis = angles.new_empty(len(angles), 2, _POWER + 1, angles.shape[1])
-    cosine, sine = basis.unbind(1)
-    cosine[:, 0], sine[:, 0] = 1.0, 0.0
-    cosine[:, 1], sine[:, 1] = angles.cos(), angles.sin()
-    # The number of harmonics is doubled by angle addition, which is faster than cosines and sines.
-    for count in (2**power for power in range(round(math.log2(_POWER)))):
-        low, high = slice(1, count + 1), slice(count + 1, 2 * count + 1)
-        by = slice(count, count + 1)
-        cosine[:, high] = cosine[:, low] * cosine[:, by] - sine[:, low] * sine[:, by]
-        sine[:, high] = sine[:, low] * cosine[:, by] + cosine[:, low] * sine[:, by]
-    return basis.flatten(1, 2)
