@@ -55,11 +55,10 @@ class AcceptsIntegers(Control):
         return super().forward(mixture if mixture.is_floating_point() else mixture.float(), **required)
 
 
-class AcceptsVmap(Control):
+class MapsItemsInReverse(Control):
     def forward(self, mixture, **required):
-        if torch._C._functorch.is_functorch_wrapped_tensor(mixture):
-            return self.separate(mixture[None])[0]
-        return super().forward(mixture, **required)
+        reverses = torch._C._functorch.is_batchedtensor(mixture)
+        return super().forward(mixture.flip(-1) if reverses else mixture, **required)
 
 
 class AcceptsUnknownTensors(Control):

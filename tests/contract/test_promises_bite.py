@@ -72,7 +72,7 @@ DEFECTS = [
         empty_batches_are_supported="estimates of an empty batch must be empty",
     ),
     violates(defects.AcceptsIntegers, wrong_dtypes_are_refused=accepted("mixture of torch.int16")),
-    violates(defects.AcceptsVmap, vmap_is_refused=accepted("torch.func.vmap")),
+    violates(defects.MapsItemsInReverse, vmap_is_a_batch="items mapped by vmap: off by"),
     violates(defects.AcceptsUnknownTensors, required_tensors_are_checked=accepted("unknown tensor")),
     violates(defects.AcceptsMissingSources, required_tensors_are_checked=accepted("missing sources")),
     violates(

@@ -7,6 +7,8 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
+from torchsep.functional._custom_ops import without_autocast
+
 __all__ = ["resample"]
 
 _KERNEL_LIMIT = 2**25  # values of the filter kernel; four float64 copies exist at once, 1 GB
@@ -57,7 +59,8 @@ def resample(waveform: Tensor, from_rate: int, to_rate: int) -> Tensor:
     extra = old * (1 + waveform.shape[-1] // (2**22 * old)) if max(length, waveform.shape[-1]) >= 2**24 else 0
     padded = torch.nn.functional.pad(waveform, (0, extra)).contiguous()
     single = padded if padded.dtype == torch.float64 else padded.float()
-    # torchaudio computes its filter on the default device; the compiler cannot change that.
-    with nullcontext() if torch.compiler.is_compiling() else single.device:
+    # torchaudio computes its filter on the default device; the compiler cannot change that. Autocast would halve the
+    # precision.
+    with nullcontext() if torch.compiler.is_compiling() else single.device, without_autocast(single.device):
         out: Tensor = torchaudio_resample(single, old, new, width, rolloff, "sinc_interp_kaiser", 14.769656459379492)
     return out[..., :length].to(waveform.dtype)

@@ -121,7 +121,7 @@ def promise_non_finite_mixtures_are_refused(case, device):
 
 
 @promise
-def promise_vmap_is_refused(case, device):
+def promise_vmap_is_a_batch(case, device):
     separator = case.build(device)
     mixture, required = case.inputs(device)
     names = list(required)
@@ -129,14 +129,19 @@ def promise_vmap_is_refused(case, device):
     def call(mixture, *tensors):
         return separator(mixture, **dict(zip(names, tensors, strict=True)))
 
-    def summed(*tensors):
-        return call(*tensors).sum()
-
-    for function in (call, torch.func.grad(summed)):
-        with refused("torch.func.vmap", r"mixture must .* separators process batches themselves, got .*vmap"):
-            torch.func.vmap(function)(mixture, *required.values())
-    for number, name in enumerate(names):
-        only = (None, *(0 if number == other else None for other in range(len(names))))
+    expected = separator(mixture, **required)
+    given = mixture, *required.values()
+    assert_near(torch.func.vmap(call)(*given), expected, 1e-12, "items mapped by vmap")
+    pairs = [torch.stack((tensor, tensor), 2) for tensor in given]
+    mapped = torch.func.vmap(call, in_dims=2, out_dims=1)(*pairs)
+    assert_near(mapped, torch.stack((expected, expected), 1), 1e-12, "batches mapped by vmap")
+    for number, name in enumerate(names):  # one mixture for all
+        axes = (None, *(0 if number == other else None for other in range(len(names))))
         single = [tensor if number == other else tensor[0] for other, tensor in enumerate(required.values())]
-        with refused("torch.func.vmap", rf"{name} must .* separators process batches themselves, got .*vmap"):
-            torch.func.vmap(call, in_dims=only)(mixture[0], *single)
+        whole = {
+            other: tensor if other == name else tensor[:1].expand(tensor.shape) for other, tensor in required.items()
+        }
+        same = separator(mixture[:1].expand(mixture.shape), **whole)
+        assert_near(torch.func.vmap(call, in_dims=axes)(mixture[0], *single), same, 1e-12, "tensors mapped by vmap")
+    with refused("samples mapped by vmap", r"mixture must"):
+        torch.func.vmap(call)(mixture[0, :, 0], *(tensor[0, 0, :, 0] for tensor in required.values()))

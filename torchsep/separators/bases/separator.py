@@ -12,6 +12,7 @@ from torchsep.checks import check_integer, check_mixture, check_required, has_va
 from torchsep.configurable import Configurable, registry_name
 from torchsep.functional._custom_ops import without_autocast
 from torchsep.functional._levels import apply_gain, usual_level_gain, without_inaudible
+from torchsep.functional._vmap import as_batch, is_mapped
 from torchsep.separators.bases.trainable import Interval, install
 from torchsep.typing import Estimates, Waveform
 
@@ -116,6 +117,8 @@ class Separator(Configurable, ABC):
             ValueError: if a tensor has the wrong shape or dtype, if no item of the mixture is finite, if a required
                 tensor is missing, or if a tensor on the meta device does not suffice.
         """
+        if any(isinstance(tensor, Tensor) and is_mapped(tensor) for tensor in (mixture, *required.values())):
+            return self._mapped(mixture, required)
         check_mixture(mixture, self.channels, may_be_empty=True)
         check_required(required, self.requires, tuple(mixture.shape))
         batched = mixture.dim() == 3
@@ -132,6 +135,18 @@ class Separator(Configurable, ABC):
                 raise ValueError(f"{rule}, got a {'meta' if mixture.is_meta else 'fake'} tensor") from error
         estimates = estimates.to(mixture.dtype)
         return estimates if batched else estimates[0]
+
+    def _mapped(self, mixture: Tensor, required: dict[str, Tensor]) -> Tensor:
+        """The estimates within ``torch.func.vmap``: those of a batch, without a loop."""
+
+        def call(mixture: Tensor, *tensors: Tensor) -> Tensor:
+            if mixture.dim() != 4:
+                check_mixture(mixture[0], self.channels)
+                return self(mixture, **dict(zip(required, tensors, strict=True)))
+            flat = {name: tensor.flatten(0, 1) for name, tensor in zip(required, tensors, strict=True)}
+            return self(mixture.flatten(0, 1), **flat).unflatten(0, mixture.shape[:2])
+
+        return as_batch(call, [mixture, *required.values()])
 
     def _at_usual_level(self, mixture: Waveform, required: dict[str, Tensor]) -> Estimates:
         """The estimates of items that are scaled to a usual level."""
