@@ -10,6 +10,7 @@ from scenes import noise
 from torch.autograd import gradcheck
 
 from torchsep.losses import (
+    CombinationInvariant,
     FixedOrder,
     MixtureInvariant,
     OneAndRestPIT,
@@ -201,3 +202,25 @@ def test_functions_without_a_signature_are_losses_too():
 def test_wrappers_are_compared_by_value():
     assert PermutationInvariant(l1_loss) == PermutationInvariant(l1_loss) != PermutationInvariant(mse_loss)
     assert repr(FixedOrder(l1_loss)).startswith("FixedOrder(loss=<function l1_loss")
+
+
+@ANY
+@pytest.mark.parametrize("more", [0, 1, 2])
+def test_the_best_combination_of_more_estimates(loss, more):
+    estimates, sources = scene()
+    whole = torch.cat((0.5 * noise(3, more, 2, 30, seed=4), estimates), 1)
+
+    def slow(estimates, sources):
+        chosen = permutations(range(len(estimates)), len(sources))
+        terms = ([loss(estimates[place], source) for place, source in zip(c, sources, strict=True)] for c in chosen)
+        return min(sum(each) / len(sources) for each in terms)
+
+    agrees(CombinationInvariant(loss), slow, whole, sources)
+
+
+def test_fewer_estimates_than_sources_are_refused():
+    estimates, sources = scene()
+    with pytest.raises(
+        ValueError, match=r"^estimates must have shape \(3, 3, 2, 30\) for sources .*, got \(3, 2, 2, 30\)$"
+    ):
+        CombinationInvariant(l1_loss)(estimates[:, :2], sources)

@@ -13,6 +13,7 @@ from torchsep.data.augmentation import (
 )
 from torchsep.data.augmented import Augmented, Remix
 from torchsep.data.dynamic_mixing import DynamicMixing
+from torchsep.data.effects import LoudnessNormalization, RandomDelay, RandomEqualizer, RandomPan
 from torchsep.data.files import AudioFiles, find_audio_files
 from torchsep.data.folders import MixtureFolder, StemFolder
 from torchsep.data.fuss import FUSS
@@ -39,9 +40,13 @@ __all__ = [
     "DynamicMixing",
     "Entry",
     "LibriMix",
+    "LoudnessNormalization",
     "MixtureFolder",
     "RandomChannelSwap",
+    "RandomDelay",
+    "RandomEqualizer",
     "RandomGain",
+    "RandomPan",
     "RandomPitch",
     "RandomPolarity",
     "RandomSpeed",

@@ -26,6 +26,7 @@ __all__ = [
     "RandomSpeed",
     "fit_length",
     "stretch_of",
+    "uniform",
 ]
 
 
@@ -100,7 +101,7 @@ class RandomGain:
 
     def __call__(self, waveform: Tensor, generator: Generator) -> Tensor:
         """Apply a random gain."""
-        decibels = self.low + (self.high - self.low) * _uniform(generator)
+        decibels = self.low + (self.high - self.low) * uniform(generator)
         return waveform * 10 ** (decibels / 20)
 
 
@@ -123,7 +124,7 @@ class RandomPolarity:
 
     def __call__(self, waveform: Tensor, generator: Generator) -> Tensor:
         """Invert the waveform at random."""
-        return -waveform if _uniform(generator) < self.probability else waveform
+        return -waveform if uniform(generator) < self.probability else waveform
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ class RandomChannelSwap:
 
     def __call__(self, waveform: Tensor, generator: Generator) -> Tensor:
         """Reverse the channels at random."""
-        return waveform.flip(0) if _uniform(generator) < self.probability else waveform
+        return waveform.flip(0) if uniform(generator) < self.probability else waveform
 
 
 @dataclass(frozen=True)
@@ -235,12 +236,13 @@ class RandomPitch:
         return torch.istft(stretched, self.n_fft, hop, window=window, length=round(waveform.shape[-1] * ratio))
 
 
-def _uniform(generator: Generator) -> float:
+def uniform(generator: Generator) -> float:
+    """A random number from 0 to 1."""
     return torch.rand((), generator=generator, dtype=torch.float64, device=generator.device).item()
 
 
 def _choice(choices: Sequence[float], generator: Generator) -> float:
-    return choices[int(_uniform(generator) * len(choices))]
+    return choices[int(uniform(generator) * len(choices))]
 
 
 def _fraction(ratio: float) -> Fraction:

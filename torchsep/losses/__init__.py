@@ -6,9 +6,10 @@ from torchsep.losses.mixture_invariant import MixtureInvariant
 from torchsep.losses.multi_resolution_stft import MultiResolutionSTFT
 from torchsep.losses.targets import ideal_assignments, loud_bin_weights, magnitude_target, magnitude_weights
 from torchsep.losses.waveforms import l1_loss, mse_loss, si_sdr_loss, snr_loss
-from torchsep.losses.wrappers import FixedOrder, OneAndRestPIT, PermutationInvariant, WeightedSum
+from torchsep.losses.wrappers import CombinationInvariant, FixedOrder, OneAndRestPIT, PermutationInvariant, WeightedSum
 
 __all__ = [
+    "CombinationInvariant",
     "FixedOrder",
     "MixtureInvariant",
     "MultiResolutionSTFT",

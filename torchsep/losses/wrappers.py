@@ -17,7 +17,7 @@ from torchsep.checks import check_number
 from torchsep.functional.assignment import optimal_assignment
 from torchsep.losses.pairs import Loss, OfPairs, Sources, check_estimates, takes_mixture
 
-__all__ = ["FixedOrder", "OneAndRestPIT", "PermutationInvariant", "WeightedSum"]
+__all__ = ["CombinationInvariant", "FixedOrder", "OneAndRestPIT", "PermutationInvariant", "WeightedSum"]
 
 Losses = Float[Tensor, " B"]
 
@@ -87,6 +87,48 @@ class PermutationInvariant(OfPairs):
         source_of = self.permutation(estimates, sources).argsort(-1)
         index = source_of.view(*source_of.shape, *(1,) * (sources.dim() - 2)).expand_as(sources)
         return self._pairs(estimates, sources.gather(1, index), _sum(sources)).mean(1)
+
+
+@dataclass(frozen=True)
+class CombinationInvariant(OfPairs):
+    r"""Combination invariant loss: that of the best choice of as many estimates as there are sources, in any order.
+
+    .. math::
+        \min_\pi \frac{1}{S} \sum_j \ell(\hat s_{\pi(j)}, s_j)
+
+    with different :math:`\pi(j)` among all :math:`E \ge S` estimates. For networks with more outputs than an item has
+    sources; the estimates that are not chosen have no loss.
+
+    Args:
+        loss: pairwise loss.
+
+    Shape:
+        Estimates ``(B, E, ...)`` and sources ``(B, S, ...) -> (B,)``.
+
+    Gradient:
+        Exact, with the choice treated as constant; zero for estimates that are not chosen.
+
+    Example:
+        >>> from torchsep.losses import l1_loss
+        >>> loss, sources = CombinationInvariant(l1_loss), torch.eye(2).view(1, 2, 1, 2)
+        >>> estimates = torch.stack((torch.ones(1, 1, 2), sources[:, 1], 0.5 * sources[:, 0]), 1)
+        >>> loss.choice(estimates, sources), loss(estimates, sources)
+        (tensor([[2, 1]]), tensor([0.1250]))
+    """
+
+    def choice(self, estimates: Sources, sources: Sources) -> Int[Tensor, "B S"]:
+        """Index of the estimate for each source."""
+        check_estimates(estimates, sources, max(estimates.shape[1] if estimates.dim() > 1 else 0, sources.shape[1]))
+        mixture = _sum(sources)
+        with torch.no_grad():
+            columns = [self._pairs(one.expand_as(sources), sources, mixture) for one in estimates.split(1, dim=1)]
+            return optimal_assignment(torch.stack(columns, -1))
+
+    def __call__(self, estimates: Sources, sources: Sources) -> Losses:
+        """Loss of each item."""
+        chosen = self.choice(estimates, sources)
+        index = chosen.view(*chosen.shape, *(1,) * (sources.dim() - 2)).expand_as(sources)
+        return self._pairs(estimates.gather(1, index), sources, _sum(sources)).mean(1)
 
 
 @dataclass(frozen=True)

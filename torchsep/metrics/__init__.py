@@ -3,6 +3,7 @@
 import importlib
 from typing import Any
 
+from torchsep.metrics.binary_masks import PrecisionRecall, precision_recall
 from torchsep.metrics.bss_eval import BSSEval, bss_eval_images, bss_eval_sources, bss_eval_v4
 from torchsep.metrics.matching import MatchedEstimates, match_estimates, pairwise
 from torchsep.metrics.ratios import sa_sdr, sd_sdr, si_sar, si_sdr, si_sir, snr
@@ -11,6 +12,7 @@ from torchsep.metrics.summaries import frame_median, improvement
 __all__ = [
     "BSSEval",
     "MatchedEstimates",
+    "PrecisionRecall",
     "bss_eval_images",
     "bss_eval_sources",
     "bss_eval_v4",
@@ -18,6 +20,7 @@ __all__ = [
     "improvement",
     "match_estimates",
     "pairwise",
+    "precision_recall",
     "sa_sdr",
     "sd_sdr",
     "si_sar",
