@@ -116,3 +116,39 @@ def test_the_repr_names_every_argument_that_is_no_module():
     assert text.startswith("HPSS(\n  kernel_size=[17, 9], power=2.0, margin=1.0, mask_type='soft', ")
     assert "(stft): STFT(n_fft=256, hop_length=64, window='sqrt_hann', win_length=256)" in text
     assert repr(Part()) == "Part(size=3)"
+
+
+def test_an_argument_that_is_set_later_is_checked_as_in_the_constructor():
+    separator = HPSS(sample_rate=8000)
+    separator.mask_type = "binary"
+    assert separator.config["mask_type"] == "binary"
+    with pytest.raises(ValueError, match=r"^mask_type must be one of soft, binary, got 'hard'"):
+        separator.mask_type = "hard"
+    assert separator.mask_type == "binary"
+    mixture = torch.randn(1, 2000)
+    assert torch.equal(separator(mixture), HPSS(mask_type="binary", sample_rate=8000)(mixture))
+
+
+def test_what_follows_from_an_argument_changes_with_it():
+    separator = build("timbre_clustering", sample_rate=8000)
+    separator.num_sources = 3
+    assert separator.names == ("source_1", "source_2", "source_3")
+    assert separator(torch.randn(1, 4000)).shape == (3, 1, 4000)
+    with pytest.raises(ValueError, match=r"^num_sources must be at least 2, got 1"):
+        separator.num_sources = 1
+    windows = build("overlap_add", separator="hpss", sample_rate=8000)
+    windows.window = "hamming"
+    assert torch.equal(
+        windows._window, build("overlap_add", separator="hpss", window="hamming", sample_rate=8000)._window
+    )
+
+
+def test_an_argument_that_needs_other_parameters_is_refused():
+    separator = build("supervised_nmf", names=["a", "b"], n_components=3, sample_rate=8000)
+    with pytest.raises(
+        ValueError, match=r"^n_components must not change the parameters of supervised_nmf; build anoth"
+    ):
+        separator.n_components = 4
+    separator.max_iter = 7
+    assert separator.config["max_iter"] == 7
+    assert separator.templates.shape[-1] == 3

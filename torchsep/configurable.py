@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 __all__ = ["Configurable", "registry_name"]
 
+_BUILT = "_is_built"
+_INTERNAL = frozenset(vars(nn.Module()))  # parameters, buffers, modules, hooks, mode
+
 
 def registry_name(kind: type) -> str:
     """The registry name of a class: its name in snake case.
@@ -38,13 +41,17 @@ def _plain_numbers(value: Any) -> Any:
     return value
 
 
-def _with_plain_numbers(function: Callable[..., None]) -> Callable[..., None]:
-    """A constructor whose arguments are passed through :func:`_plain_numbers`."""
+def _constructor(function: Callable[..., None]) -> Callable[..., None]:
+    """A constructor whose arguments are passed through :func:`_plain_numbers`, and that marks the module as built."""
 
     @wraps(function)
     def construct(module: Any, *arguments: Any, **options: Any) -> None:
+        is_outermost = _BUILT not in vars(module)
+        vars(module).setdefault(_BUILT, False)
         plain = {name: _plain_numbers(value) for name, value in options.items()}
         function(module, *map(_plain_numbers, arguments), **plain)
+        if is_outermost:
+            vars(module)[_BUILT] = True
 
     return construct
 
@@ -61,6 +68,10 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _shapes(module: nn.Module) -> dict[str, Any]:
+    return {name: tensor.shape for name, tensor in module.state_dict().items()}
+
+
 class Configurable(nn.Module):
     """A module whose constructor stores every argument under the argument's own name.
 
@@ -71,7 +82,24 @@ class Configurable(nn.Module):
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
         if "__init__" in vars(cls):
-            cls.__init__ = _with_plain_numbers(cls.__init__)  # type: ignore[method-assign]
+            cls.__init__ = _constructor(cls.__init__)  # type: ignore[method-assign]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; an argument of the constructor is checked as there, with all that follows from it.
+
+        Raises:
+            ValueError: if the value is not allowed, or needs other parameters than the module has.
+        """
+        is_property = isinstance(getattr(type(self), name, None), property)  # a learnable argument, checked by itself
+        if is_property or not vars(self).get(_BUILT) or name not in self.arguments() or isinstance(value, nn.Module):
+            super().__setattr__(name, value)
+            return
+        given = {other: kept if isinstance(kept, nn.Module) else _plain(kept) for other, kept in self._stored().items()}
+        given = {other: list(kept) if isinstance(kept, nn.ModuleList) else kept for other, kept in given.items()}
+        twin = type(self)(**{**given, name: value})
+        if _shapes(twin) != _shapes(self):
+            raise ValueError(f"{name} must not change the parameters of {registry_name(type(self))}; build another one")
+        vars(self).update({name: changed for name, changed in vars(twin).items() if name not in _INTERNAL})
 
     @classmethod
     def arguments(cls) -> dict[str, inspect.Parameter]:
