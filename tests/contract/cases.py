@@ -88,7 +88,16 @@ CASES = [
         "four",
         slow=True,
     ),
-    Case("ensemble_clustering", {**_ENSEMBLE, "clustering_type": "minibatch_kmeans", "num_sources": 3}, "minibatch"),
+    Case(
+        "ensemble_clustering",
+        {
+            **_ENSEMBLE,
+            "clustering_type": "minibatch_kmeans",
+            "num_sources": 3,
+            "clusterer": {"n_init": 2, "batch_size": 64},
+        },
+        "minibatch",
+    ),
     Case(
         "ensemble_clustering",
         {**_ENSEMBLE, "clustering_type": "gaussian_mixture", "source_indices": [[0], [0]]},

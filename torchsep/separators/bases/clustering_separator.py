@@ -1,6 +1,7 @@
 """The base class of separators that cluster time-frequency bins."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, Unpack, final
 
 from jaxtyping import Float, Int
@@ -8,18 +9,16 @@ from torch import Tensor
 
 from torchsep.checks import check_boolean, check_choice, check_integer, check_mixture, check_number, check_required
 from torchsep.functional.clustering.confidence import CONFIDENCES
-from torchsep.functional.clustering.gaussian_mixture import fit_gaussian_mixture, responsibilities
+from torchsep.functional.clustering.gaussian_mixture import COVARIANCE_TYPES, fit_gaussian_mixture, responsibilities
 from torchsep.functional.clustering.kmeans import kmeans, minibatch_kmeans, soft_assignment
 from torchsep.functional.magnitude import magnitude
+from torchsep.separators.bases.clusterer_options import CLUSTERING_TYPES, clusterer_options
 from torchsep.separators.bases.initial_clusters import centres_like, mixture_like, plain_clusters
 from torchsep.separators.bases.mask_separator import MaskOptions, MaskSeparator
 from torchsep.separators.bases.source_names import numbered_names
 from torchsep.typing import Features, Masks, Spectrogram, Waveform
 
 __all__ = ["ClusteringOptions", "ClusteringSeparator"]
-
-_COVARIANCES = ("full", "tied", "diag", "spherical")
-_TYPES = ("kmeans", "minibatch_kmeans", "gaussian_mixture")
 
 
 class ClusteringOptions(MaskOptions, total=False):
@@ -31,6 +30,7 @@ class ClusteringOptions(MaskOptions, total=False):
     covariance_type: str
     fit_clusterer: bool
     init: Any
+    clusterer: Mapping[str, Any] | None
     seed: int
 
 
@@ -55,6 +55,10 @@ class ClusteringSeparator(MaskSeparator):
         init: initial (or fixed) clusters: centres ``(num_sources, D)``; for a Gaussian mixture a mapping of
             ``weights``, ``means`` and ``covariances``; or a fitted ``KMeans``, ``MiniBatchKMeans`` or
             ``GaussianMixture`` of scikit-learn. Chosen from the features if None.
+        clusterer: options of the clusterer: ``n_init``, ``max_iter`` and ``tol``; for ``minibatch_kmeans`` also
+            ``batch_size``; for ``gaussian_mixture`` also ``reg_covar``. They are those of
+            :func:`torchsep.functional.kmeans`, :func:`torchsep.functional.minibatch_kmeans` and
+            :func:`torchsep.functional.fit_gaussian_mixture`, with the defaults given there.
         seed: seed of the random initialisation, which is the same for every item.
         options: arguments of :class:`MaskSeparator`.
 
@@ -76,16 +80,17 @@ class ClusteringSeparator(MaskSeparator):
         covariance_type: str = "full",
         fit_clusterer: bool = True,
         init: Any = None,
+        clusterer: Mapping[str, Any] | None = None,
         seed: int = 0,
         **options: Unpack[MaskOptions],
     ) -> None:
         super().__init__(**options)
         check_integer(num_sources, "num_sources", at_least=2)
-        check_choice(clustering_type, _TYPES, "clustering_type")
+        check_choice(clustering_type, CLUSTERING_TYPES, "clustering_type")
         check_number(percentile, "percentile", at_least=0.0, below=100.0)
         check_number(beta, "beta", at_least=0.0)
         check_boolean(fit_clusterer, "fit_clusterer")
-        check_choice(covariance_type, _COVARIANCES, "covariance_type")
+        check_choice(covariance_type, COVARIANCE_TYPES, "covariance_type")
         check_integer(seed, "seed", at_least=0)
         self.num_sources = num_sources
         self.clustering_type = clustering_type
@@ -100,6 +105,9 @@ class ClusteringSeparator(MaskSeparator):
         self.names = numbered_names(num_sources)
         if not fit_clusterer and init is None:
             raise ValueError("init must be given where fit_clusterer is False, got None")
+        self.clusterer = clusterer_options(
+            clusterer, clustering_type, is_fitted=fit_clusterer, has_init=init is not None
+        )
 
     @abstractmethod
     def features(self, spectrogram: Spectrogram, **required: Tensor) -> Features:
@@ -180,10 +188,12 @@ class ClusteringSeparator(MaskSeparator):
                     weights=weights.double(),
                     init=mixture,
                     seed=self.seed,
+                    **(self.clusterer or {}),
                 )
             return responsibilities(whole, mixture).to(points.dtype)
         centres = centres_like(self.init, fitted)
         if self.fit_clusterer or centres is None:
             fit = kmeans if self.clustering_type == "kmeans" else minibatch_kmeans
-            centres = fit(fitted, self.num_sources, weights=weights, init=centres, seed=self.seed).centres
+            options = self.clusterer or {}
+            centres = fit(fitted, self.num_sources, weights=weights, init=centres, seed=self.seed, **options).centres
         return soft_assignment(points, centres, self.beta)
