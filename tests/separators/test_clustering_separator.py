@@ -254,3 +254,41 @@ def test_options_are_copied():
     options["n_init"] = "many"
     assert separator.clusterer == {"n_init": 2}
     assert Panning(clusterer={}, **SMALL).clusterer == {}
+
+
+@pytest.mark.parametrize("mask_type", ["soft", "binary"])
+def test_given_features_are_used(mask_type):
+    mixture = noise(2, 2, 800)
+    separator = Panning(3, mask_type=mask_type, **SMALL)
+    features = separator.features(separator.stft(mixture))
+    expected = separator(mixture)
+    assert torch.allclose(separator.separate_features(mixture, features), expected, atol=1e-12)
+    assert torch.allclose(separator.separate_features(mixture[1], features[1]), expected[1], atol=1e-12)
+    each = features.expand(-1, 2, -1, -1, -1)
+    assert separator.separate_features(mixture, each).shape == (2, 3, 2, 800)
+    low = (torch.arange(33) < 9).double().view(1, 1, 33, 1, 1).expand(2, 1, 33, features.shape[3], 1)
+    halves = Panning(2, mask_type=mask_type, beta=100.0, **SMALL).separate_features(mixture, low)
+    filtered = separator.stft.inverse(separator.stft(mixture) * low[..., 0], 800)
+    assert (halves - filtered[:, None]).abs().amax((2, 3)).amin(1).max() < 1e-9
+    single = separator.separate_features(mixture.half(), features)
+    assert single.dtype == torch.float16
+
+
+def test_wrong_features_are_refused():
+    separator, mixture = Panning(**SMALL), noise(2, 2, 800)
+    features = separator.features(separator.stft(mixture))
+    for wrong in (
+        features[0],
+        features[:1],
+        features[:, :, 1:],
+        features[..., 1:, :],
+        features.expand(2, 3, 33, -1, 2),
+    ):
+        with pytest.raises(
+            ValueError, match=r"features must have shape \(2, 2, 33, 51, D\), or one channel for all, got"
+        ):
+            separator.separate_features(mixture, wrong)
+    with pytest.raises(TypeError, match="features must be a tensor, got list"):
+        separator.separate_features(mixture, features.tolist())
+    with pytest.raises(ValueError, match="mixture must have shape"):
+        separator.separate_features(mixture[0, 0], features)

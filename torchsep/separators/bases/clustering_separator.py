@@ -4,19 +4,19 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, Unpack, final
 
-from jaxtyping import Float, Int
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from torchsep.checks import check_boolean, check_choice, check_integer, check_mixture, check_number, check_required
-from torchsep.functional.clustering.confidence import CONFIDENCES
 from torchsep.functional.clustering.gaussian_mixture import COVARIANCE_TYPES, fit_gaussian_mixture, responsibilities
 from torchsep.functional.clustering.kmeans import kmeans, minibatch_kmeans, soft_assignment
-from torchsep.functional.magnitude import magnitude
 from torchsep.separators.bases.clusterer_options import CLUSTERING_TYPES, clusterer_options
 from torchsep.separators.bases.initial_clusters import centres_like, mixture_like, plain_clusters
+from torchsep.separators.bases.loud_bins import clustering_confidence, loud_points
 from torchsep.separators.bases.mask_separator import MaskOptions, MaskSeparator
 from torchsep.separators.bases.source_names import numbered_names
-from torchsep.typing import Features, Masks, Spectrogram, Waveform
+from torchsep.typing import Estimates, Features, Masks, Spectrogram, Waveform
 
 __all__ = ["ClusteringOptions", "ClusteringSeparator"]
 
@@ -127,9 +127,40 @@ class ClusteringSeparator(MaskSeparator):
             spectrogram: spectrogram of the mixture, which determines the loudest bins.
         """
         batch, channels, bins, frames, _ = features.shape
-        points = features.flatten(1, 3)
-        assigned = self._assign(points, self._loud_points(points, features, spectrogram, self.percentile))
+        loud = loud_points(features, spectrogram, self.percentile, self.num_sources)
+        assigned = self._assign(features.flatten(1, 3), loud)
         return assigned.mT.reshape(batch, self.num_sources, channels, bins, frames)
+
+    @final
+    def separate_features(self, mixture: Waveform, features: Features) -> Estimates:
+        """The estimates from given features, computed by the caller instead of :meth:`features`.
+
+        Args:
+            mixture: ``(B, C, T)`` or ``(C, T)``.
+            features: feature vector of every bin of ``stft(mixture)``: ``(B, C, F, N, D)``, or ``(B, 1, F, N, D)`` if
+                shared by all channels; without ``B`` for a mixture ``(C, T)``.
+
+        Returns:
+            ``(B, num_sources, C, T)`` or ``(num_sources, C, T)``.
+
+        Raises:
+            TypeError: if the mixture or the features are no tensor.
+            ValueError: if they have a wrong shape.
+        """
+        check_mixture(mixture, self.channels)
+        if not isinstance(features, Tensor):
+            raise TypeError(f"features must be a tensor, got {type(features).__name__}")
+        if mixture.dim() == 2:
+            return self.separate_features(mixture[None], features[None])[0]
+        whole = mixture if mixture.dtype == torch.float64 else mixture.float()
+        spectrogram = self.stft(whole)
+        batch, channels, *bins_and_frames = spectrogram.shape
+        shape = tuple(features.shape)
+        if len(shape) != 5 or shape[:4] not in [(batch, count, *bins_and_frames) for count in (channels, 1)]:
+            wanted = f"({', '.join(map(str, spectrogram.shape))}, D), or one channel for all"
+            raise ValueError(f"features must have shape {wanted}, got {shape}")
+        masks = self.masks_of_features(features.to(whole), spectrogram)
+        return self.apply_masks(masks, spectrogram, whole).to(mixture.dtype)
 
     def confidence(
         self, mixture: Waveform, approach: str = "silhouette", threshold: float = 95.0, **required: Tensor
@@ -143,34 +174,18 @@ class ClusteringSeparator(MaskSeparator):
             threshold: percentile of power at or above which bins are used.
             required: the tensors named in ``requires``.
         """
-        check_choice(approach, tuple(CONFIDENCES), "approach")
-        check_number(threshold, "threshold", at_least=0.0, at_most=100.0)
         check_mixture(mixture, self.channels)
         check_required(required, self.requires, tuple(mixture.shape))
-        batched = mixture.dim() == 3
-        spectrogram = self.stft(mixture if batched else mixture[None])
-        ready = {name: tensor if batched else tensor[None] for name, tensor in required.items()}
-        features = self.features(spectrogram, **ready)
-        points = features.flatten(1, 3)
-        loud, weights = self._loud_points(points, features, spectrogram, threshold)
-        assigned = self._assign(loud, (loud, weights))
-        confidence = CONFIDENCES[approach](loud, assigned, weights)
-        return confidence if batched else confidence[0]
-
-    def _loud_points(
-        self, points: Tensor, features: Features, spectrogram: Spectrogram, percentile: float
-    ) -> tuple[Float[Tensor, "B P D"], Float[Tensor, "B P"]]:
-        """The features of the loudest bins, in the order of their positions, and the power of these bins."""
-        power = magnitude(spectrogram.detach()).square()
-        if features.shape[1] == 1:
-            power = power.sum(1, keepdim=True)
-        loudness = power.flatten(1)
-        count = loudness.shape[1]
-        kept = min(count, max(self.num_sources, count - int(count * percentile / 100)))
-        if kept == count:
-            return points, loudness
-        loudest: Int[Tensor, "B P"] = loudness.topk(kept, sorted=False).indices.sort().values
-        return points.gather(1, loudest[..., None].expand(-1, -1, points.shape[-1])), loudness.gather(1, loudest)
+        ready = {name: tensor if mixture.dim() == 3 else tensor[None] for name, tensor in required.items()}
+        return clustering_confidence(
+            self,
+            mixture,
+            approach,
+            threshold,
+            features=lambda spectrogram: self.features(spectrogram, **ready),
+            assign=lambda points, power: self._assign(points, (points, power)),
+            n_clusters=self.num_sources,
+        )
 
     def _assign(self, points: Tensor, loud: tuple[Tensor, Tensor]) -> Float[Tensor, "B P K"]:
         """The soft assignment of each point to the clusters fitted to the loud points."""
