@@ -164,7 +164,14 @@ CASES = [
     Case("melodia", {**_MELODIA, "mask_type": "binary"}, "binary", slow=True),
     Case(
         "melodia",
-        {**SMALL, "add_lower_octave": True, "apply_vowel_filter": True, "voicing_tolerance": 1.0},
+        {
+            **SMALL,
+            "add_lower_octave": True,
+            "apply_vowel_filter": True,
+            "voicing_tolerance": 1.0,
+            "compression": 0.5,
+            "high_pass_cutoff_hz": 300.0,
+        },
         "lower_octave_vowel",
         slow=True,
     ),
