@@ -2,10 +2,11 @@
 
 from torch import Tensor
 
-from torchsep.checks import check_choice, check_integer
+from torchsep.checks import check_integer
 from torchsep.functional.magnitude import magnitude
 from torchsep.functional.masks import binary_masks, ratio_masks
 from torchsep.functional.spatial.wiener import multichannel_wiener_filter
+from torchsep.separators.bases.mask_type import WithMaskType
 from torchsep.separators.bases.separator import Separator
 from torchsep.transforms import STFT
 from torchsep.typing import Estimates, Masks, Spectrogram, Waveform
@@ -13,7 +14,7 @@ from torchsep.typing import Estimates, Masks, Spectrogram, Waveform
 __all__ = ["WienerFilter"]
 
 
-class WienerFilter(Separator):
+class WienerFilter(WithMaskType, Separator):
     """Multichannel Wiener filter: refine estimates by the spatial covariance and power spectrogram of each source.
 
     The power of every bin and the spatial covariance of every frequency are computed from the estimate of each source,
@@ -55,7 +56,6 @@ class WienerFilter(Separator):
     ) -> None:
         super().__init__(sample_rate=sample_rate)
         check_integer(num_iterations, "num_iterations", at_least=1)
-        check_choice(mask_type, ("soft", "binary"), "mask_type")
         if stft is not None and not isinstance(stft, STFT):
             raise ValueError(f"stft must be an STFT or None, got {stft!r}")
         self.num_iterations = num_iterations

@@ -6,8 +6,9 @@ from typing import Unpack, final
 import torch
 from torch import Tensor
 
-from torchsep.checks import check_choice, check_number
+from torchsep.checks import check_number
 from torchsep.functional.masks import binary_masks
+from torchsep.separators.bases.mask_type import WithMaskType
 from torchsep.separators.bases.separator import Separator, SeparatorOptions
 from torchsep.transforms import STFT
 from torchsep.typing import Estimates, Masks, Spectrogram, Waveform
@@ -28,7 +29,7 @@ class MaskOptions(FrontEndOptions, total=False):
     mask_type: str
 
 
-class MaskSeparator(Separator):
+class MaskSeparator(WithMaskType, Separator):
     """Separate by time-frequency masking.
 
     A subclass writes :meth:`masks`. This class makes them binary if ``mask_type`` is ``binary``, multiplies the
@@ -54,7 +55,6 @@ class MaskSeparator(Separator):
         **options: Unpack[SeparatorOptions],
     ) -> None:
         super().__init__(**options)
-        check_choice(mask_type, ("soft", "binary"), "mask_type")
         check_number(mask_threshold, "mask_threshold", at_least=0.0, at_most=1.0)
         if stft is not None and not isinstance(stft, STFT):
             raise ValueError(f"stft must be an STFT or None, got {stft!r}")
