@@ -149,12 +149,15 @@ def test_missing_checkpoint_is_named(tmp_path):
     assert "none.safetensors is neither a checkpoint file nor a folder" in result.output
 
 
-def test_parameters_do_not_go_with_a_checkpoint(tmp_path):
-    torchsep.save(torchsep.build("hpss", sample_rate=8000), tmp_path / "mine.safetensors")
+def test_parameters_go_with_a_checkpoint_where_they_keep_its_weights(tmp_path):
+    torchsep.save(torchsep.build("nmf", n_components=3, sample_rate=8000), tmp_path / "mine.safetensors")
     write_noise(tmp_path / "song.wav")
-    result = separate(tmp_path / "song.wav", "-s", tmp_path / "mine.safetensors", "-p", "power=3")
+    given = (tmp_path / "song.wav", "-s", tmp_path / "mine.safetensors", "-o", tmp_path / "out")
+    assert separate(*given, "-p", "num_sources=3").exit_code == 0
+    assert len(list((tmp_path / "out" / "mine" / "song").iterdir())) == 3
+    result = separate(*given, "-p", "sample_rate=16000")
     assert result.exit_code == 2
-    assert "parameters do not go with a checkpoint" in result.output
+    assert "do not go with a checkpoint, got sample_rate for" in " ".join(result.output.split())
 
 
 @pytest.mark.parametrize("window", [[], ["--window", "0.4"]])

@@ -88,7 +88,16 @@ CASES = [
         "four",
         slow=True,
     ),
-    Case("ensemble_clustering", {**_ENSEMBLE, "clustering_type": "minibatch_kmeans", "num_sources": 3}, "minibatch"),
+    Case(
+        "ensemble_clustering",
+        {
+            **_ENSEMBLE,
+            "clustering_type": "minibatch_kmeans",
+            "num_sources": 3,
+            "clusterer": {"n_init": 2, "batch_size": 64},
+        },
+        "minibatch",
+    ),
     Case(
         "ensemble_clustering",
         {**_ENSEMBLE, "clustering_type": "gaussian_mixture", "source_indices": [[0], [0]]},
@@ -155,7 +164,14 @@ CASES = [
     Case("melodia", {**_MELODIA, "mask_type": "binary"}, "binary", slow=True),
     Case(
         "melodia",
-        {**SMALL, "add_lower_octave": True, "apply_vowel_filter": True, "voicing_tolerance": 1.0},
+        {
+            **SMALL,
+            "add_lower_octave": True,
+            "apply_vowel_filter": True,
+            "voicing_tolerance": 1.0,
+            "compression": 0.5,
+            "high_pass_cutoff_hz": 300.0,
+        },
         "lower_octave_vowel",
         slow=True,
     ),
@@ -210,7 +226,7 @@ CASES = [
     Case("timbre_clustering", {**_NMF, "num_sources": 3, "mask_type": "binary"}, "binary", slow=True),
     Case(
         "timbre_clustering",
-        {**_NMF, "clustering_type": "gaussian_mixture", "covariance_type": "diag", "n_mfcc": 3},
+        {**_NMF, "clustering_type": "gaussian_mixture", "covariance_type": "diag", "n_mfcc": 3, "nmf_init": "nndsvd"},
         "gaussian_mixture",
     ),
     Case("wiener_filter", SMALL, "one_iteration"),

@@ -127,16 +127,68 @@ def test_interpolation_and_nested_arguments():
     assert run.choice.config["margin"] == 1.5
 
 
-def test_checkpoint_takes_no_arguments(tmp_path):
-    path = tmp_path / "trained" / "model.safetensors"
+def saved(path, name="hpss", **arguments):
     path.parent.mkdir()
-    save(build("hpss", sample_rate=8000, kernel_size=5), path)
+    return str(save(build(name, sample_rate=8000, **arguments), path))
+
+
+def test_checkpoint_takes_arguments_that_keep_its_weights(tmp_path):
+    path = saved(tmp_path / "trained" / "model.safetensors", kernel_size=5)
     run = configure([f"separator={path}"])
     assert run.choice.label == "trained"
     assert run.choice.at(8000).kernel_size == 5
-    for given in ({"overrides": [f"separator={path}", "separator.power=3"]}, {"parameters": {"power": 3}}):
-        with pytest.raises(ValueError, match=r"parameters do not go with a checkpoint, got (separator\.)?power"):
-            configure(**{"separator": str(path), **given})
+    for given in (
+        {"overrides": [f"separator={path}", "separator.power=3", "separator.stft.n_fft=512", "data=scenes"]},
+        {"parameters": {"power": 3, "stft": {"name": "stft", "n_fft": 512, "hop_length": 64}}},
+        {"overrides": ["++separator.power=3", "separator.stft.n_fft=512"]},
+    ):
+        run = configure(**{"separator": path, **given})
+        separator = run.choice.at(8000)
+        assert (separator.power, separator.stft.n_fft, separator.kernel_size) == (3, 512, 5)
+        assert run.choice.label == "trained"
+        assert run.choice.loaded == [separator]
+        assert not separator.training
+
+
+def test_checkpoint_of_embeddings_takes_a_number_of_sources_and_a_clusterer(tmp_path):
+    network = {
+        "name": "embedding",
+        "body": {"name": "recurrent_body", "num_features": 129, "hidden_size": 3, "num_layers": 1},
+    }
+    path = saved(tmp_path / "trained" / "model.safetensors", "deep_clustering", network=network)
+    kept, usual = torch.random.get_rng_state(), configure([], path).choice.at(8000)
+    overrides = ["separator.num_sources=3", "separator.clusterer.n_init=2", "separator.network.body.dropout=0.5"]
+    separator = configure(overrides, path, {"percentile": 50.0}).choice.at(8000)
+    assert torch.equal(torch.random.get_rng_state(), kept)
+    assert (len(separator.names), separator.clusterer, separator.percentile) == (3, {"n_init": 2}, 50.0)
+    spectrogram = usual.stft(noise(1, 1, 4000).float())
+    assert torch.equal(separator.features(spectrogram), usual.features(spectrogram))
+    assert separator(noise(1, 4000)).shape == (3, 1, 4000)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("trainable", [], "do not go with a checkpoint, got trainable for"),
+        ("power", 3.0, "do not go with a checkpoint, got power for"),  # it is learned
+        ("sample_rate", 16000, "do not go with a checkpoint, got sample_rate for"),
+        ("name", "mix_as_estimate", "'kernel_size'"),
+        ("kernelsize", 5, "hpss has no argument 'kernelsize'; did you mean kernel_size"),
+        ("kernel_size", "wide", "kernel_size must .*, got 'wide'"),
+        ("kernel_size.size", 5, "kernel_size.size cannot be set: kernel_size of .* has no named parts"),
+    ],
+)
+def test_checkpoint_refuses_arguments_that_change_its_weights(key, value, message, tmp_path):
+    path = saved(tmp_path / "trained" / "model.safetensors", kernel_size=5, trainable=["power"])
+    for given in ({"overrides": [f"separator.{key}={value}"]}, {"parameters": {key: value}}):
+        with pytest.raises(ValueError, match=message):
+            configure(**{"separator": path, **given})
+
+
+def test_arguments_of_a_checkpoint_are_not_deleted(tmp_path):
+    path = saved(tmp_path / "trained" / "model.safetensors")
+    with pytest.raises(ValueError, match=r"cannot be deleted, got ~separator.power for"):
+        configure(["~separator.power"], path)
 
 
 def test_separator_file_is_read(tmp_path):

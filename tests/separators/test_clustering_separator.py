@@ -1,11 +1,14 @@
 """The base class of clustering separators, with a minimal subclass."""
 
+import json
+
 import pytest
 import torch
 from scenes import improvement, noise, si_sdr
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.mixture import GaussianMixture
 
+from torchsep.functional import fit_gaussian_mixture, kmeans, minibatch_kmeans, responsibilities, soft_assignment
 from torchsep.functional.clustering.confidence import CONFIDENCES
 from torchsep.separators import ClusteringSeparator
 from torchsep.transforms import STFT
@@ -163,6 +166,26 @@ FULL = {"weights": [0.5, 0.5], "means": [[0.0, 1.0], [1.0, 0.0]], "covariances":
         ({"init": [[0.0, 1.0]]}, r"init must be finite, of shape \(2, D\), got shape \(1, 2\)"),
         ({"init": [[0.0, 1.0], [float("nan"), 0.0]]}, r"init must be finite, of shape \(2, D\)"),
         ({"init": "loud"}, "init must be numbers, got 'loud'"),
+        ({"clusterer": 3}, "clusterer must be a mapping of options or None, got 3"),
+        (
+            {"clusterer": {"n_inits": 3}},
+            "clusterer must have options of kmeans, .*, got 'n_inits'; did you mean n_init",
+        ),
+        ({"clusterer": {"n_init": 0}}, "clusterer.n_init must be at least 1, got 0"),
+        ({"clusterer": {"max_iter": 1.5}}, "clusterer.max_iter must be an integer, got 1.5"),
+        ({"clusterer": {"tol": -1.0}}, "clusterer.tol must be at least 0, got -1.0"),
+        (
+            {"clustering_type": "gaussian_mixture", "clusterer": {"reg_covar": 0.0}},
+            "clusterer.reg_covar must be above 0, got 0.0",
+        ),
+        (
+            {"fit_clusterer": False, "init": [[0.0], [1.0]], "clusterer": {"tol": 0.1}},
+            "clusterer must be omitted where fit_clusterer is False, got {'tol': 0.1}",
+        ),
+        (
+            {"init": [[0.0], [1.0]], "clusterer": {"n_init": 3}},
+            "clusterer.n_init must be 1 where init is given, got 3",
+        ),
         ({"clustering_type": "gaussian_mixture", "init": [[0.0], [1.0]]}, "init must be a mapping of weights, means"),
         ({"clustering_type": "gaussian_mixture", "init": {"means": 1}}, "init must be a mapping of .*, got means"),
         (
@@ -185,3 +208,87 @@ def test_a_fitted_mixture_must_be_of_the_covariances():
     fitted = GaussianMixture(2, covariance_type="diag").fit(noise(50, 2).numpy())
     with pytest.raises(ValueError, match="init must have full covariances, got diag"):
         Panning(2, clustering_type="gaussian_mixture", init=fitted, **SMALL)
+
+
+OPTIONS = {
+    "kmeans": [{"n_init": 4}, {"max_iter": 1}, {"tol": 10.0}],
+    "minibatch_kmeans": [{"n_init": 4}, {"max_iter": 1}, {"tol": 10.0}, {"batch_size": 8}],
+    "gaussian_mixture": [{"n_init": 4}, {"max_iter": 1}, {"tol": 10.0}, {"reg_covar": 0.5}],
+}
+
+
+@pytest.mark.parametrize("clustering_type", OPTIONS)
+def test_options_reach_the_clusterer(clustering_type):
+    spectrogram = STFT(64, 16)(noise(2, 2, 800))
+    given = {"clustering_type": clustering_type, "percentile": 0.0, "seed": 3, **SMALL}
+    usual = Panning(9, **given)
+    points = usual.features(spectrogram).flatten(1, 3)
+    weights = torch.ones_like(points[..., 0])
+    for options in OPTIONS[clustering_type]:
+        separator = Panning(9, clusterer=options, **given)
+        if clustering_type == "gaussian_mixture":
+            assigned = responsibilities(points, fit_gaussian_mixture(points, 9, weights=weights, seed=3, **options))
+        else:
+            fit = {"kmeans": kmeans, "minibatch_kmeans": minibatch_kmeans}[clustering_type]
+            assigned = soft_assignment(points, fit(points, 9, weights=weights, seed=3, **options).centres, 5.0)
+        masks = separator.masks(spectrogram)
+        assert torch.allclose(masks.flatten(2).mT, assigned, atol=1e-9)
+        assert not torch.allclose(masks, usual.masks(spectrogram), atol=1e-3)
+        assert json.loads(json.dumps(separator.config))["clusterer"] == options
+
+
+def test_options_are_those_of_the_clusterer_only():
+    for clustering_type, tried in OPTIONS.items():
+        for name in {name for options in OPTIONS.values() for option in options for name in option}:
+            known = any(name in option for option in tried)
+            if known:
+                Panning(clustering_type=clustering_type, clusterer={name: 1}, **SMALL)
+                continue
+            with pytest.raises(ValueError, match=f"clusterer must have options of {clustering_type}, .*, got '{name}'"):
+                Panning(clustering_type=clustering_type, clusterer={name: 1}, **SMALL)
+
+
+def test_options_are_copied():
+    options = {"n_init": 2}
+    separator = Panning(clusterer=options, **SMALL)
+    options["n_init"] = "many"
+    assert separator.clusterer == {"n_init": 2}
+    assert Panning(clusterer={}, **SMALL).clusterer == {}
+
+
+@pytest.mark.parametrize("mask_type", ["soft", "binary"])
+def test_given_features_are_used(mask_type):
+    mixture = noise(2, 2, 800)
+    separator = Panning(3, mask_type=mask_type, **SMALL)
+    features = separator.features(separator.stft(mixture))
+    expected = separator(mixture)
+    assert torch.allclose(separator.separate_features(mixture, features), expected, atol=1e-12)
+    assert torch.allclose(separator.separate_features(mixture[1], features[1]), expected[1], atol=1e-12)
+    each = features.expand(-1, 2, -1, -1, -1)
+    assert separator.separate_features(mixture, each).shape == (2, 3, 2, 800)
+    low = (torch.arange(33) < 9).double().view(1, 1, 33, 1, 1).expand(2, 1, 33, features.shape[3], 1)
+    halves = Panning(2, mask_type=mask_type, beta=100.0, **SMALL).separate_features(mixture, low)
+    filtered = separator.stft.inverse(separator.stft(mixture) * low[..., 0], 800)
+    assert (halves - filtered[:, None]).abs().amax((2, 3)).amin(1).max() < 1e-9
+    single = separator.separate_features(mixture.half(), features)
+    assert single.dtype == torch.float16
+
+
+def test_wrong_features_are_refused():
+    separator, mixture = Panning(**SMALL), noise(2, 2, 800)
+    features = separator.features(separator.stft(mixture))
+    for wrong in (
+        features[0],
+        features[:1],
+        features[:, :, 1:],
+        features[..., 1:, :],
+        features.expand(2, 3, 33, -1, 2),
+    ):
+        with pytest.raises(
+            ValueError, match=r"features must have shape \(2, 2, 33, 51, D\), or one channel for all, got"
+        ):
+            separator.separate_features(mixture, wrong)
+    with pytest.raises(TypeError, match="features must be a tensor, got list"):
+        separator.separate_features(mixture, features.tolist())
+    with pytest.raises(ValueError, match="mixture must have shape"):
+        separator.separate_features(mixture[0, 0], features)

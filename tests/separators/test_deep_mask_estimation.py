@@ -5,8 +5,9 @@ import torch
 from separators.deep import BINS, OF_RATE, at_one_level, body, scene
 
 from torchsep import build
+from torchsep.functional.clustering.confidence import CONFIDENCES
 from torchsep.networks import Chimera, Embedding, MaskInference, MaskNetwork
-from torchsep.separators import DeepMaskEstimation
+from torchsep.separators import DeepClustering, DeepMaskEstimation
 from torchsep.transforms import STFT
 
 
@@ -174,6 +175,35 @@ def test_masks_and_features_are_of_mono_and_of_networks_that_have_both():
         estimator().masks_and_features(OF_RATE["stft"](scene()))
     with pytest.raises(ValueError, match=r"^mixture must have the channels of the network, 1, got 2$"):
         estimator(Chimera(body())).masks_and_features(OF_RATE["stft"](scene(channels=2)))
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("num_sources", [2, 3])
+def test_confidence_is_that_of_clustering_the_embedding(channels, num_sources):
+    """As of deep clustering by the embedding head of the same network."""
+    separator = estimator(Chimera(body(), num_sources, embedding_size=3))
+    same = Embedding(body(), embedding_size=3)
+    own = separator.network.state_dict()
+    shared = {name: own[name] for name in same.state_dict()}
+    same.load_state_dict(shared)
+    clustering = DeepClustering(same, num_sources, **OF_RATE).double().eval()
+    mixture = scene(3, channels)
+    for approach in CONFIDENCES:
+        found = separator.confidence(mixture, approach, threshold=60.0)
+        assert found.shape == (3,)
+        assert torch.allclose(found, clustering.confidence(mixture, approach, threshold=60.0), atol=1e-9)
+        assert torch.allclose(separator.confidence(mixture[1], approach, threshold=60.0), found[1], atol=1e-6)
+
+
+def test_confidence_of_one_source_compares_it_with_the_rest():
+    assert estimator(Chimera(body(), 1, embedding_size=3)).confidence(scene()).isfinite().all()
+
+
+def test_confidence_needs_an_embedding():
+    with pytest.raises(ValueError, match=r"^network must give masks and an embedding, got MaskInference$"):
+        estimator().confidence(scene())
+    with pytest.raises(ValueError, match=r"approach must be one of silhouette, .*, got 'silhouete'; did you mean"):
+        estimator(Chimera(body())).confidence(scene(), "silhouete")
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])

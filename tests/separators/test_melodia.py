@@ -143,6 +143,34 @@ def test_the_vowel_filter_weighs_frequencies():
     assert envelope[16] == envelope.max() == 1.0  # 500 Hz
 
 
+@pytest.mark.parametrize("compression", [0.5, 3.0])
+def test_the_mask_of_harmonics_is_compressed(compression):
+    mixture = song()[0].sum(0)[None]
+    shared = {"smooth_length": 1, "apply_vowel_filter": True, **SMALL}
+    plain, compressed = Melodia(**shared), Melodia(compression=compression, **shared)
+    spectrogram = plain.stft(mixture)
+    mask, raised = plain.masks(spectrogram)[:, 1], compressed.masks(spectrogram)[:, 1]
+    expected = 0.1 + 0.8 * ((mask - 0.1).clamp(min=0) / 0.8) ** compression
+    assert torch.allclose(raised, expected, rtol=0, atol=1e-7)
+    assert not torch.allclose(raised, mask, atol=0.1)
+
+
+@pytest.mark.parametrize("mask_type", ["soft", "binary"])
+def test_what_is_below_the_cutoff_is_background(mask_type):
+    mixture = song()[0].sum(0)[None]
+    plain, high = (Melodia(mask_type=mask_type, high_pass_cutoff_hz=cutoff, **SMALL) for cutoff in (0.0, 700.0))
+    spectrogram = plain.stft(mixture)
+    mask, passed = plain.final_masks(spectrogram), high.final_masks(spectrogram)
+    low = high.stft.bins_below(700.0, 8000)
+    assert 0 < low.sum() < len(low)
+    assert not passed[:, 1, :, low].any()
+    assert (passed[:, 0, :, low] == 1).all()
+    assert mask[:, 1, :, low].any()
+    assert torch.equal(passed[..., ~low, :], mask[..., ~low, :])
+    estimates = high(mixture)
+    assert torch.allclose(estimates.sum(1), mixture, atol=1e-9)
+
+
 def test_more_overtones_take_more():
     mixture = song()[0].sum(0)[None]
     few, many = (Melodia(num_overtones=number, **SMALL) for number in (3, 40))
@@ -258,6 +286,8 @@ def test_any_window_has_a_lobe(window):
         ({"voicing_tolerance": math.inf}, "voicing_tolerance must be finite"),
         ({"min_peak_salience": 101.0}, "min_peak_salience must be at most 100"),
         ({"num_overtones": 0}, "num_overtones must be at least 1"),
+        ({"compression": 0.0}, "compression must be above 0, got 0.0"),
+        ({"high_pass_cutoff_hz": -1.0}, "high_pass_cutoff_hz must be at least 0, got -1.0"),
         ({"smooth_length": 0}, "smooth_length must be at least 1"),
         ({"add_lower_octave": 1}, "add_lower_octave must be True or False"),
         ({"apply_vowel_filter": "yes"}, "apply_vowel_filter must be True or False"),

@@ -44,6 +44,31 @@ def test_features_of_each_channel():
         assert torch.allclose(features[:, channel], expected[:, 0], atol=1e-8)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"alpha": 0.5},
+        {"alpha": 0.5, "l1_ratio": 1.0},
+        {"nmf_init": "nndsvd"},
+        {"alpha": 0.5, "l1_ratio": 0.5, "nmf_init": "nndsvd", "beta_loss": "frobenius"},
+    ],
+)
+def test_arguments_of_the_factorisation_reach_it(arguments):
+    mixture = tones_and_clicks()[0].sum(0)[None, :, :6000]
+    shared = {"n_components": 5, "max_iter": 20}
+    separator = TimbreClustering(**shared, **arguments, sample_rate=RATE)
+    spectrogram = separator.stft(mixture)
+    given = {"init" if name == "nmf_init" else name: value for name, value in arguments.items()}
+    level = spectrogram[:, 0].abs()
+    model = fit_nmf(level / level.mean(), **shared, **given)
+    timbres = normalized_mfcc(model.templates.mT.square(), RATE)
+    expected = mean_component_features(model.templates, model.activations[:, None], timbres)
+    features = separator.features(spectrogram)
+    assert torch.allclose(features, expected, atol=1e-8)
+    usual = TimbreClustering(**shared, sample_rate=RATE).features(spectrogram)
+    assert not torch.allclose(features, usual, atol=1e-3)
+
+
 @pytest.mark.parametrize("arguments", [{}, {"mask_type": "binary"}, {"beta_loss": "frobenius", "n_mfcc": 20}])
 def test_tones_and_clicks_are_separated(arguments):
     sources, rate = tones_and_clicks()
@@ -59,6 +84,9 @@ def test_tones_and_clicks_are_separated(arguments):
         ({"n_mfcc": 129}, "n_mfcc must be at most 128, got 129"),
         ({"beta_loss": "euclid"}, "beta_loss must be one of"),
         ({"max_iter": 0}, "max_iter must be at least 1"),
+        ({"l1_ratio": 2.0}, "l1_ratio must be at most 1, got 2.0"),
+        ({"alpha": -1.0}, "alpha must be at least 0, got -1.0"),
+        ({"nmf_init": "svd"}, "nmf_init must be one of random, nndsvd, got 'svd'"),
         ({"num_sources": 1}, "num_sources must be at least 2"),
     ],
 )

@@ -1,5 +1,6 @@
 """A run: its configuration and its separator, from overrides and names."""
 
+import copy
 import importlib
 import importlib.util
 import os
@@ -8,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
+from torch import Tensor
 
 from torchsep import registry
 from torchsep.checkpoint import load
@@ -44,7 +47,8 @@ def configure(
         separator: a registered name, whose preset in ``configs/separator`` is used if there is one; a checkpoint; a
             YAML file of a name and arguments; or ``module:Class`` or ``file.py:Class`` for a class of your own, which
             is imported and registered.
-        parameters: arguments of the separator, in addition to those of its preset.
+        parameters: arguments of the separator, in addition to those of its preset or checkpoint. Those of a checkpoint
+            may not change its class, its sample rate, or its weights: their names, shapes and values.
         high_band: of a checkpoint at a lower sample rate than the mixtures, as for :class:`Resampled`.
 
     Raises:
@@ -63,9 +67,16 @@ def configure(
     if chosen is None:
         config = compose(rest)
     elif checkpoint is not None:
-        wrong = [line.partition("=")[0] for line in rest if line.startswith("separator.")] + list(parameters or {})
-        if wrong:
-            raise ValueError(f"parameters do not go with a checkpoint, got {', '.join(wrong)} for {chosen}")
+        inside = [override for override in given if str(override.key_or_group).startswith("separator.")]
+        changes = {
+            **{str(override.key_or_group).partition(".")[2]: _changed_value(override, chosen) for override in inside},
+            **(parameters or {}),
+        }
+        if changes:
+            checkpoint = _rebuilt(checkpoint, changes, chosen)
+        rest = [
+            override.input_line or "" for override in given if override not in inside and not _is_separator(override)
+        ]
         return Run(compose(rest), SeparatorChoice(checkpoint, _checkpoint_label(chosen), high_band))
     elif chosen.endswith((".yaml", ".yml")):
         config = compose(rest, separator=_read(Path(chosen)))
@@ -98,6 +109,50 @@ def _checkpoint(choice: str) -> Separator | None:
         if is_file:
             raise
         return None
+
+
+def _changed_value(override: Override, chosen: str) -> Any:
+    """The value that an override gives to an argument of a checkpoint."""
+    if override.is_delete():
+        raise ValueError(f"arguments of a checkpoint cannot be deleted, got {override.input_line} for {chosen}")
+    return override.value()
+
+
+def _rebuilt(checkpoint: Separator, changes: Mapping[str, Any], chosen: str) -> Separator:
+    """The separator of a checkpoint with other arguments and the same weights.
+
+    Args:
+        checkpoint: separator as loaded.
+        changes: new arguments; those of a part have dots in their names.
+        chosen: what the checkpoint was named, for error messages.
+    """
+    config = copy.deepcopy(checkpoint.config)
+    for key, value in changes.items():
+        *parents, name = key.split(".")
+        part = config
+        for parent in parents:
+            if part.get(parent) is None:
+                part[parent] = {}
+            part = part[parent]
+            if not isinstance(part, dict):
+                raise ValueError(f"{key} cannot be set: {parent} of {chosen} has no named parts")
+        part[name] = value
+    with torch.random.fork_rng(devices=()):
+        rebuilt = registry.build(config)
+    weights = checkpoint.state_dict()
+    same = _shapes(rebuilt.state_dict()) == _shapes(weights)
+    if same:
+        requested = rebuilt.config
+        rebuilt.load_state_dict(weights)
+        same = rebuilt.config == requested  # a learned hyper-parameter is a weight
+    if not same or type(rebuilt) is not type(checkpoint) or rebuilt.sample_rate != checkpoint.sample_rate:
+        rule = "parameters that change the weights, class or sample rate do not go with a checkpoint"
+        raise ValueError(f"{rule}, got {', '.join(changes)} for {chosen}")
+    return rebuilt.eval()
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}
 
 
 def _checkpoint_label(choice: str) -> str:

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from typing import Unpack
 
+from jaxtyping import Float
 from torch import Tensor
 
+from torchsep.functional.clustering.kmeans import kmeans, soft_assignment
 from torchsep.networks import EmbeddingNetwork, MaskNetwork
+from torchsep.separators.bases.loud_bins import clustering_confidence
 from torchsep.separators.bases.mask_separator import MaskOptions, MaskSeparator
 from torchsep.separators.bases.network_separator import (
     align_channels,
@@ -16,9 +19,11 @@ from torchsep.separators.bases.network_separator import (
     normalized_magnitude,
 )
 from torchsep.separators.bases.source_names import are_numbered, check_names
-from torchsep.typing import Features, Masks, Spectrogram
+from torchsep.typing import Features, Masks, Spectrogram, Waveform
 
 __all__ = ["DeepMaskEstimation"]
+
+_BETA = 5.0  # inverse temperature of the posteriors of k-means, the default of clustering separators
 
 
 class DeepMaskEstimation(MaskSeparator):
@@ -79,17 +84,56 @@ class DeepMaskEstimation(MaskSeparator):
             return masks
         return align_channels(masks, masks * magnitude[:, None])
 
+    def confidence(
+        self, mixture: Waveform, approach: str = "silhouette", threshold: float = 95.0
+    ) -> Float[Tensor, " B"]:
+        """The confidence in each mixture's separation, if the network has an embedding too.
+
+        The embeddings of the loudest bins are clustered by k-means, as in :class:`DeepClustering`, with a cluster per
+        source, and at least two.
+
+        Args:
+            mixture: ``(B, C, T)`` or ``(C, T)``.
+            approach: as for :meth:`ClusteringSeparator.confidence`.
+            threshold: percentile of power at or above which bins are used.
+
+        Raises:
+            ValueError: if the network has no embedding, or an argument cannot be used.
+        """
+        network = self._embedding_network()
+        n_clusters = max(2, self.network.num_sources)
+
+        def assign(points: Tensor, power: Tensor) -> Tensor:
+            centres = kmeans(points, n_clusters, weights=(power > 0).to(points.dtype)).centres
+            return soft_assignment(points, centres, _BETA)
+
+        return clustering_confidence(
+            self,
+            mixture,
+            approach,
+            threshold,
+            features=lambda spectrogram: apply_per_channel(
+                network, "embedding", normalized_magnitude(spectrogram), axis=1
+            ),
+            assign=assign,
+            n_clusters=n_clusters,
+        )
+
     def masks_and_features(self, spectrogram: Spectrogram) -> tuple[Masks, Features]:
         """The masks and the embedding of a network with both outputs, for multi-task training.
 
         Raises:
             ValueError: if the network has no embedding, or another number of channels than the mixture.
         """
+        network = self._embedding_network()
+        magnitude = normalized_magnitude(spectrogram)
+        if magnitude.shape[1] != network.channels:
+            wanted, got = network.channels, magnitude.shape[1]
+            raise ValueError(f"mixture must have the channels of the network, {wanted}, got {got}")
+        masks, features = call_in_own_precision(network, "both", magnitude)
+        return masks.to(magnitude.dtype), features.to(magnitude.dtype)
+
+    def _embedding_network(self) -> EmbeddingNetwork:
         if not isinstance(self.network, EmbeddingNetwork) or not hasattr(self.network, "both"):
             raise ValueError(f"network must give masks and an embedding, got {type(self.network).__name__}")
-        magnitude = normalized_magnitude(spectrogram)
-        if magnitude.shape[1] != self.network.channels:
-            wanted, got = self.network.channels, magnitude.shape[1]
-            raise ValueError(f"mixture must have the channels of the network, {wanted}, got {got}")
-        masks, features = call_in_own_precision(self.network, "both", magnitude)
-        return masks.to(magnitude.dtype), features.to(magnitude.dtype)
+        return self.network

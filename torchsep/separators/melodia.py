@@ -10,13 +10,13 @@ from torch import Tensor
 from torchsep.checks import check_boolean, check_integer, check_mixture, check_number
 from torchsep.functional._chunks import map_frames
 from torchsep.functional.filters.box_filter import box_filter
-from torchsep.functional.masks import complementary_masks
 from torchsep.functional.pitch.harmonic_masks import harmonic_mask, vowel_envelope
 from torchsep.functional.pitch.melody import predominant_melody
-from torchsep.separators.bases.mask_separator import MaskOptions, MaskSeparator
+from torchsep.separators.bases.background_separator import BackgroundSeparator
+from torchsep.separators.bases.mask_separator import MaskOptions
 from torchsep.transforms import STFT
 from torchsep.transforms.stft import window_values
-from torchsep.typing import Masks, Spectrogram, Waveform
+from torchsep.typing import Spectrogram, Waveform
 
 __all__ = ["Melodia"]
 
@@ -26,7 +26,7 @@ _LOBE_END = 0.01  # relative height at the end of a main lobe without a zero
 _LOBE_DETAIL = 16
 
 
-class Melodia(MaskSeparator):
+class Melodia(BackgroundSeparator):
     """Melodia: separate the predominant melody, voice or instrument, by its pitch contours and a harmonic mask.
 
     The foreground mask follows the harmonics of the melody. The salience of a pitch is the weighted sum of the spectral
@@ -51,6 +51,8 @@ class Melodia(MaskSeparator):
         add_lower_octave: whether the harmonics of the octave below are added to the mask, which compensates for
             melodies estimated an octave too high.
         apply_vowel_filter: whether the mask is weighted by the formants of a vowel, :func:`vowel_envelope`.
+        compression: exponent of the mask of harmonics; below one it widens lobes and raises what the vowel lowers.
+        high_pass_cutoff_hz: cutoff of the foreground; bins below the one nearest to it are background.
         options: arguments of :class:`MaskSeparator`.
 
     Shape:
@@ -71,9 +73,6 @@ class Melodia(MaskSeparator):
         IEEE TASLP, 2012.
     """
 
-    names = ("background", "foreground")
-    last_is_residual = True
-
     def __init__(  # noqa: PLR0917 - names and order of the parameters are established
         self,
         min_frequency_hz: float = 55.0,
@@ -84,15 +83,19 @@ class Melodia(MaskSeparator):
         smooth_length: int = 5,
         add_lower_octave: bool = False,  # noqa: FBT001
         apply_vowel_filter: bool = False,  # noqa: FBT001
+        *,
+        compression: float = 1.0,
+        high_pass_cutoff_hz: float = 0.0,
         **options: Unpack[MaskOptions],
     ) -> None:
-        super().__init__(**options)
+        super().__init__(high_pass_cutoff_hz=high_pass_cutoff_hz, **options)
         check_number(min_frequency_hz, "min_frequency_hz", above=0.0)
         check_number(max_frequency_hz, "max_frequency_hz", above=min_frequency_hz)
         check_number(voicing_tolerance, "voicing_tolerance")
         check_number(min_peak_salience, "min_peak_salience", at_least=0.0, at_most=100.0)
         check_integer(num_overtones, "num_overtones", at_least=1)
         check_integer(smooth_length, "smooth_length", at_least=1)
+        check_number(compression, "compression", above=0.0)
         self.min_frequency_hz = min_frequency_hz
         self.max_frequency_hz = max_frequency_hz
         self.voicing_tolerance = voicing_tolerance
@@ -103,6 +106,7 @@ class Melodia(MaskSeparator):
             check_boolean(value, name)
         self.add_lower_octave = add_lower_octave
         self.apply_vowel_filter = apply_vowel_filter
+        self.compression = compression
         self._half_width = _main_lobe(self.stft) * self.sample_rate
 
     @property
@@ -119,8 +123,8 @@ class Melodia(MaskSeparator):
         pitch = self._melody(mixture if mixture.dim() == 3 else mixture[None])
         return pitch if mixture.dim() == 3 else pitch[0]
 
-    def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
-        """The harmonic mask of the melody of the mixture, and its complement."""
+    def background_mask(self, spectrogram: Spectrogram) -> Float[Tensor, "B 1 F N"]:
+        """The complement of the harmonic mask of the melody of the mixture, shared by all channels."""
         mixture = spectrogram.detach()
         frames = mixture.shape[-1]
         melody = self._melody(self.stft.inverse(mixture, (frames - 1) * self.stft.hop_length))
@@ -135,7 +139,8 @@ class Melodia(MaskSeparator):
             if self.add_lower_octave:
                 lower = harmonic_mask(0.5 * pitch, frequencies, self._half_width, self.num_overtones)
                 mask = torch.maximum(mask, lower)
-            return mask * vowel_envelope(frequencies) if self.apply_vowel_filter else mask
+            mask = mask * vowel_envelope(frequencies) if self.apply_vowel_filter else mask
+            return mask if self.compression == 1 else mask**self.compression
 
         def background(mask: Tensor, mixture: Tensor) -> Tensor:
             silent = (torch.view_as_real(mixture) == 0).all(-1).all(1, keepdim=True)
@@ -146,7 +151,7 @@ class Melodia(MaskSeparator):
         mask = map_frames(foreground, mixture[:, :1].real, pitch[:, None, None])
         mask = box_filter(mask, self.smooth_length, dim=-1)
         has_melody = (melody > 0).any(-1)[:, None, None, None]
-        return complementary_masks(map_frames(background, mask, mixture))
+        return map_frames(background, mask, mixture)
 
     def _melody(self, mixture: Waveform) -> Float[Tensor, "B N"]:
         return predominant_melody(

@@ -1,25 +1,24 @@
 """The base class of separators that cluster time-frequency bins."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, Unpack, final
 
-from jaxtyping import Float, Int
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from torchsep.checks import check_boolean, check_choice, check_integer, check_mixture, check_number, check_required
-from torchsep.functional.clustering.confidence import CONFIDENCES
-from torchsep.functional.clustering.gaussian_mixture import fit_gaussian_mixture, responsibilities
+from torchsep.functional.clustering.gaussian_mixture import COVARIANCE_TYPES, fit_gaussian_mixture, responsibilities
 from torchsep.functional.clustering.kmeans import kmeans, minibatch_kmeans, soft_assignment
-from torchsep.functional.magnitude import magnitude
+from torchsep.separators.bases.clusterer_options import CLUSTERING_TYPES, clusterer_options
 from torchsep.separators.bases.initial_clusters import centres_like, mixture_like, plain_clusters
+from torchsep.separators.bases.loud_bins import clustering_confidence, loud_points
 from torchsep.separators.bases.mask_separator import MaskOptions, MaskSeparator
 from torchsep.separators.bases.source_names import numbered_names
-from torchsep.typing import Features, Masks, Spectrogram, Waveform
+from torchsep.typing import Estimates, Features, Masks, Spectrogram, Waveform
 
 __all__ = ["ClusteringOptions", "ClusteringSeparator"]
-
-_COVARIANCES = ("full", "tied", "diag", "spherical")
-_TYPES = ("kmeans", "minibatch_kmeans", "gaussian_mixture")
 
 
 class ClusteringOptions(MaskOptions, total=False):
@@ -31,6 +30,7 @@ class ClusteringOptions(MaskOptions, total=False):
     covariance_type: str
     fit_clusterer: bool
     init: Any
+    clusterer: Mapping[str, Any] | None
     seed: int
 
 
@@ -55,6 +55,10 @@ class ClusteringSeparator(MaskSeparator):
         init: initial (or fixed) clusters: centres ``(num_sources, D)``; for a Gaussian mixture a mapping of
             ``weights``, ``means`` and ``covariances``; or a fitted ``KMeans``, ``MiniBatchKMeans`` or
             ``GaussianMixture`` of scikit-learn. Chosen from the features if None.
+        clusterer: options of the clusterer: ``n_init``, ``max_iter`` and ``tol``; for ``minibatch_kmeans`` also
+            ``batch_size``; for ``gaussian_mixture`` also ``reg_covar``. They are those of
+            :func:`torchsep.functional.kmeans`, :func:`torchsep.functional.minibatch_kmeans` and
+            :func:`torchsep.functional.fit_gaussian_mixture`, with the defaults given there.
         seed: seed of the random initialisation, which is the same for every item.
         options: arguments of :class:`MaskSeparator`.
 
@@ -76,16 +80,17 @@ class ClusteringSeparator(MaskSeparator):
         covariance_type: str = "full",
         fit_clusterer: bool = True,
         init: Any = None,
+        clusterer: Mapping[str, Any] | None = None,
         seed: int = 0,
         **options: Unpack[MaskOptions],
     ) -> None:
         super().__init__(**options)
         check_integer(num_sources, "num_sources", at_least=2)
-        check_choice(clustering_type, _TYPES, "clustering_type")
+        check_choice(clustering_type, CLUSTERING_TYPES, "clustering_type")
         check_number(percentile, "percentile", at_least=0.0, below=100.0)
         check_number(beta, "beta", at_least=0.0)
         check_boolean(fit_clusterer, "fit_clusterer")
-        check_choice(covariance_type, _COVARIANCES, "covariance_type")
+        check_choice(covariance_type, COVARIANCE_TYPES, "covariance_type")
         check_integer(seed, "seed", at_least=0)
         self.num_sources = num_sources
         self.clustering_type = clustering_type
@@ -100,6 +105,9 @@ class ClusteringSeparator(MaskSeparator):
         self.names = numbered_names(num_sources)
         if not fit_clusterer and init is None:
             raise ValueError("init must be given where fit_clusterer is False, got None")
+        self.clusterer = clusterer_options(
+            clusterer, clustering_type, is_fitted=fit_clusterer, has_init=init is not None
+        )
 
     @abstractmethod
     def features(self, spectrogram: Spectrogram, **required: Tensor) -> Features:
@@ -119,9 +127,40 @@ class ClusteringSeparator(MaskSeparator):
             spectrogram: spectrogram of the mixture, which determines the loudest bins.
         """
         batch, channels, bins, frames, _ = features.shape
-        points = features.flatten(1, 3)
-        assigned = self._assign(points, self._loud_points(points, features, spectrogram, self.percentile))
+        loud = loud_points(features, spectrogram, self.percentile, self.num_sources)
+        assigned = self._assign(features.flatten(1, 3), loud)
         return assigned.mT.reshape(batch, self.num_sources, channels, bins, frames)
+
+    @final
+    def separate_features(self, mixture: Waveform, features: Features) -> Estimates:
+        """The estimates from given features, computed by the caller instead of :meth:`features`.
+
+        Args:
+            mixture: ``(B, C, T)`` or ``(C, T)``.
+            features: feature vector of every bin of ``stft(mixture)``: ``(B, C, F, N, D)``, or ``(B, 1, F, N, D)`` if
+                shared by all channels; without ``B`` for a mixture ``(C, T)``.
+
+        Returns:
+            ``(B, num_sources, C, T)`` or ``(num_sources, C, T)``.
+
+        Raises:
+            TypeError: if the mixture or the features are no tensor.
+            ValueError: if they have a wrong shape.
+        """
+        check_mixture(mixture, self.channels)
+        if not isinstance(features, Tensor):
+            raise TypeError(f"features must be a tensor, got {type(features).__name__}")
+        if mixture.dim() == 2:
+            return self.separate_features(mixture[None], features[None])[0]
+        whole = mixture if mixture.dtype == torch.float64 else mixture.float()
+        spectrogram = self.stft(whole)
+        batch, channels, *bins_and_frames = spectrogram.shape
+        shape = tuple(features.shape)
+        if len(shape) != 5 or shape[:4] not in [(batch, count, *bins_and_frames) for count in (channels, 1)]:
+            wanted = f"({', '.join(map(str, spectrogram.shape))}, D), or one channel for all"
+            raise ValueError(f"features must have shape {wanted}, got {shape}")
+        masks = self.masks_of_features(features.to(whole), spectrogram)
+        return self.apply_masks(masks, spectrogram, whole).to(mixture.dtype)
 
     def confidence(
         self, mixture: Waveform, approach: str = "silhouette", threshold: float = 95.0, **required: Tensor
@@ -135,34 +174,18 @@ class ClusteringSeparator(MaskSeparator):
             threshold: percentile of power at or above which bins are used.
             required: the tensors named in ``requires``.
         """
-        check_choice(approach, tuple(CONFIDENCES), "approach")
-        check_number(threshold, "threshold", at_least=0.0, at_most=100.0)
         check_mixture(mixture, self.channels)
         check_required(required, self.requires, tuple(mixture.shape))
-        batched = mixture.dim() == 3
-        spectrogram = self.stft(mixture if batched else mixture[None])
-        ready = {name: tensor if batched else tensor[None] for name, tensor in required.items()}
-        features = self.features(spectrogram, **ready)
-        points = features.flatten(1, 3)
-        loud, weights = self._loud_points(points, features, spectrogram, threshold)
-        assigned = self._assign(loud, (loud, weights))
-        confidence = CONFIDENCES[approach](loud, assigned, weights)
-        return confidence if batched else confidence[0]
-
-    def _loud_points(
-        self, points: Tensor, features: Features, spectrogram: Spectrogram, percentile: float
-    ) -> tuple[Float[Tensor, "B P D"], Float[Tensor, "B P"]]:
-        """The features of the loudest bins, in the order of their positions, and the power of these bins."""
-        power = magnitude(spectrogram.detach()).square()
-        if features.shape[1] == 1:
-            power = power.sum(1, keepdim=True)
-        loudness = power.flatten(1)
-        count = loudness.shape[1]
-        kept = min(count, max(self.num_sources, count - int(count * percentile / 100)))
-        if kept == count:
-            return points, loudness
-        loudest: Int[Tensor, "B P"] = loudness.topk(kept, sorted=False).indices.sort().values
-        return points.gather(1, loudest[..., None].expand(-1, -1, points.shape[-1])), loudness.gather(1, loudest)
+        ready = {name: tensor if mixture.dim() == 3 else tensor[None] for name, tensor in required.items()}
+        return clustering_confidence(
+            self,
+            mixture,
+            approach,
+            threshold,
+            features=lambda spectrogram: self.features(spectrogram, **ready),
+            assign=lambda points, power: self._assign(points, (points, power)),
+            n_clusters=self.num_sources,
+        )
 
     def _assign(self, points: Tensor, loud: tuple[Tensor, Tensor]) -> Float[Tensor, "B P K"]:
         """The soft assignment of each point to the clusters fitted to the loud points."""
@@ -180,10 +203,12 @@ class ClusteringSeparator(MaskSeparator):
                     weights=weights.double(),
                     init=mixture,
                     seed=self.seed,
+                    **(self.clusterer or {}),
                 )
             return responsibilities(whole, mixture).to(points.dtype)
         centres = centres_like(self.init, fitted)
         if self.fit_clusterer or centres is None:
             fit = kmeans if self.clustering_type == "kmeans" else minibatch_kmeans
-            centres = fit(fitted, self.num_sources, weights=weights, init=centres, seed=self.seed).centres
+            options = self.clusterer or {}
+            centres = fit(fitted, self.num_sources, weights=weights, init=centres, seed=self.seed, **options).centres
         return soft_assignment(points, centres, self.beta)
