@@ -226,7 +226,7 @@ CASES = [
     Case("timbre_clustering", {**_NMF, "num_sources": 3, "mask_type": "binary"}, "binary", slow=True),
     Case(
         "timbre_clustering",
-        {**_NMF, "clustering_type": "gaussian_mixture", "covariance_type": "diag", "n_mfcc": 3, "nmf_init": "nndsvd"},
+        {**_NMF, "clustering_type": "gaussian_mixture", "covariance_type": "diag", "n_mfcc": 3},
         "gaussian_mixture",
     ),
     Case("wiener_filter", SMALL, "one_iteration"),

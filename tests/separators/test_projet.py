@@ -80,3 +80,40 @@ def test_the_seed_counts_and_nothing_else():
 def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         PROJET(**{"num_sources": 2, **SMALL, **arguments})
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+@pytest.mark.parametrize(
+    ("places", "arguments"),
+    [
+        (((20, 0), (70, 0)), {"num_iterations": 30, "max_delay_samples": 0}),
+        (((45, -4), (45, 3)), {"num_iterations": 100}),
+    ],
+)
+def test_estimates_are_refined_in_their_order(order, places, arguments):
+    sources = scene(*places)[order]
+    mixture = sources.sum(0)
+    given = sources + 0.5 * sources.flip(0)  # each with half of the other
+    separator = PROJET(2, projection_set_delay=5, sample_rate=RATE, **arguments)
+    refined = separator.refine(mixture, given)
+    assert improvement(refined, sources) > improvement(given, sources) + 3
+    twice = separator.refine(mixture.expand(2, -1, -1), torch.stack((given, given.flip(0))))
+    assert torch.allclose(twice, torch.stack((refined, refined.flip(0))), atol=1e-6)
+
+
+def test_refinement_is_independent_of_level_and_of_silent_estimates():
+    mixture, given = noise(2, 1000), noise(2, 2, 1000, seed=1)
+    separator = PROJET(2, **SMALL)
+    refined = separator.refine(mixture, given)
+    assert torch.allclose(separator.refine(1e-12 * mixture, 1e-12 * given), 1e-12 * refined, rtol=1e-6, atol=1e-20)
+    assert torch.allclose(separator.refine(mixture, 100 * given), refined, atol=1e-6)
+    assert separator.refine(mixture, 0 * given).isfinite().all()
+    assert separator.refine(mixture.float(), given.float()).dtype == torch.float32
+
+
+def test_wrong_estimates_are_refused():
+    separator, mixture = PROJET(2, **SMALL), noise(2, 1000)
+    with pytest.raises(ValueError, match="estimates must be of 2 sources, got 3"):
+        separator.refine(mixture, noise(3, 2, 1000))
+    with pytest.raises(ValueError, match="estimates"):
+        separator.refine(mixture, noise(2, 2, 999))

@@ -40,7 +40,8 @@ class TimbreClustering(ClusteringSeparator):
         ``(B, C, T) -> (B, num_sources, C, T)``.
 
     Gradient:
-        Exact with respect to the mixture, with the number of updates and the assignment of the bins held fixed.
+        Exact with respect to the mixture, with the number of updates, the assignment of the bins and the initial values
+        of ``nndsvd`` held fixed.
 
     Example:
         >>> separator = TimbreClustering(num_sources=3, n_components=8, sample_rate=8000)
