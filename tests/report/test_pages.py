@@ -15,8 +15,9 @@ from PIL import Image
 from report.fake_evaluation import ramp, result, scores, write_evaluation, write_run
 
 from torchsep import audio
-from torchsep.report import ReportOptions, make_report
-from torchsep.report.items import Track, items_of_files
+from torchsep.engine.evaluate.result_reader import read_runs
+from torchsep.report import ReportOptions, make_report, pictures, sounds
+from torchsep.report.items import Track, items_of_files, items_of_runs
 from torchsep.report.pictures import frequency_marks, mask_uri, mel_powers, spectrogram_uris
 from torchsep.report.sounds import Excerpt, audio_uri, read_excerpts
 
@@ -119,6 +120,50 @@ def test_mp3_is_smaller_and_as_long(tmp_path):
     assert soundfile.info(decoded(audio_uri(odd, "mp3"))).samplerate == 11025
 
 
+def music(rate, channels, seconds=4.0):
+    """Decaying harmonic notes over soft noise, about as compressible as music."""
+    generator = torch.Generator().manual_seed(0)
+    time = torch.arange(round(seconds * rate)) / rate
+    notes = sum(torch.sin(2 * math.pi * 110 * h * time) / h for h in range(1, 20) if 110 * h < rate / 2)
+    noise = torch.randn(channels, len(time), generator=generator)
+    return 0.2 * (notes * torch.exp(-4 * (time % 0.5)) + 0.1 * noise)
+
+
+@pytest.mark.parametrize(("rate", "channels", "seconds"), [(8000, 1, 0), (44100, 2, 0), (44100, 2, 1.5), (48000, 4, 3)])
+@pytest.mark.parametrize("masks", [False, True])
+def test_the_size_of_a_page_is_estimated(tmp_path, rate, channels, seconds, masks):
+    for number in range(3):
+        for name in ("mixture", "one", "two", "three"):
+            audio.write(tmp_path / f"out/{number}/{name}.wav", music(rate, channels), rate)
+    options = ReportOptions(seconds=seconds, items=2, masks=masks, audio="flac")
+    written = make_report([tmp_path / "out"], tmp_path / "page.html", options)
+    tracks = [track for item in items_of_files([tmp_path / "out"])[:2] for track in item.tracks]
+    fixed = make_report([tmp_path / "out/0/one.wav"], tmp_path / "page.html", ReportOptions(seconds=1e-3)).size
+    estimated = sounds.estimate_page_size(tracks, seconds, masks=masks)
+    assert 0.6 < estimated / (written.size - fixed) < 1.6
+
+
+def test_large_pages_have_compressed_audio(tmp_path, monkeypatch):
+    write_evaluation(tmp_path, ids=tuple("abcd"))
+
+    def formats(**options):
+        report, page = page_of(tmp_path, **options)
+        (found,) = {sound["src"].partition(";")[0] for sound in page.all("audio")}
+        assert any("MP3" in data for tag, data in page.texts if tag == "p") == (found == "data:audio/mpeg")
+        return report.audio, found
+
+    tracks = [track for item in items_of_runs(read_runs([tmp_path])) for track in item.tracks]
+    size = sounds.estimate_page_size(tracks, 10.0)
+    assert formats() == ("flac", "data:audio/flac")
+    monkeypatch.setattr(sounds, "SIZE_LIMIT", 0.9 * size)
+    assert formats() == formats(audio="mp3") == ("mp3", "data:audio/mpeg")
+    assert formats(audio="flac") == ("flac", "data:audio/flac")
+    assert formats(items=2) == formats(seconds=0.5) == ("flac", "data:audio/flac")
+    monkeypatch.setattr(sounds, "SIZE_LIMIT", 1.1 * size)
+    assert formats()[0] == "flac"
+    assert formats(masks=True)[0] == "mp3"
+
+
 def test_limits_are_said(tmp_path):
     write_evaluation(tmp_path, ids=tuple("abcde"))
     report, page = page_of(tmp_path, items=2)
@@ -190,10 +235,10 @@ def test_a_tone_is_where_its_frequency_is():
     tone = Excerpt(Track("a", "file", "a"), torch.sin(2 * math.pi * 1000 * time)[None], 16000)
     silence = Excerpt(Track("b", "file", "b"), torch.zeros(2, 32000), 16000)
     bright, dark = (np.asarray(Image.open(decoded(uri))) for uri in spectrogram_uris(mel_powers([tone, silence])))
-    assert bright.shape[0] == dark.shape[0] == 112
+    assert bright.shape[0] == dark.shape[0] == pictures.BANDS
     (place,) = [place for name, place in frequency_marks(16000) if name == "1 kHz"]
-    assert abs(bright[:, 50].argmax() - place * 112) < 1.5
-    assert bright.max() == 63
+    assert abs(bright[:, 50].argmax() - place * pictures.BANDS) < 1.5
+    assert bright.max() == pictures.COLOURS - 1
     assert dark.max() == 0
     assert {np.asarray(Image.open(decoded(uri))).max() for uri in spectrogram_uris(mel_powers([silence]))} == {0}
 
@@ -202,8 +247,9 @@ def test_masks_are_ratios_of_magnitudes():
     noise = torch.randn(1, 16000)
     track = Track("a", "file", "a")
     mixture, half, none = mel_powers([Excerpt(track, gain * noise, 16000) for gain in (1.0, 0.5, 0.0)])
-    assert np.asarray(Image.open(decoded(mask_uri(mixture, mixture)))).min() == 63
-    assert np.abs(np.asarray(Image.open(decoded(mask_uri(half, mixture)))).astype(int) - 32).max() <= 1
+    assert np.asarray(Image.open(decoded(mask_uri(mixture, mixture)))).min() == pictures.COLOURS - 1
+    steps = np.asarray(Image.open(decoded(mask_uri(half, mixture)))).astype(int)
+    assert np.abs(steps - pictures.COLOURS / 2).max() <= 1
     assert np.asarray(Image.open(decoded(mask_uri(half, none)))).max() == 0
 
 

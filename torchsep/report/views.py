@@ -65,6 +65,11 @@ class Page:
         return len(self.audible)
 
     @property
+    def audible_tracks(self) -> list[Track]:
+        """Tracks of the items with players."""
+        return [track for number in sorted(self.audible) for track in self.items[number].tracks]
+
+    @property
     def num_with_audio(self) -> int:
         """Number of items with audio files."""
         return sum(bool(item.tracks) for item in self.items)
