@@ -78,6 +78,15 @@ def test_every_element_is_closed_and_nothing_is_loaded(tmp_path):
     assert report.size == (tmp_path / "page.html").stat().st_size == len(text.encode())
 
 
+def test_closed_items_are_not_decoded(tmp_path):
+    _, page = page_of(write_evaluation(tmp_path), masks=True)
+    assert len(page.all("img")) == 3 * (4 + 3)
+    assert {(picture["loading"], picture["decoding"]) for picture in page.all("img")} == {("lazy", "async")}
+    assert {sound["preload"] for sound in page.all("audio")} == {"none"}
+    items = [attributes for _, attributes in page.found if attributes.get("class") == "item"]
+    assert ["open" in item for item in items] == [True, False, False]
+
+
 def test_hostile_names_stay_text(tmp_path):
     row = result(HOSTILE, {HOSTILE: {"estimate": HOSTILE, HOSTILE: 1.0}})
     failed = {"id": "b", "error": HOSTILE}
