@@ -87,6 +87,19 @@ def test_closed_items_are_not_decoded(tmp_path):
     assert ["open" in item for item in items] == [True, False, False]
 
 
+def test_long_names_are_shown_whole(tmp_path):
+    label = "a separator " + "with_a_very_long_name, " * 12
+    write_run(tmp_path, "run", [result("a", scores(1.0))], label=label.strip())
+    _, page = page_of(tmp_path)
+    style = next(data for tag, data in page.texts if tag == "style")
+    assert "ellipsis" not in style
+    assert not re.search(r"body \{[^}]*max-width", style)
+    assert sum(label.strip() in data for tag, data in page.texts if tag == "th") >= 2
+    drawn = "".join(data for tag, data in page.texts if tag == "tspan")
+    assert label.replace(" ", "") in drawn.replace(" ", "")
+    assert "…" not in drawn
+
+
 def test_hostile_names_stay_text(tmp_path):
     row = result(HOSTILE, {HOSTILE: {"estimate": HOSTILE, HOSTILE: 1.0}})
     failed = {"id": "b", "error": HOSTILE}
