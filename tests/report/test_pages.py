@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from report.fake_evaluation import ramp, result, scores, write_evaluation, write_run
 
@@ -263,6 +265,38 @@ def test_a_tone_is_where_its_frequency_is():
     assert bright.max() == pictures.COLOURS - 1
     assert dark.max() == 0
     assert {np.asarray(Image.open(decoded(uri))).max() for uri in spectrogram_uris(mel_powers([silence]))} == {0}
+
+
+@given(st.floats(1e-4, 1e6))
+def test_time_axes_have_a_few_round_marks(duration):
+    marks = pictures.time_marks(duration)
+    assert marks[0] == ("0", 0.0)
+    assert 2 <= len(marks) <= 5
+    for text, place in marks[1:]:
+        assert 0 < place <= 1
+        seconds = 0.0
+        for part in text.removesuffix(" s").split(":"):
+            seconds = 60 * seconds + float(part)
+        assert seconds == pytest.approx(place * duration)
+    assert len({text for text, _ in marks}) == len(marks)
+
+
+@pytest.mark.parametrize("rate", [100, 8000, 44100, 192000])
+def test_every_picture_has_both_axes(tmp_path, rate):
+    for name in ("mixture", "voice", "music"):
+        audio.write(tmp_path / f"out/{name}.wav", ramp(3.0, rate), rate)
+    make_report([tmp_path / "out"], tmp_path / "page.html", ReportOptions(masks=True, audio="flac"))
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    parts = re.split(r'<div class="picture', text)[1:]
+    assert len(parts) == 3 + 2
+    for part in parts:
+        across, along = re.findall(r'<svg class="axis[^"]*" aria-hidden="true">(.*?)</svg>', part)
+        assert (
+            re.findall(r'y="([^"]*)" dy="3.5">([^<]*)', across)
+            == [(f"{100 * place:.1f}%", words) for words, place in frequency_marks(rate)]
+            != []
+        )
+        assert re.findall(r">([^<]+)</text>", along) == ["0", "1 s", "2 s", "3 s"]
 
 
 def test_masks_are_ratios_of_magnitudes():
