@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from torchsep import audio
 from torchsep.cli.report import report as command
+from torchsep.report import sounds
 
 
 def report(*arguments):
@@ -69,13 +70,23 @@ def test_an_interrupted_report_is_no_page(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["song"]
 
 
+def test_the_audio_format_and_its_limit_are_said(tmp_path, monkeypatch):
+    write_sources(tmp_path / "song")
+    assert ", flac, 0." in report(tmp_path / "song", "-o", tmp_path / "page.html").output
+    assert f"{sounds.SIZE_LIMIT / 1e6:g} MB" in " ".join(report("--help").output.replace("│", " ").split())
+    monkeypatch.setattr("torchsep.report.sounds.SIZE_LIMIT", 1.0)
+    output = report(tmp_path / "song", "-o", tmp_path / "page.html").output
+    assert ", mp3, 0." in output
+    assert output.endswith("MB; fewer --seconds or --items make it smaller\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["missing"], "missing does not exist"),
         (["eval", "song"], "results and audio cannot be on one page, got"),
         (["eval", "--mixture", "song/voice.wav"], "--mixture goes with audio files"),
-        (["song", "--audio", "ogg"], "audio must be one of flac, mp3, got 'ogg'"),
+        (["song", "--audio", "ogg"], "audio must be one of auto, flac, mp3, got 'ogg'"),
         (["song", "--seconds", "-1"], "seconds must be at least 0, got -1"),
         (["song", "--items", "-1"], "items must be at least 0, got -1"),
         (["song", "--items", "0"], "items must be at least 1 where there are no results"),

@@ -1,9 +1,12 @@
 """Summaries against NumPy and SciPy; metrics, tables and plots."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from report.fake_evaluation import result, scores, write_run
 from scipy import stats
 
@@ -145,6 +148,21 @@ def test_of_many_items_the_outliers_are_drawn():
     values = dict(enumerate([*np.linspace(0, 1, 500).tolist(), 50.0]))
     (box,) = box_plot(measure_of("sdr"), {"a": values}, {number: str(number) for number in values}).boxes
     assert [point.item for point in box.points] == [500]
+
+
+@given(st.lists(st.text(st.characters(categories=["L", "N"]) | st.just(" "), min_size=1), min_size=1, unique=True))
+def test_labels_of_plots_are_wrapped_without_overlap(labels):
+    plot = box_plot(measure_of("sdr"), {label: {0: 1.0} for label in labels}, {0: "x"})
+    ends = 0.0
+    for box, label in zip(plot.boxes, labels, strict=True):
+        assert "".join(line for _, line in box.lines).replace(" ", "") == label.replace(" ", "")
+        assert all(len(line) <= 48 for _, line in box.lines if line.strip())
+        heights = [y for y, _ in box.lines]
+        assert heights[0] - 12 >= ends  # a line of text above its baseline
+        assert all(below - above >= 14 for above, below in pairwise(heights))
+        assert box.y - 5.5 > heights[-1]
+        ends = box.points[0].y
+    assert plot.height - 18 > ends
 
 
 def test_items_with_other_sources_have_panels_of_their_own(tmp_path):

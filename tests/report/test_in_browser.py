@@ -194,6 +194,19 @@ def test_items_are_found_and_linked(page):
     assert page.locator("#item-3").is_visible()
 
 
+@pytest.mark.parametrize("width", [700, 1400, 2400])
+def test_tables_are_as_wide_as_the_window(browser, report, width):
+    context = browser.new_context(viewport={"width": width, "height": 1000})
+    page = context.new_page()
+    page.goto(report.as_uri())
+    table = page.locator(".panel table.sortable").first.bounding_box()
+    assert table["width"] > width - 2 * 64 - 20
+    regions = "[...document.querySelectorAll('.scroll')].every((region) => region.scrollWidth <= region.clientWidth)"
+    assert page.evaluate(regions)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    context.close()
+
+
 def test_narrow_dark_and_without_scripts(browser, report):
     context = browser.new_context(viewport={"width": 360, "height": 800}, color_scheme="dark")
     narrow = context.new_page()

@@ -10,8 +10,6 @@ from torchsep.cli.progress import Bar
 
 __all__ = ["report"]
 
-_LARGE = 200e6  # bytes; slow to open in browsers
-
 
 def report(
     results: Annotated[
@@ -31,7 +29,13 @@ def report(
             show_default=False,
         ),
     ] = None,
-    audio: Annotated[str, typer.Option(help="flac (16 bits, lossless) or mp3 (smaller).")] = "flac",
+    audio: Annotated[
+        str,
+        typer.Option(
+            help="flac (16 bits, lossless), mp3 (smaller), or auto: flac if the page is estimated to stay below 25 MB, "
+            "else mp3."
+        ),
+    ] = "auto",
     seconds: Annotated[float, typer.Option(help="Duration of the excerpt of each track; 0 for all of it.")] = 10.0,
     items: Annotated[int, typer.Option(help="Number of items with audio and spectrograms.")] = 20,
     masks: Annotated[bool, typer.Option("--masks", help="Also show the masks of the estimates.")] = False,
@@ -41,6 +45,7 @@ def report(
     Exit code: 0 if all is done, 1 if some audio could not be read (the page is written), 2 if the command is wrong.
     """
     from torchsep.report import ReportOptions, make_report
+    from torchsep.report.sounds import SIZE_LIMIT
 
     try:
         options = ReportOptions(audio, seconds, items, masks)  # type: ignore[arg-type]  # checked there
@@ -52,8 +57,11 @@ def report(
         fail("interrupted; no page was written", INTERRUPTED)
     separators = f"{_counted(made.separators, 'separator')}, " if made.separators else ""
     audible = f" ({made.num_audible} with audio)" if made.num_audible < made.items else ""
-    hint = "; --audio mp3, fewer --seconds or --items make it smaller" if made.size > _LARGE else ""
-    typer.echo(f"{made.path}: {separators}{_counted(made.items, 'item')}{audible}, {made.size / 1e6:.1f} MB{hint}")
+    encoding = f", {made.audio}" if made.num_audible else ""
+    smaller = "--audio mp3, fewer --seconds or --items" if made.audio == "flac" else "fewer --seconds or --items"
+    hint = f"; {smaller} make it smaller" if made.num_audible and made.size > SIZE_LIMIT else ""
+    counts = f"{separators}{_counted(made.items, 'item')}{audible}"
+    typer.echo(f"{made.path}: {counts}{encoding}, {made.size / 1e6:.1f} MB{hint}")
     for line in made.errors:
         typer.echo(f"failed: {line}", err=True)
     if made.errors:

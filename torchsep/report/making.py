@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from torchsep.checks import check_choice, check_integer, check_number
 from torchsep.engine.evaluate.result_reader import is_evaluation, read_runs
@@ -10,7 +11,7 @@ from torchsep.report.heading import heading_of_files, heading_of_runs
 from torchsep.report.items import items_of_files, items_of_runs
 from torchsep.report.measures import measures_of
 from torchsep.report.page import write_page
-from torchsep.report.sounds import AudioFormat
+from torchsep.report.sounds import AudioFormat, lossless_if_small
 from torchsep.report.tables import panels
 from torchsep.report.views import Page
 
@@ -22,31 +23,33 @@ class ReportOptions:
     """Options of a report.
 
     Args:
-        audio: format of embedded audio, ``flac`` (16 bits) or ``mp3`` (several times smaller).
+        audio: format of embedded audio, ``flac`` (16 bits) or ``mp3`` (several times smaller); ``auto`` is flac if the
+            page is estimated to stay below 25 MB, else mp3.
         seconds: duration of each track from its start, in seconds; 0 for whole tracks.
         items: maximum number of items with audio and spectrograms; 0 for scores only.
         masks: whether to show the ratio masks of the estimates.
     """
 
-    audio: AudioFormat = "flac"
+    audio: Literal["auto"] | AudioFormat = "auto"
     seconds: float = 10.0
     items: int = 20
     masks: bool = False
 
     def __post_init__(self) -> None:
-        check_choice(self.audio, ("flac", "mp3"), "audio")
+        check_choice(self.audio, ("auto", "flac", "mp3"), "audio")
         check_number(self.seconds, "seconds", at_least=0.0)
         check_integer(self.items, "items", at_least=0)
 
 
 @dataclass(frozen=True)
 class Report:
-    """A written report: path, numbers of items, of items with audio and of separators, size in bytes, and errors."""
+    """A written report: path, numbers of items, of those with audio and of separators, audio format, bytes, errors."""
 
     path: Path
     items: int
     num_audible: int
     separators: int
+    audio: AudioFormat
     size: int
     errors: tuple[str, ...]
 
@@ -79,12 +82,16 @@ def make_report(
     if output.suffix.lower() not in {".html", ".htm"} or output.is_dir():
         raise ValueError(f"output must be a file that ends in .html, got {output}")
     page = _of_runs(paths, mixtures) if any(map(is_evaluation, paths)) else _of_files(paths, mixtures, options)
-    page.audio_format, page.seconds = options.audio, options.seconds
-    page.max_items, page.masks = options.items, options.masks
+    page.seconds, page.max_items, page.masks = options.seconds, options.items, options.masks
+    page.audio_format = (
+        lossless_if_small(page.audible_tracks, page.seconds, masks=page.masks)
+        if options.audio == "auto"
+        else options.audio
+    )
     page.receive = receive
     size = write_page(page, output)
     rows = len(page.panels[0].rows) if page.panels else 0
-    return Report(output, len(page.items), page.num_audible, rows, size, tuple(page.errors))
+    return Report(output, len(page.items), page.num_audible, rows, page.audio_format, size, tuple(page.errors))
 
 
 def _of_runs(paths: Sequence[Path], mixtures: Sequence[Path]) -> Page:

@@ -1,6 +1,7 @@
 """Geometry of box plots, which are drawn by a template."""
 
 import math
+import textwrap
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -13,9 +14,11 @@ WIDTH = 360.0
 _MARGIN = 10.0
 _ROW = 54.0
 _FIRST_ROW = 24.0  # below its label
+_LABEL_GAP = 12.0  # from the last line of a label to its box
+_LINE = 14.0  # height of a line of a label
 _LANE = (9.0, 13.0)  # offset and height of the points below a box
 _MAX_POINTS = 200  # per box; with more items, only those outside the whiskers are drawn
-_LONGEST_LABEL = 48
+_LINE_LENGTH = 48  # characters of a label
 _SCATTER = 0.618034  # golden ratio, so that neighbouring points do not overlap
 
 
@@ -31,10 +34,13 @@ class Point:
 
 @dataclass(frozen=True)
 class Box:
-    """One row of a plot: box from ``low`` to ``high`` with median ``middle``, whiskers from ``start`` to ``end``."""
+    """One row of a plot: box from ``low`` to ``high`` with median ``middle``, whiskers from ``start`` to ``end``.
+
+    ``lines`` are the lines of the label with their vertical positions.
+    """
 
     label: str
-    full_label: str
+    lines: tuple[tuple[float, str], ...]
     y: float
     low: float
     middle: float
@@ -88,12 +94,16 @@ def box_plot(
         return round(_MARGIN + (WIDTH - 2 * _MARGIN) * share, 1)
 
     boxes = []
-    for number, (label, row) in enumerate(figures.items()):
+    top = 0.0
+    for label, row in figures.items():
         summary = summaries[label]
-        y = _FIRST_ROW + _ROW * number
+        words = textwrap.wrap(label, _LINE_LENGTH) or [label]
+        height = _ROW + _LINE * (len(words) - 1)
+        y = top + height - _ROW + _FIRST_ROW
+        lines = tuple((y - _LABEL_GAP - _LINE * above, line) for above, line in enumerate(reversed(words)))[::-1]
+        top += height
         ends = [place(x) if math.isfinite(x) else math.nan for x in (*summary.quartiles, *summary.whiskers)]
         middle = place(summary.median) if summary.count else math.nan
-        shown = label if len(label) <= _LONGEST_LABEL else f"{label[: _LONGEST_LABEL - 1]}…"
         points = []
         for item, value in row.items():
             outside = not summary.whiskers[0] <= value <= summary.whiskers[1]
@@ -101,11 +111,11 @@ def box_plot(
                 offset = _LANE[0] + _LANE[1] * (item * _SCATTER % 1)
                 text = f"{ids[item]}: {format_figure(value)} {measure.unit}".strip()
                 points.append(Point(place(value), round(y + offset, 1), text, item))
-        boxes.append(Box(shown, label, y, ends[0], middle, ends[1], ends[2], ends[3], tuple(points), summary))
+        boxes.append(Box(label, lines, y, ends[0], middle, ends[1], ends[2], ends[3], tuple(points), summary))
     digits = max(0, -math.floor(math.log10(values[1] - values[0]) + 1e-9))
     ticks = tuple((place(value), format_figure(value, digits)) for value in values)
     zero = place(0.0) if low < 0 < high else None
-    return BoxPlot(measure, tuple(boxes), ticks, zero, WIDTH, _ROW * len(boxes) + 22.0)
+    return BoxPlot(measure, tuple(boxes), ticks, zero, WIDTH, top + 22.0)
 
 
 def _robust_range(summaries: Mapping[str, Statistics], methods: Collection[str]) -> tuple[float, float]:

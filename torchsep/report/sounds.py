@@ -13,12 +13,24 @@ from torch import Tensor
 from torchsep import audio
 from torchsep.report.items import Track
 
-__all__ = ["AudioFormat", "Excerpt", "Excerpts", "audio_uri", "read_excerpts"]
+__all__ = [
+    "AudioFormat",
+    "Excerpt",
+    "Excerpts",
+    "audio_uri",
+    "estimate_page_size",
+    "lossless_if_small",
+    "read_excerpts",
+]
 
 AudioFormat: TypeAlias = Literal["flac", "mp3"]
 
 _MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _MAX_CHANNELS = 2
+SIZE_LIMIT = 25e6  # bytes of a page; larger ones are slow to send and to open
+_FLAC_RATIO = 0.7  # of 16-bit PCM; music takes 0.5 to 0.75
+_PICTURE_BYTES = 15e3  # of a spectrogram before base64; that of the mixture has twice the columns
+_BASE64 = 4 / 3
 
 
 @dataclass(frozen=True)
@@ -72,6 +84,40 @@ def _fitted(excerpt: Excerpt, duration: float, gain: float) -> Tensor:
     """The waveform zero-padded to a duration in seconds, times a gain."""
     missing = round(duration * excerpt.sample_rate) - excerpt.waveform.shape[1]
     return torch.nn.functional.pad(excerpt.waveform, (0, max(0, missing))) * gain
+
+
+def estimate_page_size(tracks: Sequence[Track], seconds: float = 0.0, *, masks: bool = False) -> float:
+    """Estimated size in bytes of a page with the tracks in FLAC, from their headers alone.
+
+    Tracks that cannot be read count as nothing.
+
+    Args:
+        tracks: all tracks of the page.
+        seconds: maximum duration of each track in seconds; whole tracks if zero.
+        masks: whether the page also shows a mask of each estimate.
+    """
+    total = 0.0
+    for track in tracks:
+        try:
+            info = audio.probe(track.path)
+        except (OSError, ValueError):
+            continue
+        samples = min(info.num_samples, seconds * info.sample_rate) if seconds else info.num_samples
+        pictures = 2 if track.kind == "mixture" or masks else 1
+        pcm = 2 * samples * min(info.channels, _MAX_CHANNELS)
+        total += (pcm * _FLAC_RATIO + pictures * _PICTURE_BYTES) * _BASE64
+    return total
+
+
+def lossless_if_small(tracks: Sequence[Track], seconds: float = 0.0, *, masks: bool = False) -> AudioFormat:
+    """``flac`` if the page of the tracks is estimated to stay below 25 MB, else ``mp3``.
+
+    Args:
+        tracks: as for :func:`estimate_page_size`.
+        seconds: as for :func:`estimate_page_size`.
+        masks: as for :func:`estimate_page_size`.
+    """
+    return "flac" if estimate_page_size(tracks, seconds, masks=masks) < SIZE_LIMIT else "mp3"
 
 
 def audio_uri(excerpt: Excerpt, format_: AudioFormat) -> str:

@@ -9,7 +9,7 @@ from itertools import groupby
 from torchsep.report.heading import Heading
 from torchsep.report.items import Item, Track
 from torchsep.report.measures import Measure, format_figure
-from torchsep.report.pictures import frequency_marks, mask_uri, mel_powers, spectrogram_uris
+from torchsep.report.pictures import frequency_marks, mask_uri, mel_powers, spectrogram_uris, time_marks
 from torchsep.report.sounds import AudioFormat, Excerpt, audio_uri, read_excerpts
 from torchsep.report.tables import ItemRow, Panel, item_rows
 
@@ -39,7 +39,8 @@ class ItemView:
     groups: tuple[tuple[str, tuple[TrackView, ...]], ...] = ()  # by source
     facts: tuple[str, ...] = ()
     duration: float = 0.0
-    marks: tuple[tuple[str, float], ...] = ()
+    frequencies: tuple[tuple[str, float], ...] = ()  # labels of the axes and their positions
+    times: tuple[tuple[str, float], ...] = ()
     top: str = ""  # highest frequency of the images
     errors: tuple[str, ...] = ()
 
@@ -63,6 +64,11 @@ class Page:
     def num_audible(self) -> int:
         """Number of items with players."""
         return len(self.audible)
+
+    @property
+    def audible_tracks(self) -> list[Track]:
+        """Tracks of the items with players."""
+        return [track for number in sorted(self.audible) for track in self.items[number].tracks]
 
     @property
     def num_with_audio(self) -> int:
@@ -109,7 +115,7 @@ class Page:
         groups = tuple((key[1], tuple(group)) for key, group in groupby(views, key=_group))
         return ItemView(
             number, item.id, rows, groups, tuple(facts), read.duration, tuple(frequency_marks(top)),
-            f"{top / 2000:g} kHz", read.errors,
+            tuple(time_marks(read.duration)), f"{top / 2000:g} kHz", read.errors,
         )  # fmt: skip
 
     def _tracks(self, item: Item, excerpts: Sequence[Excerpt]) -> list[TrackView]:
