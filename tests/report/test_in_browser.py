@@ -164,6 +164,29 @@ def test_keys(page):
     assert is_playing(page)
 
 
+def test_keys_reach_every_track(browser, tmp_path):
+    labels = [f"method {number}" for number in range(11)]
+    write_evaluation(tmp_path, ("song",), labels, seconds=0.5, rate=8000)
+    make_report([tmp_path], tmp_path / "page.html")
+    page = browser.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    page.locator(".play").first.focus()
+    reached = []
+    for _ in range(13):
+        reached.append(chosen(page))
+        page.keyboard.press("ArrowDown")
+    assert reached == list(range(13))
+    assert chosen(page) == 0
+    page.keyboard.press("ArrowUp")
+    assert chosen(page) == 12
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("0")
+    assert chosen(page) == 9
+    page.keyboard.press("ArrowDown")
+    assert chosen(page) == 10
+    page.close()
+
+
 def test_one_player_is_active_at_a_time(page):
     page.click(".play")
     page.locator("details.item").nth(1).locator("summary").first.click()

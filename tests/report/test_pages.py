@@ -89,6 +89,16 @@ def test_closed_items_are_not_decoded(tmp_path):
     assert ["open" in item for item in items] == [True, False, False]
 
 
+def test_the_first_ten_tracks_have_digits(tmp_path):
+    write_evaluation(tmp_path, ids=("a",), labels=[f"method {number}" for number in range(12)], seconds=0.1)
+    _, page = page_of(tmp_path)
+    assert len(page.all("audio")) == 14
+    keys = [data for tag, data in page.texts if tag == "kbd"]
+    digits = list("1234567890")
+    assert keys[-10:] == digits
+    assert keys[:-10] == ["space", "←", "→", "1", "9", "0", "↑", "↓"]
+
+
 def test_long_names_are_shown_whole(tmp_path):
     label = "a separator " + "with_a_very_long_name, " * 12
     write_run(tmp_path, "run", [result("a", scores(1.0))], label=label.strip())
