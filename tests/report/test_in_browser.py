@@ -208,6 +208,20 @@ def test_tables_are_sorted(page):
     assert table.locator("th[aria-sort=ascending]").count() == 1
 
 
+def test_scores_are_sorted_worst_first(page):
+    table = page.locator("#scores table.sortable")
+    for column, name, worst_is_lowest in ((3, "SI-SDR", True), (4, "errors", False)):
+        for best_first in (False, True):
+            table.locator("th button", has_text=name).click()
+            values = [float(text) for text in table.locator(f"td:nth-child({column}) .value").all_inner_texts()]
+            assert len(values) == 2 * 10
+            assert values == sorted(values, reverse=worst_is_lowest == best_first)
+    table.locator("th button", has_text="Item").click()
+    assert table.locator("tbody th").nth(2).inner_text() == "song 0"
+    table.locator("tbody a", has_text="song 7").first.click()
+    page.wait_for_function("() => document.getElementById('item-8').open")
+
+
 def test_items_are_found_and_linked(page):
     page.fill("#filter", "song 7")
     assert page.locator("details.item:visible").count() == 1
