@@ -165,7 +165,11 @@ def test_of_many_items_the_outliers_are_drawn():
     assert [point.item for point in box.points] == [500]
 
 
-@given(st.lists(st.text(st.characters(categories=["L", "N"]) | st.just(" "), min_size=1), min_size=1, unique=True))
+LETTERS = st.characters(categories=["L", "N"]) | st.just(" ")
+LABELS = st.text(LETTERS, min_size=1) | st.text(LETTERS, min_size=60)
+
+
+@given(st.lists(LABELS, min_size=1, max_size=5, unique=True))
 def test_labels_of_plots_are_wrapped_without_overlap(labels):
     plot = box_plot(measure_of("sdr"), {label: {0: 1.0} for label in labels}, {0: "x"})
     ends = 0.0
