@@ -15,7 +15,7 @@ from torchsep.engine.evaluate.statistics import statistics_of, student_quantile
 from torchsep.report.items import items_of_runs
 from torchsep.report.measures import format_figure, measure_of, measures_of
 from torchsep.report.plots import box_plot
-from torchsep.report.tables import item_rows, panels
+from torchsep.report.tables import item_rows, mean_rows, panels
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 8, 13, 30, 99, 1000])
@@ -124,6 +124,21 @@ def test_rows_of_items(evaluation):
     assert (failed.label, failed.error) == ("one", "no")
 
 
+def test_mean_rows_agree_with_the_panel_of_means(evaluation):
+    runs, items, measures = evaluation
+    rows = {item.id: {row.label: row for row in mean_rows(item, measures)} for item in items}
+    assert [cell.value for cell in rows["a"]["one"].cells] == [2.0, 5.0]
+    assert [cell.is_best for cell in rows["a"]["one"].cells] == [False, True]
+    assert [cell.is_best for cell in rows["a"]["two"].cells] == [True, False]
+    assert (rows["c"]["one"].error, rows["c"]["one"].cells) == ("no", ())
+    for column, plot in enumerate(panels(runs, items, measures)[0].plots):
+        for box in plot.boxes:
+            values = [rows[item.id][box.label].cells for item in items if box.label in rows[item.id]]
+            figures = sorted(cells[column].value for cells in values if cells and not math.isnan(cells[column].value))
+            assert len(figures) == box.summary.count
+            assert (figures[0], figures[-1]) == box.summary.extremes
+
+
 def test_plots_have_a_point_for_each_item(evaluation):
     runs, items, measures = evaluation
     plot = panels(runs, items, measures)[2].plots[0]
@@ -150,7 +165,11 @@ def test_of_many_items_the_outliers_are_drawn():
     assert [point.item for point in box.points] == [500]
 
 
-@given(st.lists(st.text(st.characters(categories=["L", "N"]) | st.just(" "), min_size=1), min_size=1, unique=True))
+LETTERS = st.characters(categories=["L", "N"]) | st.just(" ")
+LABELS = st.text(LETTERS, min_size=1) | st.text(LETTERS, min_size=60)
+
+
+@given(st.lists(LABELS, min_size=1, max_size=5, unique=True))
 def test_labels_of_plots_are_wrapped_without_overlap(labels):
     plot = box_plot(measure_of("sdr"), {label: {0: 1.0} for label in labels}, {0: "x"})
     ends = 0.0

@@ -164,6 +164,29 @@ def test_keys(page):
     assert is_playing(page)
 
 
+def test_keys_reach_every_track(browser, tmp_path):
+    labels = [f"method {number}" for number in range(11)]
+    write_evaluation(tmp_path, ("song",), labels, seconds=0.5, rate=8000)
+    make_report([tmp_path], tmp_path / "page.html")
+    page = browser.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    page.locator(".play").first.focus()
+    reached = []
+    for _ in range(13):
+        reached.append(chosen(page))
+        page.keyboard.press("ArrowDown")
+    assert reached == list(range(13))
+    assert chosen(page) == 0
+    page.keyboard.press("ArrowUp")
+    assert chosen(page) == 12
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("0")
+    assert chosen(page) == 9
+    page.keyboard.press("ArrowDown")
+    assert chosen(page) == 10
+    page.close()
+
+
 def test_one_player_is_active_at_a_time(page):
     page.click(".play")
     page.locator("details.item").nth(1).locator("summary").first.click()
@@ -183,6 +206,20 @@ def test_tables_are_sorted(page):
     page.keyboard.press("Enter")
     assert names()[:2] == ["first", "second"]
     assert table.locator("th[aria-sort=ascending]").count() == 1
+
+
+def test_scores_are_sorted_worst_first(page):
+    table = page.locator("#scores table.sortable")
+    for column, name, worst_is_lowest in ((3, "SI-SDR", True), (4, "errors", False)):
+        for best_first in (False, True):
+            table.locator("th button", has_text=name).click()
+            values = [float(text) for text in table.locator(f"td:nth-child({column}) .value").all_inner_texts()]
+            assert len(values) == 2 * 10
+            assert values == sorted(values, reverse=worst_is_lowest == best_first)
+    table.locator("th button", has_text="Item").click()
+    assert table.locator("tbody th").nth(2).inner_text() == "song 0"
+    table.locator("tbody a", has_text="song 7").first.click()
+    page.wait_for_function("() => document.getElementById('item-8').open")
 
 
 def test_items_are_found_and_linked(page):

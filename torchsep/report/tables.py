@@ -1,7 +1,7 @@
 """Contents of the tables of a page."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torchsep.engine.evaluate.result_reader import ROLES, Run
@@ -10,7 +10,7 @@ from torchsep.report.items import Item
 from torchsep.report.measures import Measure, format_figure
 from torchsep.report.plots import BoxPlot, box_plot
 
-__all__ = ["Cell", "ItemRow", "Panel", "SummaryRow", "item_rows", "panels"]
+__all__ = ["Cell", "ItemRow", "Panel", "SummaryRow", "item_rows", "mean_rows", "panels"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,16 @@ class Cell:
     value: float
     note: str = ""
     is_best: bool = False
+
+    @property
+    def sort_key(self) -> str:
+        """The value as JavaScript reads it; empty for NaN.
+
+        Example:
+            >>> [Cell("", value).sort_key for value in (1.5, -math.inf, math.nan)]
+            ['1.5', '-Infinity', '']
+        """
+        return "" if math.isnan(self.value) else str(self.value).replace("inf", "Infinity")
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class ItemRow:
-    """Scores of a separator for a source of an item; ``error`` is set if it failed on the item."""
+    """Scores of a separator on an item, for a source or in the mean; ``error`` is set if it failed on the item."""
 
     source: str
     label: str
@@ -124,11 +134,16 @@ def _figures(run: Run, items: Mapping[int, Item], metric: str, source: str | Non
     out = {}
     for number, item in items.items():
         scores = run.outcomes[item.id].scores if item.id in run.outcomes else {}
-        chosen = scores.values() if source is None else [scores.get(source, {})]
-        values = [row[metric] for row in chosen if not math.isnan(row.get(metric, math.nan))]
-        if values:
-            out[number] = sum(values) / len(values)
+        figure = _mean(scores.values() if source is None else [scores.get(source, {})], metric)
+        if not math.isnan(figure):
+            out[number] = figure
     return out
+
+
+def _mean(scores: Iterable[Mapping[str, float]], metric: str) -> float:
+    """Mean of a metric over the sources that have it; NaN if none has."""
+    values = [row[metric] for row in scores if not math.isnan(row.get(metric, math.nan))]
+    return sum(values) / len(values) if values else math.nan
 
 
 def _speed(run: Run) -> float:
@@ -159,10 +174,30 @@ def item_rows(item: Item, measures: Sequence[Measure]) -> list[ItemRow]:
         bests = [measure.better([scores.get(measure.key, math.nan) for scores in competing]) for measure in measures]
         for label, outcome in scored.items():
             figures = [outcome.scores[source].get(measure.key, math.nan) for measure in measures]
-            cells = tuple(
-                Cell(format_figure(value), value, is_best=label in item.methods and value == best)
-                for value, best in zip(figures, bests, strict=True)
-            )
+            cells = _item_cells(item, label, figures, bests)
             rows.append(ItemRow(source, label, outcome.estimates.get(source, ""), cells))
-    failed = [(label, outcome.error) for label, outcome in outcomes.items() if outcome.error is not None]
-    return rows + [ItemRow("", label, "", error=error) for label, error in failed]
+    return rows + _failures(item)
+
+
+def mean_rows(item: Item, measures: Sequence[Measure]) -> list[ItemRow]:
+    """Rows of an item with the means over its sources, one for each separator; failures come last."""
+    scored = {label: outcome.scores.values() for label, outcome in item.outcomes.items() if outcome.scores}
+    figures = {label: [_mean(scores, measure.key) for measure in measures] for label, scores in scored.items()}
+    bests = [
+        measure.better([row[column] for label, row in figures.items() if label in item.methods])
+        for column, measure in enumerate(measures)
+    ]
+    rows = [ItemRow("", label, "", _item_cells(item, label, row, bests)) for label, row in figures.items()]
+    return rows + _failures(item)
+
+
+def _item_cells(item: Item, label: str, figures: Sequence[float], bests: Sequence[float | None]) -> tuple[Cell, ...]:
+    return tuple(
+        Cell(format_figure(value), value, is_best=label in item.methods and value == best)
+        for value, best in zip(figures, bests, strict=True)
+    )
+
+
+def _failures(item: Item) -> list[ItemRow]:
+    failed = [(label, outcome.error) for label, outcome in item.outcomes.items() if outcome.error is not None]
+    return [ItemRow("", label, "", error=error) for label, error in failed]

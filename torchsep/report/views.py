@@ -11,7 +11,7 @@ from torchsep.report.items import Item, Track
 from torchsep.report.measures import Measure, format_figure
 from torchsep.report.pictures import frequency_marks, mask_uri, mel_powers, spectrogram_uris, time_marks
 from torchsep.report.sounds import AudioFormat, Excerpt, audio_uri, read_excerpts
-from torchsep.report.tables import ItemRow, Panel, item_rows
+from torchsep.report.tables import ItemRow, Panel, item_rows, mean_rows
 
 __all__ = ["ItemView", "Page", "TrackView"]
 
@@ -84,6 +84,12 @@ class Page:
     def audible(self) -> frozenset[int]:
         """Indices of the items with players."""
         return frozenset([number for number, item in enumerate(self.items) if item.tracks][: self.max_items])
+
+    @property
+    def scores(self) -> Iterator[tuple[int, Item, list[ItemRow]]]:
+        """Number, item and mean scores of each listed item."""
+        for number in sorted(self.shown):
+            yield number, self.items[number], mean_rows(self.items[number], self.measures)
 
     def views(self) -> Iterator[ItemView]:
         """Iterate over the listed items and report progress to ``receive``."""

@@ -81,7 +81,7 @@
       head.append(button);
       button.addEventListener("click", () => {
         const before = head.getAttribute("aria-sort");
-        const first = head.dataset.sort === "text" ? "ascending" : "descending";
+        const first = head.dataset.first ?? (head.dataset.sort === "text" ? "ascending" : "descending");
         const other = first === "ascending" ? "descending" : "ascending";
         const order = before === first ? other : first;
         heads.forEach((cell) => cell.removeAttribute("aria-sort"));

@@ -181,6 +181,7 @@
     if (!action) return;
     event.preventDefault();
     action();
-    if (here && target.matches("input[type=radio]")) player.radios[player.chosen].focus();
+    // The focus follows the choice, so that the arrow keys go on from there.
+    if (player.chosen !== chosen || digit >= 0) player.radios[player.chosen].focus();
   });
 })();
