@@ -27,7 +27,7 @@ collect_ignore = [
 
 def pytest_addoption(parser):
     parser.addoption("--device", default="cpu", help="device of the contract tests: cpu, cuda, cuda:1, ...")
-    parser.addoption("--compile", default="eager", help="backend of torch.compile in the contract tests")
+    parser.addoption("--compile", default="aot_eager", help="backend of torch.compile in the contract tests")
 
 
 def pytest_configure(config):

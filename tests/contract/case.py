@@ -34,7 +34,7 @@ class Case:
     variant: str = ""
     min_length: int = 1
     num_sources: int = 4
-    compile_backend: str = "eager"
+    compile_backend: str = "aot_eager"
     source_per_channel: bool = False
     min_channels: int = 1
     slow: bool = False

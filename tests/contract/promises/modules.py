@@ -148,21 +148,21 @@ def promise_compiles_as_one_graph(case, device):
     inputs = case.inputs(device)
     with torch.no_grad():
         usual = run(separator, inputs)
-    for backend in sorted({case.compile_backend, "aot_eager"}):  # the second changes the graph as every real backend
-        torch.compiler.reset()
-        # By default, recurrent layers break the graph.
-        with warnings.catch_warnings(), torch._dynamo.config.patch(allow_rnn=True):
-            warnings.simplefilter("ignore")  # the compiler's own
-            compiled = torch.compile(separator, fullgraph=True, backend=backend)
-            with torch.no_grad():
-                assert_near(run(compiled, inputs), usual, 1e-5, f"compiled estimates, {backend}")
-            if separator.differentiable:
-                compiled.named_parameters = separator.named_parameters
-                estimates, grads = gradients(compiled, inputs)
-                expected, expected_grads = gradients(separator, inputs)
-                assert_near(estimates, expected, 1e-5, f"compiled estimates with gradient, {backend}")
-                for name, grad in grads.items():
-                    assert_near(grad, expected_grads[name], 1e-4, f"compiled gradient of {name}, {backend}")
+    backend = case.compile_backend
+    torch.compiler.reset()
+    # By default, recurrent layers break the graph.
+    with warnings.catch_warnings(), torch._dynamo.config.patch(allow_rnn=True):
+        warnings.simplefilter("ignore")  # the compiler's own
+        compiled = torch.compile(separator, fullgraph=True, backend=backend)
+        with torch.no_grad():
+            assert_near(run(compiled, inputs), usual, 1e-5, f"compiled estimates, {backend}")
+        if separator.differentiable:
+            compiled.named_parameters = separator.named_parameters
+            estimates, grads = gradients(compiled, inputs)
+            expected, expected_grads = gradients(separator, inputs)
+            assert_near(estimates, expected, 1e-5, f"compiled estimates with gradient, {backend}")
+            for name, grad in grads.items():
+                assert_near(grad, expected_grads[name], 1e-4, f"compiled gradient of {name}, {backend}")
     torch.compiler.reset()
 
 
