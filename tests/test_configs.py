@@ -191,3 +191,8 @@ def test_missing_values_and_wrong_ones_are_named():
 def test_trainer_builds():
     trainer = instance(compose(["trainer.accelerator=cpu"]).trainer, "trainer")
     assert trainer.num_devices == 1
+
+
+@pytest.mark.parametrize("sign", ["+", "++"])
+def test_added_keys_are_open(sign: str) -> None:
+    assert compose([f"{sign}valid_data.colour=3"]).valid_data.colour == 3

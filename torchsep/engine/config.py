@@ -70,7 +70,7 @@ def compose(overrides: Sequence[str] = (), *, separator: Mapping[str, Any] | Non
         config.separator = dict(separator)
     for override in values:
         key = override.key_or_group
-        is_open = override.is_add() or key.startswith(_OPEN_PARTS)
+        is_open = override.is_add() or override.is_force_add() or key.startswith(_OPEN_PARTS)
         set_value(config, key, override.value(), None if is_open else _arguments(config, key))
     return config
 

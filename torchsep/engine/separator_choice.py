@@ -51,7 +51,8 @@ class SeparatorChoice:
             raise ValueError("sample_rate follows each recording and must not be given")
         self.loaded: list[Separator] = [] if self._separator is None else [self._separator]
         """The separators with weights: the separator itself, or the checkpoints among its arguments."""
-        self._resolved = self.config if self._separator else registry.map_separators(self.config, self._resolve)
+        is_ready = self._separator is not None
+        self._resolved = self.config if is_ready else registry.map_separators(self.config, self._resolve)
 
     @property
     def name(self) -> str:
