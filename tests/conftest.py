@@ -3,6 +3,7 @@
 import os
 import signal
 
+import hypothesis
 import pytest
 import torch
 
@@ -14,6 +15,9 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest.register_assert_rewrite("contract.promises")
+
+# The same random examples in every run, however slow it is. Other ones: --hypothesis-profile=default
+hypothesis.settings.load_profile("ci")
 
 # Imported by tests under their full names; the collector would import them again under other names.
 collect_ignore = [
