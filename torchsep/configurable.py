@@ -7,9 +7,10 @@ from functools import wraps
 from numbers import Integral, Real
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-__all__ = ["Configurable", "registry_name"]
+__all__ = ["Configurable", "parameter_shapes", "registry_name"]
 
 _BUILT = "_is_built"
 _INTERNAL = frozenset(vars(nn.Module()))  # parameters, buffers, modules, hooks, mode
@@ -68,7 +69,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _shapes(module: nn.Module) -> dict[str, Any]:
+def parameter_shapes(module: nn.Module) -> dict[str, torch.Size]:
+    """The shapes of the parameters and buffers of a module, by name."""
     return {name: tensor.shape for name, tensor in module.state_dict().items()}
 
 
@@ -97,7 +99,7 @@ class Configurable(nn.Module):
         given = {other: kept if isinstance(kept, nn.Module) else _plain(kept) for other, kept in self._stored().items()}
         given = {other: list(kept) if isinstance(kept, nn.ModuleList) else kept for other, kept in given.items()}
         twin = type(self)(**{**given, name: value})
-        if _shapes(twin) != _shapes(self):
+        if parameter_shapes(twin) != parameter_shapes(self):
             raise ValueError(f"{name} must not change the parameters of {registry_name(type(self))}; build another one")
         vars(self).update({name: changed for name, changed in vars(twin).items() if name not in _INTERNAL})
 

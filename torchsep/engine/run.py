@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 import torch
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
-from torch import Tensor
 
 from torchsep import registry
 from torchsep.checkpoint import load
 from torchsep.checkpoint.construction import check_integers
-from torchsep.configurable import registry_name
+from torchsep.configurable import parameter_shapes, registry_name
 from torchsep.engine.config import compose, plain
 from torchsep.engine.overrides import parse_overrides
 from torchsep.engine.plain_yaml import parse_yaml
@@ -139,20 +138,15 @@ def _rebuilt(checkpoint: Separator, changes: Mapping[str, Any], chosen: str) -> 
         part[name] = value
     with torch.random.fork_rng(devices=()):
         rebuilt = registry.build(config)
-    weights = checkpoint.state_dict()
-    same = _shapes(rebuilt.state_dict()) == _shapes(weights)
+    same = parameter_shapes(rebuilt) == parameter_shapes(checkpoint)
     if same:
         requested = rebuilt.config
-        rebuilt.load_state_dict(weights)
+        rebuilt.load_state_dict(checkpoint.state_dict())
         same = rebuilt.config == requested  # a learned hyper-parameter is a weight
     if not same or type(rebuilt) is not type(checkpoint) or rebuilt.sample_rate != checkpoint.sample_rate:
         rule = "parameters that change the weights, class or sample rate do not go with a checkpoint"
         raise ValueError(f"{rule}, got {', '.join(changes)} for {chosen}")
     return rebuilt.eval()
-
-
-def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in tensors.items()}
 
 
 def _checkpoint_label(choice: str) -> str:

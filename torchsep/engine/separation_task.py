@@ -182,8 +182,8 @@ class SeparationTask(pl.LightningModule):
         losses, gains, ordered = without_padding(scored, batch)
         self.log(f"{stage}/loss", losses.mean(), batch_size=len(losses), sync_dist=True)
         count = int(gains.isfinite().sum())  # the SI-SDR of silent sources is not defined
-        if count:
-            self.log(f"{stage}/{_GAIN}", gains.nanmean(), prog_bar=True, batch_size=count, sync_dist=True)
+        # Logged in any case, since devices wait for one another; without a defined item, with a weight of zero.
+        self.log(f"{stage}/{_GAIN}", gains.nansum() / max(count, 1), prog_bar=True, batch_size=count, sync_dist=True)
         return ordered
 
     def _check_finite(self, losses: Tensor, batch: Mapping[str, Any]) -> None:

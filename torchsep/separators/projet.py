@@ -141,6 +141,9 @@ class PROJET(Separator):
             mixture: ``(B, 2, T)`` or ``(2, T)``.
             estimates: ``(B, num_sources, 2, T)`` or ``(num_sources, 2, T)``.
 
+        Gradient:
+            As in :meth:`forward`, with respect to the estimates too.
+
         Raises:
             TypeError: if an input is no tensor.
             ValueError: if an input has a wrong shape or dtype.

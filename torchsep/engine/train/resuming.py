@@ -1,16 +1,18 @@
-"""The state from which a training run resumes: written between steps, and at an interrupt."""
+"""The checkpoints of a training run: the state to resume from, and the best one."""
 
+import math
 import signal
 import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 
-__all__ = ["ResumeCheckpoint", "intact_checkpoint"]
+__all__ = ["BestCheckpoint", "ResumeCheckpoint", "intact_checkpoint"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -69,6 +71,14 @@ class ResumeCheckpoint(pl.Callback):
             signal.signal(number, handler)
         self._handlers = {}
 
+    def update(self, callbacks: Sequence[pl.Callback]) -> None:
+        """Replace the states of callbacks in the file, after the end of the run."""
+        saved = torch.load(self.path, map_location="cpu", weights_only=True)
+        saved["callbacks"].update({callback.state_key: callback.state_dict() for callback in callbacks})
+        draft = self.path.with_name(f".{self.path.name}")
+        torch.save(saved, draft)
+        draft.replace(self.path)
+
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Correct the counters where Lightning does not expect a checkpoint to be written."""
         loops = checkpoint["loops"]["fit_loop"]
@@ -101,6 +111,40 @@ class ResumeCheckpoint(pl.Callback):
         if trainer.is_global_zero:
             if self.path.is_file():
                 self.path.replace(_previous(self.path))
+            draft.replace(self.path)
+
+
+class BestCheckpoint(pl.Callback):
+    """Write a checkpoint, atomically, after each validation with the best score so far.
+
+    Args:
+        path: of the file.
+        monitor: name of the logged metric, of which more is better.
+    """
+
+    def __init__(self, path: Path, monitor: str) -> None:
+        self.path = path
+        self.monitor = monitor
+        self.score: float | None = None
+        """The best score; None before the first validation in which it is defined."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best score, with which a resumed run compares."""
+        return {"score": self.score}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from the best score."""
+        self.score = state_dict["score"]
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Write the checkpoint if it is the best."""
+        score = float(trainer.callback_metrics.get(self.monitor, math.nan))
+        if trainer.sanity_checking or math.isnan(score) or (self.score is not None and score <= self.score):
+            return
+        self.score = score
+        draft = self.path.with_name(f".{self.path.name}")
+        trainer.save_checkpoint(draft)
+        if trainer.is_global_zero:
             draft.replace(self.path)
 
 

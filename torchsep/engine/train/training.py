@@ -10,12 +10,7 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import (
-    EarlyStopping,
-    EMAWeightAveraging,
-    LearningRateMonitor,
-    ModelCheckpoint,
-)
+from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, LearningRateMonitor
 from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
 from torchsep import checkpoint
@@ -29,7 +24,7 @@ from torchsep.engine.train.fitting import fit_separator
 from torchsep.engine.train.initial_weights import load_initial_weights
 from torchsep.engine.train.job import Trained, Training
 from torchsep.engine.train.metrics_logger import ResumableCSVLogger
-from torchsep.engine.train.resuming import ResumeCheckpoint, intact_checkpoint
+from torchsep.engine.train.resuming import BestCheckpoint, ResumeCheckpoint, intact_checkpoint
 
 __all__ = ["run_training"]
 
@@ -84,7 +79,7 @@ def run_training(
     if resume is None and config.training.start is not None:
         load_initial_weights(separator, config.training.start, say)
     report = ProgressReport(say, progress)
-    best = None if data.valid is None else _keep_best(folder)
+    best = None if data.valid is None else BestCheckpoint(folder / "checkpoints" / "best.ckpt", IMPROVEMENT)
     last = ResumeCheckpoint(folder / "checkpoints" / "last.ckpt", config.training.checkpoint_every, say)
     if resume is not None:
         say(f"resuming from {resume}")
@@ -93,15 +88,15 @@ def run_training(
         callbacks = [StepSeeds(config.training.seed), report, last, *_extras(config, folder), *optional]
         trainer = _trainer(config, folder, callbacks, 0 if resume is None else _steps(resume))
         _fit(trainer, task, data, resume)
-        improvement = None if best is None else _validate_end(trainer, task, data, report, best)
-    best_path = folder / "checkpoints" / "best.ckpt"
-    if best is not None and best_path.is_file():
-        state = torch.load(best_path, map_location="cpu", weights_only=True)["state_dict"]
+        if best is not None:
+            _validate_end(trainer, task, data, (report, best, last))
+    if best is not None and best.path.is_file():
+        state = torch.load(best.path, map_location="cpu", weights_only=True)["state_dict"]
         task.load_state_dict(state)
+    improvement = None if best is None else best.score
     path = folder / "model.safetensors"
     if trainer.is_global_zero:
-        about = _about(job, trainer, report, improvement)
-        checkpoint.save(separator, path, about)
+        checkpoint.save(separator, path, _about(job, trainer, report, improvement))
     return Trained(path, trainer.global_step, improvement, report.waiting, report.steps_per_second)
 
 
@@ -133,27 +128,18 @@ def _identity(config: DictConfig, name: str) -> Any:
     return part
 
 
-def _keep_best(folder: Path) -> ModelCheckpoint:
-    """The callback that keeps the weights with the largest improvement on the validation data."""
-    where: dict[str, Any] = {"dirpath": folder / "checkpoints", "enable_version_counter": False}
-    return ModelCheckpoint(filename="best", monitor=IMPROVEMENT, mode="max", **where)
-
-
 def _validate_end(
-    trainer: pl.Trainer, task: SeparationTask, data: SeparationData, report: ProgressReport, best: ModelCheckpoint
-) -> float | None:
-    """The best improvement, after a validation of the last step if there was none; None if validation is off.
-
-    ``best.ckpt`` is written if the last step is the best.
-    """
-    known = best.best_model_score
+    trainer: pl.Trainer,
+    task: SeparationTask,
+    data: SeparationData,
+    callbacks: tuple[ProgressReport, BestCheckpoint, ResumeCheckpoint],
+) -> None:
+    """Validate the last step if that was not done, and save the result, so that it is not done again."""
+    report, best, last = callbacks
     if report.validated_step != trainer.global_step:
         trainer.validate(task, datamodule=data, verbose=False)
-        score = trainer.callback_metrics.get(IMPROVEMENT)
-        if score is not None and (known is None or score > known):
-            trainer.save_checkpoint(Path(str(best.dirpath)) / "best.ckpt")
-            known = score
-    return None if known is None else float(known)
+        if trainer.is_global_zero:
+            last.update([report, best])
 
 
 def _extras(config: DictConfig, folder: Path) -> list[pl.Callback]:
@@ -182,7 +168,6 @@ def _trainer(config: DictConfig, folder: Path, callbacks: Sequence[pl.Callback],
         "trainer",
         callbacks=list(callbacks),
         logger=logger,
-        enable_checkpointing=True,
     )
     return trainer
 
