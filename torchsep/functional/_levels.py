@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from torchsep.checks import has_values
+
 __all__ = ["INAUDIBLE", "apply_gain", "usual_level_gain", "without_inaudible"]
 
 INAUDIBLE = 2.0**-45
@@ -49,7 +51,7 @@ def usual_level_gain(tensors: Sequence[Tensor]) -> tuple[Float[Tensor, " B"], Fl
 
 
 def apply_gain(tensor: Tensor, gain: Float[Tensor, " B"], *, keep_gradient: bool) -> Tensor:
-    """The items of a tensor ``(B, ...)`` multiplied by gains.
+    """The items of a tensor ``(B, ...)`` multiplied by gains; the tensor itself on a CPU if all are one, as usual.
 
     Args:
         tensor: items.
@@ -58,6 +60,8 @@ def apply_gain(tensor: Tensor, gain: Float[Tensor, " B"], *, keep_gradient: bool
             the input and of the output of a function, the product is the same, and no factor near the limits of
             floating-point numbers is applied to it.
     """
+    if gain.device.type == "cpu" and not torch.compiler.is_compiling() and has_values(gain) and bool((gain == 1).all()):
+        return tensor
     gain = gain.view(-1, *[1] * (tensor.dim() - 1))
     if keep_gradient and torch.is_grad_enabled() and tensor.requires_grad:
         return tensor.detach() * gain + (tensor - tensor.detach())
