@@ -109,6 +109,15 @@ def test_a_part_that_needs_stereo_makes_it_need_stereo():
         ensemble(noise(1, 401))
 
 
+@pytest.mark.parametrize("other", [HPSS(sample_rate=8000), MixAsEstimate(2, sample_rate=8000)])
+def test_separators_without_masks_of_its_front_end_give_estimates(other):
+    mixture, separators = noise(1, 2000), [HPSS(**SMALL), other]
+    expected = EnsembleClustering(separators, extracted_feature="estimates", **SMALL)(mixture)
+    assert EnsembleClustering(separators, **SMALL)(mixture).equal(expected)
+    masks = EnsembleClustering([HPSS(**SMALL)], extracted_feature="masks", **SMALL)(mixture)
+    assert EnsembleClustering([HPSS(**SMALL)], **SMALL)(mixture).equal(masks)
+
+
 def test_share_of_a_silent_mixture_is_equal():
     estimates = torch.tensor([0.0, 1.0, 2.0]).view(1, 3, 1, 1, 1)
     assert torch.allclose(clipped_ratio_masks(estimates, torch.zeros(1, 1, 1, 1)), torch.tensor(1 / 3))
@@ -122,8 +131,14 @@ def test_share_of_a_silent_mixture_is_equal():
         ({"separators": ["hpss"]}, "separators must be a list of separators, got .'hpss'"),
         ({"separators": [build("ideal_ratio_mask", **SMALL)]}, "require only the mixture, got ideal_ratio_mask"),
         ({"separators": [HPSS(sample_rate=44100)]}, "separators must have sample_rate=8000, got hpss with 44100"),
-        ({"separators": [HPSS(sample_rate=8000)]}, "separators must have the front end STFT.*, got hpss with STFT"),
-        ({"separators": [MixAsEstimate(2, sample_rate=8000)]}, "separators must have masks, got mix_as_estimate"),
+        (
+            {"separators": [HPSS(sample_rate=8000)], "extracted_feature": "masks"},
+            "separators must have the front end STFT.*, got hpss with STFT.*; or set extracted_feature='estimates'",
+        ),
+        (
+            {"separators": [MixAsEstimate(2, sample_rate=8000)], "extracted_feature": "masks"},
+            "separators must have masks, got mix_as_estimate; or set extracted_feature='estimates'",
+        ),
         ({"weights": [1.0]}, r"weights must be 2 numbers, one for each separator, got \[1.0\]"),
         ({"weights": [1.0, -1.0]}, "weights must be at least 0, got -1.0"),
         ({"source_indices": [[0]]}, r"source_indices must be 2 lists, one for each separator, got \[\[0\]\]"),

@@ -36,7 +36,7 @@ class EnsembleClustering(ClusteringSeparator):
         source_indices: for each separator, indices of the sources to use, counted from 0; all if None.
         num_cascades: number of times that the separators are applied in cascade; 1 applies them to the mixture only.
         extracted_feature: ``masks`` of mask separators with the front end of the ensemble; or ``estimates``, the ratio
-            of each estimate's magnitude to the mixture's, for any separators.
+            of each estimate's magnitude to the mixture's, for any separators. If None, masks where all have such masks.
         num_sources: number of clusters, at least two.
         options: arguments of :class:`ClusteringSeparator`.
 
@@ -65,18 +65,22 @@ class EnsembleClustering(ClusteringSeparator):
         weights: Sequence[float] | None = None,
         source_indices: Sequence[Sequence[int]] | None = None,
         num_cascades: int = 1,
-        extracted_feature: str = "masks",
+        extracted_feature: str | None = None,
         num_sources: int = 2,
         **options: Unpack[ClusteringOptions],
     ) -> None:
         super().__init__(num_sources, **options)
-        check_choice(extracted_feature, ("masks", "estimates"), "extracted_feature")
+        if extracted_feature is not None:
+            check_choice(extracted_feature, ("masks", "estimates"), "extracted_feature")
         check_integer(num_cascades, "num_cascades", at_least=1)
         parts = list(separators) if isinstance(separators, (Sequence, nn.ModuleList)) else []
         if not parts or not all(isinstance(part, Separator) for part in parts):
             raise ValueError(f"separators must be a list of separators, got {separators!r}")
         for part in parts:
-            _check_part(part, self, extracted_feature)
+            _check_part(part, self.sample_rate)
+            reason = _why_no_masks(part, self)
+            if extracted_feature == "masks" and reason is not None:
+                raise ValueError(f"{reason}; or set extracted_feature='estimates'")
         _check_weights(weights, parts)
         _check_source_indices(source_indices, parts)
         self.separators = nn.ModuleList(parts)
@@ -88,7 +92,7 @@ class EnsembleClustering(ClusteringSeparator):
 
     def features(self, spectrogram: Spectrogram, **required: Tensor) -> Features:
         """The mask values of each bin, one feature for each selected source."""
-        if self.extracted_feature == "masks":
+        if self.extracted_feature != "estimates" and not any(_why_no_masks(part, self) for part in self._parts):
             masks, counts = self._cascaded_masks(spectrogram)
         else:
             # The longest signal with this number of centred frames.
@@ -127,26 +131,31 @@ class EnsembleClustering(ClusteringSeparator):
 
     def _selected(self) -> list[tuple[Any, list[int] | slice]]:
         """The separators, each with the indices of its selected sources."""
-        parts: list[Any] = list(self.separators)
         if self.source_indices is None:
-            return [(part, slice(None)) for part in parts]
-        return [(part, list(indices)) for part, indices in zip(parts, self.source_indices, strict=True)]
+            return [(part, slice(None)) for part in self._parts]
+        return [(part, list(indices)) for part, indices in zip(self._parts, self.source_indices, strict=True)]
+
+    @property
+    def _parts(self) -> list[Any]:
+        return list(self.separators)
 
 
-def _check_part(part: Separator, whole: ClusteringSeparator, extracted_feature: str) -> None:
+def _check_part(part: Separator, sample_rate: int) -> None:
     name = registry_name(type(part))
     if part.requires:
         raise ValueError(f"separators must require only the mixture, got {name}, which requires {part.requires[0]}")
-    if part.sample_rate != whole.sample_rate:
-        raise ValueError(f"separators must have sample_rate={whole.sample_rate}, got {name} with {part.sample_rate}")
-    if extracted_feature == "masks":
-        if not isinstance(part, MaskSeparator):
-            raise ValueError(f"separators must have masks, got {name}; or set extracted_feature='estimates'")
-        if part.stft.config != whole.stft.config:
-            raise ValueError(
-                f"separators must have the front end {whole.stft}, got {name} with {part.stft}; "
-                f"or set extracted_feature='estimates'"
-            )
+    if part.sample_rate != sample_rate:
+        raise ValueError(f"separators must have sample_rate={sample_rate}, got {name} with {part.sample_rate}")
+
+
+def _why_no_masks(part: Separator, whole: ClusteringSeparator) -> str | None:
+    """Why a separator has no masks for the spectrogram of an ensemble; None if it has."""
+    name = registry_name(type(part))
+    if not isinstance(part, MaskSeparator):
+        return f"separators must have masks, got {name}"
+    if part.stft.config != whole.stft.config:
+        return f"separators must have the front end {whole.stft}, got {name} with {part.stft}"
+    return None
 
 
 def _check_weights(weights: Sequence[float] | None, parts: Sequence[Separator]) -> None:

@@ -54,11 +54,20 @@ def check_table(folder: Path, description: Mapping[str, Any]) -> None:
         wanted = {key: value for key, value in _plain(description).items() if key in _COMMON}
         different = [key for key, value in wanted.items() if key in existing and value != existing[key]]
         if different:
-            was, now = (json.dumps(values[different[0]]) for values in (existing, wanted))
+            name, was, now = _first_difference(different[0], existing[different[0]], wanted[different[0]])
             raise ValueError(
                 f"output must hold results on one data set with the same settings, but {described.parent} has "
-                f"{different[0]} {was}, not {now}; choose another output"
+                f"{name} {json.dumps(was)}, not {json.dumps(now)}; choose another output"
             )
+
+
+def _first_difference(name: str, was: Any, now: Any) -> tuple[str, Any, Any]:
+    """The dotted name of the first setting that differs within two values, and what it was and is."""
+    if isinstance(was, dict) and isinstance(now, dict):
+        for key in (*was, *now):
+            if was.get(key) != now.get(key):
+                return _first_difference(f"{name}.{key}", was.get(key), now.get(key))
+    return name, was, now
 
 
 def begin_run(folder: Path, description: Mapping[str, Any], circumstances: Mapping[str, Any]) -> int:
