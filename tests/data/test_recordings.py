@@ -1,6 +1,8 @@
 """Common behaviour of recording data sets: sums, excerpts, sample rates, channels and damaged files."""
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from data.layouts import RATE, noise, write
 from data.songs import NAMES, Songs
@@ -185,3 +187,11 @@ def test_limit(songs):
 
 def test_plain_representation(songs):
     assert "split=None, sources=None, sample_rate=None" in repr(Songs(songs[0], None))
+
+
+def test_an_impossible_rate_is_an_error(songs):
+    root, _ = songs
+    path = next(root.rglob("b*.wav"), None) or next(root.rglob("*.wav"))
+    soundfile.write(path, np.zeros(1000), 2**31 - 1)
+    with pytest.raises(ValueError, match="says 1000 samples at 2147483647 Hz, which cannot be right"):
+        Songs(root, None)

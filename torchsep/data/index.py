@@ -84,6 +84,7 @@ def _read_header(path: Path, known: _CachedHeader | None) -> _CachedHeader | OSE
         if known and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns):
             return known
         info = audio.probe(path)
+        audio.check_rate(path, info)
     except FileNotFoundError:
         return FileNotFoundError(f"{path}: does not exist; complete the data set, or skip it with on_error='skip'")
     except (OSError, ValueError) as error:

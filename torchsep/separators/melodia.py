@@ -6,6 +6,7 @@ from typing import Unpack
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from torchsep.checks import check_boolean, check_integer, check_mixture, check_number
 from torchsep.functional._chunks import map_frames
@@ -165,6 +166,7 @@ class Melodia(BackgroundSeparator):
         )
 
 
+@unset_fake_temporarily()  # values are read
 def _main_lobe(stft: STFT) -> float:
     """Half the width of the main lobe of the window's spectrum, to its first minimum, in cycles per sample."""
     length = _LOBE_DETAIL * stft.win_length

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from torchsep.checks import check_boolean, check_choice, check_integer, check_mixture, check_number
 from torchsep.functional.assignment import best_permutation
@@ -150,7 +151,8 @@ class OverlapAdd(Separator):
             raise ValueError(f"hop_duration must be {rule}, got {hop_duration}")
         # Not a buffer, so that casting to half precision and back keeps all digits. Every other value of a window of
         # twice the length is a symmetric window.
-        self._window = window_values(window, 2 * self.window_length)[1::2].clamp(min=_LEAST_WEIGHT)
+        with unset_fake_temporarily():
+            self._window = window_values(window, 2 * self.window_length)[1::2].clamp(min=_LEAST_WEIGHT)
         # The class attributes hold for any separator; these are those of the given one.
         vars(self).update({name: getattr(separator, name) for name in _INHERITED})
 

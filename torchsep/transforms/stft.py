@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from torchsep.checks import check_choice, check_integer, check_number
 from torchsep.configurable import Configurable
@@ -40,6 +41,7 @@ _SAMPLES_TOGETHER = BlockSize(cpu=1 << 20, accelerator=1 << 25)
 Window = str | Sequence[str | float | Sequence[float]]
 
 
+@unset_fake_temporarily()  # values are read
 def window_values(window: Window, length: int) -> Float[Tensor, " n"]:
     """The values of a periodic window, in float64 on the CPU.
 
@@ -137,11 +139,12 @@ class STFT(Configurable):
         if self.win_length > self.n_fft:
             raise ValueError(f"win_length must be at most n_fft={self.n_fft}, got {self.win_length}")
         left = (self.n_fft - self.win_length) // 2
-        values = window_values(window, self.win_length)
-        self.window = window if isinstance(window, str) else tuple(window)
-        # Not a buffer, so that casting to half precision and back keeps all digits.
-        self._window = torch.nn.functional.pad(values, (left, self.n_fft - self.win_length - left))
-        self._check_overlap()
+        with unset_fake_temporarily():  # its values are read
+            values = window_values(window, self.win_length)
+            # Not a buffer, so that casting to half precision and back keeps all digits.
+            self._window = torch.nn.functional.pad(values, (left, self.n_fft - self.win_length - left))
+            self.window = window if isinstance(window, str) else tuple(window)
+            self._check_overlap()
 
     @classmethod
     def from_sample_rate(cls, sample_rate: int) -> "STFT":

@@ -61,6 +61,8 @@ def promise_tensors_without_values_are_no_surprise(case, device):
     with torch.device("meta"):
         built = build(case.name, **case.arguments)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with FakeTensorMode():
+        build(case.name, **case.arguments)
     for separator, without_values in (
         (built.to("meta"), lambda tensor: tensor.to("meta")),
         (build(case.name, **case.arguments).to("meta"), lambda tensor: tensor.to("meta")),

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from torchsep.functional.clustering.gaussian_mixture import GaussianMixture
 
@@ -16,6 +17,7 @@ Plain = list[Any] | dict[str, Any]
 _FITTED = {"weights": "weights_", "means": "means_", "covariances": "covariances_"}
 
 
+@unset_fake_temporarily()  # values are read
 def plain_clusters(given: Any, n_clusters: int, covariance_type: str | None) -> Plain | None:
     """Clusters as JSON values: a list of centres, or a mapping of the parameters of a Gaussian mixture.
 

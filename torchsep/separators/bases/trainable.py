@@ -36,16 +36,18 @@ class Interval:
 
     def to_free(self, value: float | Sequence[float], name: str) -> Tensor:
         """The unconstrained parameter of a value."""
-        given = torch.as_tensor(value, dtype=torch.float64, device="cpu")
-        if not ((given > self.low) & (given < self.high)).all():
+        numbers = [float(number) for number in value] if isinstance(value, Sequence) else [float(value)]
+        if not all(self.low < number < self.high for number in numbers):
             bounds = f"above {self.low:g}" + ("" if math.isinf(self.high) else f" and below {self.high:g}")
             raise ValueError(f"{name} must be {bounds} to be trainable, got {value!r}")
+        free = [self._free(number) for number in numbers]
+        return torch.tensor(free if isinstance(value, Sequence) else free[0], device=torch.get_default_device())
+
+    def _free(self, number: float) -> float:
+        above = number - self.low
         if math.isinf(self.high):
-            above = given - self.low
-            free = above + (-(-above).expm1()).log()  # the inverse of softplus, without overflow
-        else:
-            free = ((given - self.low) / (self.high - self.low)).logit()
-        return free.to(torch.get_default_device(), torch.get_default_dtype())
+            return above + math.log(-math.expm1(-above))  # the inverse of softplus, without overflow
+        return math.log(above) - math.log(self.high - number)  # the inverse of sigmoid
 
     def from_free(self, free: Tensor) -> Tensor:
         """The value of an unconstrained parameter: softplus above a lower bound, or sigmoid between two bounds."""
