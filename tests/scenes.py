@@ -50,16 +50,22 @@ def delayed(signal, delay):
     return torch.fft.irfft(torch.fft.rfft(signal) * torch.polar(torch.ones_like(turns), -turns * delay))
 
 
-def bursts(seed, length=16000):
-    """Bursts of a few tones, so that two such signals seldom overlap."""
+def bursts(seed, length=16000, band=(200, 3500)):
+    """Bursts of a few tones in a band in Hz, so that two such signals seldom overlap."""
     signal = torch.zeros(length, dtype=torch.float64)
     time = torch.arange(800, dtype=torch.float64) / RATE
     pitch = torch.rand(length // 800, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     window = torch.hann_window(800, dtype=torch.float64)
-    for number, pitches in enumerate(200 + 3300 * pitch):
+    for number, pitches in enumerate(band[0] + (band[1] - band[0]) * pitch):
         tones = sum(torch.sin(2 * math.pi * hertz * time + hertz) for hertz in pitches)
         signal[800 * number : 800 * (number + 1)] = window * tones
     return signal
+
+
+def delayed_bursts(delays):
+    """Low bursts, ``(S, 2, T)``, that are equally loud in both channels and differ in the delay of the second."""
+    signals = [bursts(seed, band=(100, 1200)) for seed in range(len(delays))]
+    return torch.stack([torch.stack((x, delayed(x, late))) for x, late in zip(signals, delays, strict=True)])
 
 
 def si_sdr(estimate: Tensor, source: Tensor) -> Tensor:

@@ -17,7 +17,6 @@ from torchsep.checkpoint import load, save
         {"name": "layers", "num_layers": 10**6},
         {"name": "layers", "num_constants": 2**22 - 10},  # an outer product
         {"name": "mix_as_estimate", "num_sources": 10**9},
-        {"name": "ensemble_clustering", "num_sources": 2, "separators": [{"name": "mix_as_estimate"}] * 3},
         {"name": "ensemble_clustering", "separators": [{"name": "mix_as_estimate", "num_sources": 2**21}] * 1000},
         {"name": "hpss", "stft": {"name": "stft", "n_fft": 2**30}},
         {"name": "hpss", "sample_rate": 2**62},

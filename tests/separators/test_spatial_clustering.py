@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from scenes import RATE, bursts, delayed, improvement, noise
+from scenes import RATE, bursts, delayed, delayed_bursts, improvement, noise
 
+from torchsep.functional import optimal_assignment
 from torchsep.functional.spatial.features import spatial_features
 from torchsep.separators.spatial_clustering import SpatialClustering
 from torchsep.transforms import STFT
@@ -33,6 +34,15 @@ def test_sources_are_separated(name):
     estimates = SpatialClustering(sample_rate=RATE)(sources.sum(0))
     scores = [improvement(estimates[list(order)], sources) for order in ((0, 1), (1, 0))]
     assert max(scores) > 10
+
+
+@pytest.mark.parametrize(("delays", "least"), [((-2.0, 2.0), 9), ((-3.0, 0.5, 4.0), 5)])
+def test_sources_that_differ_in_delay_alone(delays, least):
+    sources = delayed_bursts(delays).float()
+    for seed in range(3):
+        estimates = SpatialClustering(len(delays), seed=seed, sample_rate=RATE)(sources.sum(0))
+        order = optimal_assignment(-sources.flatten(1) @ estimates.flatten(1).T)
+        assert improvement(estimates[order], sources) > least
 
 
 def test_features_are_the_functions():

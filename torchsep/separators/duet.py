@@ -14,6 +14,7 @@ from torchsep.functional.spatial._floor import above_noise_floor
 from torchsep.functional.spatial.delay_histogram import histogram_peaks, phase_histogram, smoothed_histogram
 from torchsep.functional.spatial.features import symmetric_attenuation
 from torchsep.functional.spatial.likelihood_masks import likelihood_masks
+from torchsep.functional.spatial.locations import refine_locations
 from torchsep.separators.bases.figure import image_figure
 from torchsep.separators.bases.mask_separator import FrontEndOptions, MaskSeparator
 from torchsep.separators.bases.source_names import numbered_names
@@ -36,7 +37,8 @@ class DUET(MaskSeparator):
     limit are found as well. Peaks are picked in decreasing order; the bins explained by one peak are removed before
     the next, since its flanks would mask weaker sources. Peaks of opposite polarity, of sources that are inverted in
     one channel, are found as well. Attenuations beyond their range count at its ends, so that sources panned hard to
-    either side are found there. A source for which there is no peak is empty.
+    either side are found there. A source for which there is no peak is empty. The attenuations and delays of the peaks
+    are refined by the bins that are assigned to them.
 
     Args:
         num_sources: number of sources, at least two.
@@ -48,6 +50,8 @@ class DUET(MaskSeparator):
         peak_threshold: height relative to the highest peak above which there is a peak, from 0 to less than 1.
         p: exponent of the power in the weight of a bin.
         q: exponent of the frequency in the weight of a bin.
+        num_refinements: maximum number of rounds in which attenuations and delays move from the peaks to the most
+            likely values of the nearest bins, see :func:`torchsep.functional.refine_locations`; 0 for none.
         mask_type: ``soft``, the posterior probabilities of the sources, or ``binary``, the most likely source.
         options: arguments of :class:`MaskSeparator`.
 
@@ -82,6 +86,7 @@ class DUET(MaskSeparator):
         peak_threshold: float = 0.001,
         p: float = 1.0,
         q: float = 0.0,
+        num_refinements: int = 10,
         mask_type: str = "binary",
         **options: Unpack[FrontEndOptions],
     ) -> None:
@@ -99,6 +104,7 @@ class DUET(MaskSeparator):
         check_number(peak_threshold, "peak_threshold", at_least=0.0, below=1.0)
         check_number(p, "p", at_least=0.0)
         check_number(q, "q", at_least=0.0)
+        check_integer(num_refinements, "num_refinements", at_least=0)
         self.num_sources = num_sources
         self.attenuation_range = attenuation_range
         self.delay_range_samples = delay_range_samples
@@ -107,12 +113,13 @@ class DUET(MaskSeparator):
         self.peak_threshold = peak_threshold
         self.p = p
         self.q = q
+        self.num_refinements = num_refinements
         self.names = numbered_names(num_sources)
 
     def histogram(self, mixture: Waveform) -> Float[Tensor, "B A D"]:
         """The histogram over symmetric attenuation and delay, relative to its maximum."""
         check_mixture(mixture, self.channels)
-        counted = self._counted(self.stft(mixture if mixture.dim() == 3 else mixture[None]))
+        counted = self._counted(above_noise_floor(self.stft(mixture if mixture.dim() == 3 else mixture[None])))
         heights = smoothed_histogram(counted, self._delays(counted), self.stft.n_fft)
         highest = heights.amax((1, 2), keepdim=True)
         relative = (heights / highest.masked_fill(highest == 0, 1.0)).to(mixture.dtype)
@@ -124,7 +131,7 @@ class DUET(MaskSeparator):
         The attenuation is the amplitude ratio of the second to the first channel, negative for opposite polarity.
         """
         check_mixture(mixture, self.channels)
-        attenuation, delay = self._peaks(self.stft(mixture if mixture.dim() == 3 else mixture[None]))
+        attenuation, delay = self._peaks(above_noise_floor(self.stft(mixture if mixture.dim() == 3 else mixture[None])))
         both = torch.stack((attenuation, delay), -1)
         return both if mixture.dim() == 3 else both[0]
 
@@ -138,9 +145,10 @@ class DUET(MaskSeparator):
 
     def masks(self, spectrogram: Spectrogram, **required: Tensor) -> Masks:
         """The posterior probabilities of the sources at the peaks of the histogram."""
-        attenuation, delay = self._peaks(spectrogram)
+        audible = above_noise_floor(spectrogram)
+        attenuation, delay = self._peaks(audible)
         dtype = spectrogram.real.dtype
-        return likelihood_masks(above_noise_floor(spectrogram), attenuation.to(dtype), delay.to(dtype))
+        return likelihood_masks(audible, attenuation.to(dtype), delay.to(dtype))
 
     def _delays(self, spectrogram: Tensor) -> Float[Tensor, " D"]:
         return _centres(self.delay_range_samples, self.num_bins[1], spectrogram.device)
@@ -148,7 +156,6 @@ class DUET(MaskSeparator):
     @torch.no_grad()
     def _counted(self, spectrogram: Spectrogram) -> Float[Tensor, "B A F P"]:
         """The histogram over attenuation and phase in each frequency bin."""
-        spectrogram = above_noise_floor(spectrogram)
         level = magnitude(spectrogram)
         peak = level.amax((1, 2, 3), keepdim=True)
         first, second = (level / peak.masked_fill(peak == 0, 1.0)).unbind(1)
@@ -156,19 +163,19 @@ class DUET(MaskSeparator):
         position = (symmetric_attenuation(first, second) - low) * (self.num_bins[0] / (high - low)) - 0.5
         omega = torch.arange(first.shape[-2], device=first.device)[:, None] * (2 * math.pi / self.stft.n_fft)
         cross = spectrogram[:, 1] / peak[:, 0] * (spectrogram[:, 0] / peak[:, 0]).conj()
-        # Levels beyond those of a clearly panned source have no less weight, but no phase: their delay is zero.
         loudest = torch.maximum(first, second).double().square()
         coherent, least = self._raised((first * second).double()), self._raised(_LEAST_RATIO * loudest)
+        # Levels beyond those of a clearly panned source have no less weight, but no phase: their delay is zero.
+        cross = cross.masked_fill(coherent < least, 1.0)
         scale = (omega > 0) * omega**self.q  # the first bin has no phase
-        panned = phase_histogram(torch.ones_like(cross), scale * (least - coherent).relu(), position, self.num_bins[0])
-        return phase_histogram(cross, scale * coherent, position, self.num_bins[0]) + panned
+        return phase_histogram(cross, scale * torch.maximum(coherent, least), position, self.num_bins[0])
 
     def _raised(self, weights: Tensor) -> Tensor:
         return torch.where(weights > 0, weights**self.p, 0.0)
 
     @torch.no_grad()
     def _peaks(self, spectrogram: Spectrogram) -> tuple[Float[Tensor, "B S"], Float[Tensor, "B S"]]:
-        """The attenuations and delays of the highest peaks."""
+        """The attenuations and delays of the highest peaks, refined."""
         delays = self._delays(spectrogram)
         distances = (self.min_peak_distance[0], self.min_peak_distance[1])
         counted = self._counted(spectrogram)
@@ -180,7 +187,9 @@ class DUET(MaskSeparator):
         found = height > self.peak_threshold * height[:, :1]
         found[:, 0] = True
         attenuation = polarity * (symmetric + (symmetric.square() + 4).sqrt()) / 2
-        return attenuation.masked_fill(~found, torch.nan), delays[column].masked_fill(~found, torch.nan)
+        peaks = [values.masked_fill(~found, torch.nan) for values in (attenuation, delays[column])]
+        low, high = self.delay_range_samples
+        return refine_locations(spectrogram, peaks[0], peaks[1], (low, high), self.num_refinements)
 
 
 def _centres(bounds: Sequence[float], count: int, device: torch.device) -> Float[Tensor, " n"]:

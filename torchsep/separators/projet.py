@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Complex, Float
@@ -10,10 +10,11 @@ from torch import Tensor
 
 from torchsep.checks import check_integer, check_mixture, check_number, check_required
 from torchsep.functional._chunks import BlockSize
-from torchsep.functional.hashing import hashed_uniform
 from torchsep.functional.magnitude import magnitude
 from torchsep.functional.spatial._floor import above_noise_floor
 from torchsep.functional.spatial.delay_histogram import delay_weights, histogram_peaks, phase_histogram
+from torchsep.functional.spatial.likelihood_masks import likelihood_masks
+from torchsep.functional.spatial.locations import refine_locations
 from torchsep.functional.spatial.projections import (
     fit_projections,
     location_gains,
@@ -32,11 +33,19 @@ __all__ = ["PROJET"]
 _DELAY_STEP = 0.25  # samples, between the delays to choose from
 _ELSEWHERE = 0.01  # proportion of a source's initial map spread over all locations
 
-_LEAST_START = 1e-3  # relative to the mean of given estimates; zero would remain zero
+_LEAST_START = 0.1  # of initial spectrograms, relative to their mean; zero would remain zero
+_HARD_PANNED = 1e-3  # angle in radians from a channel alone, where the ratio of the channels would be infinite
 
 # Elements of the gains (projections by locations) processed at a time. They are by far the largest tensor and are read
 # at every update, so few items are processed together.
 _BLOCK = BlockSize(cpu=1 << 22, accelerator=1 << 28)
+
+
+class _Grid(NamedTuple):
+    """The delays of the second channel of locations and of projections, in samples."""
+
+    delays: Float[Tensor, "B D"]
+    projected: Float[Tensor, "B E"]
 
 
 class PROJET(Separator):
@@ -48,8 +57,10 @@ class PROJET(Separator):
     :class:`DUET`, sources may overlap in the spectrogram and may be spread over several locations.
 
     Locations and projections form a grid of pannings and delays. The delays are chosen for each mixture as those that
-    best explain the phases of its bins. The maps are initialised at the peaks of the mixture's location histogram, the
-    spectrograms at random.
+    best explain the phases of its bins. The maps are initialised at the peaks of the mixture's location histogram,
+    refined by :func:`torchsep.functional.refine_locations`, and the spectrograms by the bins most likely to be there.
+    From random spectrograms, sources with similar gains in most projections, such as those that differ by a short delay
+    alone, hardly come apart.
 
     Args:
         num_sources: number of sources, at least two.
@@ -63,7 +74,6 @@ class PROJET(Separator):
         projection_set_delay: number of delays of projections.
         beta: parameter of the beta-divergence: one is the Kullback-Leibler divergence, two the Euclidean distance.
         alpha: exponent of the magnitudes that are assumed to be additive, from 0 to 2.
-        seed: seed of the random initialisation.
         sample_rate: sample rate of the mixtures, in Hz.
         stft: front end; :meth:`STFT.from_sample_rate` if None.
 
@@ -71,7 +81,7 @@ class PROJET(Separator):
         ``(B, 2, T) -> (B, num_sources, 2, T)``.
 
     Gradient:
-        Exact, with the delays and the initial maps held fixed. Memory grows with the square root of the iterations.
+        Exact, with the initial locations held fixed. Memory grows with the square root of the iterations.
 
     Example:
         >>> separator = PROJET(num_sources=2, num_iterations=10, max_delay_samples=0, sample_rate=8000)
@@ -100,7 +110,6 @@ class PROJET(Separator):
         projection_set_delay: int = 9,
         beta: float = 1.0,
         alpha: float = 1.0,
-        seed: int = 0,
         sample_rate: int,
         stft: STFT | None = None,
     ) -> None:
@@ -114,7 +123,6 @@ class PROJET(Separator):
         check_integer(projection_set_delay, "projection_set_delay", at_least=1)
         check_number(beta, "beta", at_least=0.0, at_most=2.0)
         check_number(alpha, "alpha", above=0.0, at_most=2.0)
-        check_integer(seed, "seed", at_least=0)
         if stft is not None and not isinstance(stft, STFT):
             raise ValueError(f"stft must be an STFT or None, got {stft!r}")
         self.num_sources = num_sources
@@ -126,7 +134,6 @@ class PROJET(Separator):
         self.projection_set_delay = projection_set_delay
         self.beta = beta
         self.alpha = alpha
-        self.seed = seed
         self.stft = STFT.from_sample_rate(sample_rate) if stft is None else stft
         self.names = numbered_names(num_sources)
 
@@ -169,7 +176,7 @@ class PROJET(Separator):
     def location_delays(self, mixture: Waveform) -> Float[Tensor, "B D"]:
         """The delays of the second channel, in samples, of the location maps of each mixture."""
         check_mixture(mixture, self.channels)
-        delays = self._initial_maps(self.stft(mixture if mixture.dim() == 3 else mixture[None]))[0]
+        delays = self._located(self.stft(mixture if mixture.dim() == 3 else mixture[None]))[0].delays
         return delays if mixture.dim() == 3 else delays[0]
 
     def plot_location_map(self, mixture: Waveform) -> Any:
@@ -205,30 +212,33 @@ class PROJET(Separator):
     def _fit(self, spectrogram: Spectrogram, start: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Projections, spectrograms and maps of the sources, and the gain of each projection per location.
 
-        The spectrograms are initialised by the magnitudes ``(B, F, S, N)`` of ``start``, or at random if None.
+        The spectrograms are initialised by the magnitudes ``(B, F, S, N)`` of ``start``; if None, by those of the bins
+        that are most likely at the location of a source.
         """
-        delays, projected_delays, initial_maps = self._initial_maps(spectrogram)
-        half = torch.arange(self.projection_set_panning, dtype=torch.float64, device=delays.device)
-        angles = torch.linspace(0, math.pi / 2, self.location_set_panning, dtype=torch.float64, device=delays.device)
+        grid, attenuation, delay = self._located(spectrogram)
+        device = spectrogram.device
+        half = torch.arange(self.projection_set_panning, dtype=torch.float64, device=device)
+        angles = torch.linspace(0, math.pi / 2, self.location_set_panning, dtype=torch.float64, device=device)
         projections = steering_vectors(
-            half * (math.pi / self.projection_set_panning), projected_delays, self.stft.n_fft
-        )
-        projections = projections.to(spectrogram.dtype)
-        locations = steering_vectors(angles, delays, self.stft.n_fft).to(spectrogram.dtype)
+            half * (math.pi / self.projection_set_panning), grid.projected, self.stft.n_fft
+        ).to(spectrogram.dtype)
+        locations = steering_vectors(angles, grid.delays, self.stft.n_fft).to(spectrogram.dtype)
         gains = location_gains(projections, locations, self.alpha)
-        batch, _, bins, frames = spectrogram.shape
-        shape = (bins, self.num_sources, frames)
+        size = locations.shape[2]
         if start is None:
-            sources = 0.1 + hashed_uniform(shape, self.seed, spectrogram.device).to(gains)
+            dtype = gains.dtype
+            masks = likelihood_masks(above_noise_floor(spectrogram), attenuation.to(dtype), delay.to(dtype))[:, :, 0]
+            start = (masks * magnitude(spectrogram).sum(1)[:, None]).transpose(1, 2)
+            maps = self._initial_maps(grid, attenuation, delay)
         else:
-            mean = start.mean((1, 2, 3), keepdim=True)
-            sources = (_LEAST_START + start / mean.masked_fill(mean == 0, 1.0)) ** self.alpha
-            initial_maps = torch.full_like(initial_maps, 1 / initial_maps.shape[1])
+            maps = gains.new_full((len(gains), size, self.num_sources), 1 / size)
+        mean = start.mean((1, 2, 3), keepdim=True)
+        sources = (_LEAST_START + start / mean.masked_fill(mean == 0, 1.0)) ** self.alpha
         sources, maps = fit_projections(
             spectrogram,
             projections,
             gains,
-            start=(sources.expand(batch, *shape), initial_maps.to(gains)),
+            start=(sources, maps.to(gains)),
             num_iterations=self.num_iterations,
             beta=self.beta,
             alpha=self.alpha,
@@ -236,8 +246,8 @@ class PROJET(Separator):
         return projections, sources, maps, gains
 
     @torch.no_grad()
-    def _initial_maps(self, spectrogram: Spectrogram) -> tuple[Tensor, Tensor, Tensor]:
-        """Delays of locations ``(B, D)`` and of projections, and initial maps ``(B, L, S)``."""
+    def _located(self, spectrogram: Spectrogram) -> tuple[_Grid, Float[Tensor, "B S"], Float[Tensor, "B S"]]:
+        """The delays of the grid, and the attenuation and delay of each source, whose delays are in the grid."""
         spectrogram = above_noise_floor(spectrogram)
         level = magnitude(spectrogram)
         peak = level.amax((1, 2, 3), keepdim=True)
@@ -258,8 +268,18 @@ class PROJET(Separator):
             for count in (self.location_set_delay, self.projection_set_delay)
         )
         row, column, _ = histogram_peaks(counted, delays, self.stft.n_fft, self.num_sources, (0, 0))
-        nearest = (chosen[:, None] - delays[column][:, :, None]).abs().argmin(-1)
-        size = self.location_set_panning * chosen.shape[1]
-        maps = chosen.new_full((len(chosen), self.num_sources, size), _ELSEWHERE / size)
-        maps = maps.scatter(2, (row * chosen.shape[1] + nearest)[..., None], 1.0)
-        return chosen, projected, (maps / maps.sum(-1, keepdim=True)).mT
+        angle = row * (math.pi / 2 / (self.location_set_panning - 1))
+        attenuation = angle.double().clamp(_HARD_PANNED, math.pi / 2 - _HARD_PANNED).tan()
+        attenuation, delay = refine_locations(spectrogram, attenuation, delays[column], (-longest, longest))
+        nearest = (chosen[:, None] - delay[..., None]).abs().argmin(-1)
+        return _Grid(chosen.scatter(1, nearest, delay), projected), attenuation, delay
+
+    def _initial_maps(self, grid: _Grid, attenuation: Tensor, delay: Tensor) -> Float[Tensor, "B L S"]:
+        """The maps of sources at their locations, with a small part everywhere."""
+        count = grid.delays.shape[1]
+        row = (attenuation.atan() * ((self.location_set_panning - 1) / (math.pi / 2))).round().long()
+        column = (grid.delays[:, None] - delay[..., None]).abs().argmin(-1)
+        size = self.location_set_panning * count
+        maps = grid.delays.new_full((len(delay), self.num_sources, size), _ELSEWHERE / size)
+        maps = maps.scatter(2, (row * count + column)[..., None], 1.0)
+        return (maps / maps.sum(-1, keepdim=True)).mT

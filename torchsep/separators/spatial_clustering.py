@@ -1,5 +1,6 @@
 """Spatial clustering: separation by interchannel level and time differences."""
 
+import math
 from typing import Unpack
 
 from torch import Tensor
@@ -58,4 +59,5 @@ class SpatialClustering(ClusteringSeparator):
         """The level difference, and the cosine and sine of the delay, of every pair of channels."""
         if spectrogram.shape[1] < 2:
             raise ValueError(f"mixture must have at least 2 channels, got {spectrogram.shape[1]}")
-        return spatial_features(spectrogram, self.max_delay * self.sample_rate)
+        lag = math.ceil(self.stft.win_length / self.stft.hop_length)
+        return spatial_features(spectrogram, self.max_delay * self.sample_rate, lag)

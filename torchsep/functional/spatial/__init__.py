@@ -10,6 +10,7 @@ from torchsep.functional.spatial.delay_histogram import (
 )
 from torchsep.functional.spatial.features import level_difference, spatial_features, symmetric_attenuation, unit_cross
 from torchsep.functional.spatial.likelihood_masks import likelihood_masks
+from torchsep.functional.spatial.locations import refine_locations
 from torchsep.functional.spatial.projections import (
     fit_projections,
     location_gains,
@@ -30,6 +31,7 @@ __all__ = [
     "phase_histogram",
     "phase_kernel",
     "recombine_projections",
+    "refine_locations",
     "smoothed_histogram",
     "source_gains",
     "spatial_features",

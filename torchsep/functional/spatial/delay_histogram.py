@@ -106,15 +106,29 @@ def steered_response(
         >>> steered_response(histogram, torch.tensor([-2.0, 0.0, 2.0]), n_fft=8).argmax().item()
         0
     """
-    moments = histogram @ _harmonics(_phase_axis(histogram)).T
-    total = 0.0 * moments[..., 0, :1]
+    return _steered_responses(histogram, delays, n_fft)[0]
+
+
+def _steered_responses(
+    histogram: Float[Tensor, "*any F P"], delays: Float[Tensor, " D"], n_fft: int
+) -> tuple[Float[Tensor, "*any D"], Float[Tensor, "*any D"]]:
+    """The steered responses for channels of equal and of opposite polarity.
+
+    Opposite polarity is a shift of the phase by half a turn, which negates odd harmonics of the kernel.
+    """
+    moments = (histogram @ _harmonics(_phase_axis(histogram)).T).unflatten(-1, (2, -1))
+    even = odd = 0.0 * moments[..., 0, 0, :1]
     bins = histogram.shape[-2]
     together = max(1, _BLOCK // (2 * (KERNEL_POWER + 1) * len(delays)))
     for first in range(0, bins, together):
         part = slice(first, min(first + together, bins))
         basis = delay_basis(torch.arange(part.start, part.stop, device=delays.device), delays, n_fft)
-        total = total + moments[..., part, :].flatten(-2) @ basis.flatten(0, 1)
-    return total
+        basis = basis.unflatten(1, (2, -1))
+        of_even, of_odd = (
+            moments[..., part, :, parity::2].flatten(-3) @ basis[:, :, parity::2].flatten(0, 2) for parity in (0, 1)
+        )
+        even, odd = even + of_even, odd + of_odd
+    return even + odd, even - odd
 
 
 def delay_weights(
@@ -188,8 +202,12 @@ def smoothed_histogram(
                 [0.2000, 0.6000, 0.2000],
                 [0.1000, 0.1000, 0.1000]])
     """
-    rows = torch.arange(histogram.shape[1], dtype=torch.float64, device=histogram.device)
-    return _gaussian(rows[:, None] - rows, 1.0) @ steered_response(histogram, delays, n_fft).clamp(min=0)
+    return _smoothed_over_levels(steered_response(histogram, delays, n_fft))
+
+
+def _smoothed_over_levels(response: Float[Tensor, "B A D"]) -> Float[Tensor, "B A D"]:
+    rows = torch.arange(response.shape[1], dtype=torch.float64, device=response.device)
+    return _gaussian(rows[:, None] - rows, 1.0) @ response.clamp(min=0)
 
 
 @torch.no_grad()
@@ -232,9 +250,8 @@ def histogram_peaks(
     taken = torch.zeros(batch, *shape, dtype=torch.bool, device=delays.device)
     found = []
     for number in range(num_peaks):
-        # Opposite polarity is a shift of the phase by half a turn.
-        turned = [histogram if sign > 0 else histogram.roll(phases // 2, -1) for sign in polarities]
-        heights = torch.stack([smoothed_histogram(one, delays, n_fft) for one in turned], 1)
+        responses = _steered_responses(histogram, delays, n_fft)[: len(polarities)]
+        heights = torch.stack([_smoothed_over_levels(response) for response in responses], 1)
         heights = heights.masked_fill(taken, 0.0).flatten(1)
         index = (heights * order).argmax(1)
         height = heights.gather(1, index[:, None])[:, 0]

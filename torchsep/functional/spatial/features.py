@@ -1,5 +1,6 @@
 """Spatial features: interchannel level and time differences of time-frequency bins."""
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import torch
@@ -19,6 +20,7 @@ _MODES = 16  # number of delays in the mixture model
 _LEAST_LEVEL_SPREAD = 4.0  # dB
 _LEAST_DELAY_SPREAD = 1.0  # samples
 _LARGEST_LEVEL = 12.0  # dB, soft limit of level differences
+_LEAST_CORRELATION = 0.01  # of a cue over time
 _LEAST_AGREEMENT = 1e-4  # of a bin's phase with every delay
 
 
@@ -80,21 +82,28 @@ def level_difference(
     return largest * (decibels / largest).tanh()
 
 
-def spatial_features(spectrogram: Complex[Tensor, "B C F N"], max_delay: float) -> Float[Tensor, "B 1 F N D"]:
-    """The spatial features of each bin, for every pair of channels: level difference, and delay as cosine and sine.
+def spatial_features(
+    spectrogram: Complex[Tensor, "B C F N"], max_delay: float, lag: int = 4
+) -> Float[Tensor, "B 1 F N D"]:
+    r"""The spatial features of each bin, for every pair of channels: level difference, and delay as cosine and sine.
 
-    A phase difference depends on frequency and, beyond the spatial aliasing limit, is consistent with several delays.
-    Therefore a mixture model of delays, including channels of opposite polarity, is first fitted to the phases of all
-    bins. The delay of a bin is the mean over the model's delays, weighted by their agreement with its phase. It is
-    represented by the cosine and sine of an angle proportional to the delay, relative to the spread of all delays; for
-    opposite polarity both are negated. The features thus do not depend on frequency.
+    A phase difference :math:`\varphi` at a frequency :math:`\omega` is consistent with several delays beyond the
+    spatial aliasing limit. Therefore a mixture model of delays, including channels of opposite polarity, is first
+    fitted to the phases of all bins. Each of its delays :math:`\delta_k` predicts the bin's phase up to a residual,
+    which corrects it to :math:`\delta_k - (\varphi + \omega \delta_k) / \omega`; the delay of a bin is the mean of
+    these, weighted by the agreement of the model's delays with its phase. It is represented by the cosine and sine of
+    an angle proportional to the delay, relative to the spread of all delays; for opposite polarity both are negated.
+    The features thus do not depend on frequency.
 
     Channels 70 dB below the loudest one count as silent. Levels and delays are standardised with bins weighted by
-    power; the standard deviation has a lower bound.
+    power; the standard deviation has a lower bound. Each cue is then weighted by its correlation between frames that do
+    not overlap, relative to the larger one: a cue that tells the sources apart lasts as long as they sound, while the
+    differences that overlapping sources cause do not.
 
     Args:
         spectrogram: spectrogram of at least two channels.
         max_delay: maximum delay between two channels, in samples; limited to half of the transform's length.
+        lag: number of frames from one to the next that does not overlap it.
 
     Gradient:
         Exact, with the choice of the most likely delays held fixed.
@@ -122,9 +131,32 @@ def spatial_features(spectrogram: Complex[Tensor, "B C F N"], max_delay: float) 
     weights = power / total.masked_fill(total == 0, 1.0)
     level = _standardised(level_difference(own, others), weights, _LEAST_LEVEL_SPREAD)
     angles = _delay_angles(unit_cross(first, second), first.abs() * second.abs(), max_delay)
-    features = torch.stack((level, *angles), -1)
+    cues = [level[:, None], torch.stack(angles, 1)]
+    if frames > lag:
+        cues = _weighted_by_correlation(cues, weights, lag)
+    features = torch.cat(cues, 1).movedim(1, -1)
     joined = features.unflatten(0, (batch, -1)).movedim(1, -2).flatten(-2)
     return joined.reshape(batch, 1, bins, frames, -1)
+
+
+def _weighted_by_correlation(
+    cues: Sequence[Float[Tensor, "P d F N"]], weights: Float[Tensor, "P F N"], lag: int
+) -> list[Float[Tensor, "P d F N"]]:
+    """Cues, each multiplied by its correlation over a lag of frames relative to the largest."""
+    silent = weights == 0
+    amplitude = weights.masked_fill(silent, 1.0).sqrt().masked_fill(silent, 0.0)
+    pairs = (amplitude[..., lag:] * amplitude[..., :-lag])[:, None]
+    correlations = []
+    for cue in cues:
+        centred = cue - (weights[:, None] * cue).sum((-2, -1), keepdim=True)
+        later, earlier = centred[..., lag:], centred[..., :-lag]
+        product = (pairs * later * earlier).sum((1, 2, 3))
+        energy = (pairs * (later.square() + earlier.square()) / 2).sum((1, 2, 3))
+        correlations.append((product / energy.masked_fill(energy == 0, 1.0)).clamp(min=_LEAST_CORRELATION))
+    largest = torch.stack(correlations).amax(0)
+    return [
+        cue * (correlation / largest)[:, None, None, None] for cue, correlation in zip(cues, correlations, strict=True)
+    ]
 
 
 def _delay_angles(
@@ -134,18 +166,22 @@ def _delay_angles(
     bins = cross.shape[-2]
     n_fft = 2 * (bins - 1)
     delays, signs, weights, centre, spread = _modes(cross, power, n_fft, max_delay)
-    angles = ((delays - centre) * (0.8 / spread)).clamp(-torch.pi / 2, torch.pi / 2)
-    targets = [(signs * values).to(power) for values in (angles.cos(), angles.sin())]
+    phase = cross.masked_fill(cross == 0, 1.0).angle()
     omega = torch.arange(bins, dtype=torch.float64, device=cross.device)[:, None] * (2 * torch.pi / n_fft)
+    # The angle per residual phase; none in the first bin, which has no phase.
+    per_phase = (0.8 / spread[..., None] / omega.masked_fill(omega == 0, torch.inf)).to(power)
     weights, floors = weights.to(power), _LEAST_AGREEMENT * weights.to(power)
+    positions = ((delays - centre) * (0.8 / spread)).to(power)
     totals = [torch.zeros_like(power) for _ in range(3)]
     for mode in range(delays.shape[1]):
-        angle = omega * delays[:, mode, None, None]
-        rotation = torch.polar(torch.ones_like(angle), angle)
-        cosine = (cross * rotation.to(cross.dtype)).real * signs[:, mode, None, None].to(power)
-        posterior = weights[:, mode, None, None] * phase_kernel(cosine) + floors[:, mode, None, None]
-        for number, target in enumerate([*targets, torch.ones_like(weights)]):
-            totals[number] = totals[number] + posterior * target[:, mode, None, None]
+        sign = signs[:, mode, None, None].to(power)
+        expected = omega * delays[:, mode, None, None] + torch.pi * (signs[:, mode, None, None] < 0)
+        residual = (phase + expected.to(power) + torch.pi).remainder(2 * torch.pi) - torch.pi
+        posterior = weights[:, mode, None, None] * phase_kernel(residual.cos()) + floors[:, mode, None, None]
+        angle = (positions[:, mode, None, None] - per_phase * residual).clamp(-torch.pi / 2, torch.pi / 2)
+        for number, target in enumerate((angle.cos(), angle.sin())):
+            totals[number] = totals[number] + sign * posterior * target
+        totals[2] = totals[2] + posterior
     return totals[0] / totals[2], totals[1] / totals[2]
 
 
