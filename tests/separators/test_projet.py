@@ -59,6 +59,20 @@ def test_the_grid_is_as_asked_for():
     assert delays.abs().max() <= 1.5
 
 
+def test_the_grid_has_the_delays_of_the_sources():
+    separator = PROJET(max_delay_samples=6, num_iterations=1, sample_rate=RATE)
+    mixture = delayed_bursts((-2.0, 2.5)).sum(0)
+    delays = separator.location_delays(mixture)
+    assert delays.shape == (17,)
+    assert all((delays - delay).abs().min() < 0.1 for delay in (-2.0, 2.5))
+    assert separator.location_delays(mixture[None]).equal(delays[None])
+
+
+def test_its_own_methods_refuse_a_map():
+    with pytest.raises(ValueError, match=r"^mixture must be given as a batch, \(B, ...\), since separators process"):
+        torch.func.vmap(PROJET(sample_rate=RATE).location_map)(noise(2, 2, 500))
+
+
 @pytest.mark.parametrize(("delays", "least"), [((-2.0, 2.0), 9), ((-3.0, 0.5, 4.0), 6.5)])
 def test_sources_that_differ_in_delay_alone(delays, least):
     sources = delayed_bursts(delays).float()
