@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 import torchsep
 from torchsep import audio
 from torchsep.data import DynamicMixing
-from torchsep.engine import SeparationTask, WaveformObjective
+from torchsep.engine import SeparationTask, WaveformObjective, configure
 from torchsep.networks import RecurrentBody
 
 
@@ -218,3 +218,18 @@ def test_overwriting_starts_again(root, whole, tmp_path):
 def test_the_task_by_itself():
     with pytest.raises(ValueError, match=r"^separator must have parameters to fit, repet has none$"):
         SeparationTask(torchsep.build("repet", sample_rate=8000), WaveformObjective()).configure_optimizers()
+
+
+def test_the_task_predicts_with_a_separator_and_trains_with_an_objective():
+    separator, mixture = torchsep.build("hpss", sample_rate=8000), torch.randn(1, 1, 4000)
+    batch = {"mixture": mixture, "sources": torch.randn(1, 2, 1, 4000), "sample_rate": 8000}
+    task = SeparationTask(separator)
+    assert task.predict_step(batch, 0).equal(separator(mixture))
+    with pytest.raises(ValueError, match=r"^objective must be given to fit a separator, got None$"):
+        task.training_step(batch, 0)
+    with pytest.raises(ValueError, match=r"^objective must be given to validate a separator, got None$"):
+        task.validation_step(batch, 0)
+    choice = configure([], "hpss").choice
+    assert SeparationTask(choice).predict_step(batch, 0).equal(separator(mixture))
+    with pytest.raises(ValueError, match=r"^separator must be a Separator to be fitted, got a choice$"):
+        SeparationTask(choice, WaveformObjective()).configure_optimizers()

@@ -137,4 +137,4 @@ def _maximum(
     low, high = (round(min(max(bound * _STEPS_PER_SAMPLE, -length // 2), length // 2 - 1)) for bound in delay_range)
     offsets = torch.arange(low, high + 1, device=cross.device)
     height, index = correlation[..., offsets % length].max(-1)
-    return offsets[index] / _STEPS_PER_SAMPLE, height
+    return (offsets[index] / _STEPS_PER_SAMPLE).clamp(*delay_range), height
