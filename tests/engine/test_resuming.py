@@ -24,6 +24,7 @@ from torchsep.checkpoint import read_header
 from torchsep.metrics import improvement
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("losses", "more"),
     [

@@ -31,7 +31,7 @@ def stopped(root, folder, number, *more, step=4):
     return said
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_ends_a_run_after_its_step_and_loses_nothing(root, whole, tmp_path, number):
     before = [signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)]
     rare = ["training.checkpoint_every=100", *STEPS, "train_data.num_items=100"]

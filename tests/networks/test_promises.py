@@ -44,6 +44,7 @@ def test_in_training_too(network):
     assert result.isfinite().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_shapes_on_the_meta_device(name):
     with torch.device("meta"):

@@ -64,6 +64,7 @@ def music(rate, channels, seconds=4.0):
     return 0.2 * (notes * torch.exp(-4 * (time % 0.5)) + 0.1 * noise)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rate", "channels", "seconds"), [(8000, 1, 0), (44100, 2, 0), (44100, 2, 1.5), (48000, 4, 3)])
 @pytest.mark.parametrize("masks", [False, True])
 def test_the_size_of_a_page_is_estimated(tmp_path, rate, channels, seconds, masks):

@@ -177,6 +177,7 @@ def test_a_few_samples_will_do(length):
     assert torch.allclose(estimates.sum(1), mixture, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [{}, {"use_bg_2dft": False, "quadrants_to_keep": (0, 1)}])
 @pytest.mark.parametrize("length", [300, 304])
 def test_the_gradient_is_exact_for_the_peaks_found(arguments, length):
