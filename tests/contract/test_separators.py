@@ -11,10 +11,14 @@ from torchsep import list_separators
 
 # The compiler takes long: one variant of each separator, and those that run other code.
 COMPILED = {
+    "deep_audio_estimation-default",
     "deep_audio_estimation-named",
     "deep_clustering-default",
+    "deep_mask_estimation-default",
     "deep_mask_estimation-sigmoid",
     "duet-soft",
+    "ensemble_clustering-cascade",
+    "ensemble_clustering-learned_part",
     "ensemble_clustering-mixture",
     "ft2d-local_std",
     "ft2d-original",
@@ -30,8 +34,11 @@ COMPILED = {
     "melodia-default",
     "mix_as_estimate",
     "nmf-itakura_saito",
+    "overlap_add-oracle",
     "overlap_add-permutation",
+    "overlap_add-trainable",
     "projet-default",
+    "projet-euclidean",
     "refine-hpss",
     "repet-soft",
     "repet_sim-threshold",

@@ -1,6 +1,7 @@
 """Training runs: results, exact resuming, options and errors."""
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from engine.small_training import (
     PLATEAU,
@@ -17,7 +18,10 @@ from omegaconf import OmegaConf
 import torchsep
 from torchsep import audio
 from torchsep.data import DynamicMixing
+from torchsep.data.module import collate
 from torchsep.engine import SeparationTask, WaveformObjective, configure
+from torchsep.engine.lightning import quiet
+from torchsep.engine.separation_task import IMPROVEMENT
 from torchsep.networks import RecurrentBody
 
 
@@ -233,3 +237,23 @@ def test_the_task_predicts_with_a_separator_and_trains_with_an_objective():
     assert SeparationTask(choice).predict_step(batch, 0).equal(separator(mixture))
     with pytest.raises(ValueError, match=r"^separator must be a Separator to be fitted, got a choice$"):
         SeparationTask(choice, WaveformObjective()).configure_optimizers()
+
+
+def test_silent_batches_do_not_count_in_the_improvement():
+    separator = torchsep.build("hpss", sample_rate=8000, trainable=["power"])
+    sources = 0.1 * torch.randn(3, 2, 1, 4000)
+    sources[0] = 0
+    items = [
+        {"mixture": one.sum(0), "sources": one, "sample_rate": 8000, "id": str(number)}
+        for number, one in enumerate(sources)
+    ]
+
+    def gain(*chosen):
+        loader = torch.utils.data.DataLoader([items[number] for number in chosen], batch_size=1, collate_fn=collate)
+        with quiet():
+            trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
+            trainer.validate(SeparationTask(separator, WaveformObjective()), loader, verbose=False)
+        return trainer.callback_metrics[IMPROVEMENT]
+
+    assert gain(0, 1, 2).isclose(gain(1, 2))
+    assert gain(0).isnan()

@@ -59,7 +59,7 @@ class DUET(MaskSeparator):
         ``(B, 2, T) -> (B, num_sources, 2, T)``, from the highest peak to the lowest.
 
     Gradient:
-        Exact, with the peaks held fixed.
+        Exact, with the attenuations and delays held fixed.
 
     Example:
         >>> separator = DUET(num_sources=2, sample_rate=8000)

@@ -78,9 +78,10 @@ class EnsembleClustering(ClusteringSeparator):
             raise ValueError(f"separators must be a list of separators, got {separators!r}")
         for part in parts:
             _check_part(part, self.sample_rate)
-            reason = _why_no_masks(part, self)
-            if extracted_feature == "masks" and reason is not None:
-                raise ValueError(f"{reason}; or set extracted_feature='estimates'")
+        reasons = [reason for reason in (_why_no_masks(part, self) for part in parts) if reason is not None]
+        if extracted_feature == "masks" and reasons:
+            raise ValueError(f"{reasons[0]}; or set extracted_feature='estimates'")
+        self._uses_masks = extracted_feature != "estimates" and not reasons
         _check_weights(weights, parts)
         _check_source_indices(source_indices, parts)
         self.separators = nn.ModuleList(parts)
@@ -92,7 +93,7 @@ class EnsembleClustering(ClusteringSeparator):
 
     def features(self, spectrogram: Spectrogram, **required: Tensor) -> Features:
         """The mask values of each bin, one feature for each selected source."""
-        if self.extracted_feature != "estimates" and not any(_why_no_masks(part, self) for part in self._parts):
+        if self._uses_masks:
             masks, counts = self._cascaded_masks(spectrogram)
         else:
             # The longest signal with this number of centred frames.
@@ -131,13 +132,10 @@ class EnsembleClustering(ClusteringSeparator):
 
     def _selected(self) -> list[tuple[Any, list[int] | slice]]:
         """The separators, each with the indices of its selected sources."""
+        parts: list[Any] = list(self.separators)
         if self.source_indices is None:
-            return [(part, slice(None)) for part in self._parts]
-        return [(part, list(indices)) for part, indices in zip(self._parts, self.source_indices, strict=True)]
-
-    @property
-    def _parts(self) -> list[Any]:
-        return list(self.separators)
+            return [(part, slice(None)) for part in parts]
+        return [(part, list(indices)) for part, indices in zip(parts, self.source_indices, strict=True)]
 
 
 def _check_part(part: Separator, sample_rate: int) -> None:

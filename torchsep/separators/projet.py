@@ -247,7 +247,7 @@ class PROJET(Separator):
 
     @torch.no_grad()
     def _located(self, spectrogram: Spectrogram) -> tuple[_Grid, Float[Tensor, "B S"], Float[Tensor, "B S"]]:
-        """The delays of the grid, and the attenuation and delay of each source, whose delays are in the grid."""
+        """The delays of the grid, with those of the sources in it, and the attenuation and delay of each source."""
         spectrogram = above_noise_floor(spectrogram)
         level = magnitude(spectrogram)
         peak = level.amax((1, 2, 3), keepdim=True)
@@ -272,7 +272,9 @@ class PROJET(Separator):
         attenuation = angle.double().clamp(_HARD_PANNED, math.pi / 2 - _HARD_PANNED).tan()
         attenuation, delay = refine_locations(spectrogram, attenuation, delays[column], (-longest, longest))
         nearest = (chosen[:, None] - delay[..., None]).abs().argmin(-1)
-        return _Grid(chosen.scatter(1, nearest, delay), projected), attenuation, delay
+        for source in range(self.num_sources):  # one by one: of two that share a delay of the grid, the last counts
+            chosen = chosen.scatter(1, nearest[:, source, None], delay[:, source, None])
+        return _Grid(chosen, projected), attenuation, delay
 
     def _initial_maps(self, grid: _Grid, attenuation: Tensor, delay: Tensor) -> Float[Tensor, "B L S"]:
         """The maps of sources at their locations, with a small part everywhere."""
